@@ -1,0 +1,50 @@
+# One word for everything; CI calls the same words. `make` alone lists them.
+MODE ?= MINI
+TARGET ?= sample
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.9.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env run lab test lint format lock clean
+
+help: ## list the words
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(READY) ## build .venv from requirements.lock (Python 3.11)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Python 3.11 is needed, {v[0]}.{v[1]} was found: make env PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
+	$(BIN)/fruits run $(MODE) --target $(TARGET)
+
+lab: env ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+test: env ## run all tests
+	$(BIN)/python -m pytest
+
+lint: env ## check style and types, and that notebooks are committed without outputs
+	$(BIN)/ruff check lib tests notebooks
+	$(BIN)/ruff format --check lib tests notebooks
+	$(BIN)/mypy
+	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+
+format: env ## rewrite code and notebooks in house style
+	$(BIN)/ruff check --fix lib tests notebooks
+	$(BIN)/ruff format lib tests notebooks
+	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
+
+lock: env ## resolve the pins of pyproject.toml into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --quiet --output-file requirements.lock
+
+clean: ## remove what runs made (data/sample and reports), not .venv and not your data
+	rm -rf data/sample reports/*/
