@@ -1,0 +1,247 @@
+"""RunParams: two YAML files and `--set` in, one frozen object out, or one error that lists everything wrong."""
+
+import ast
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fruits import storage
+from fruits.errors import UsageError
+
+TARGETS = ("sample", "local", "emr")
+SPLITS = ("Training", "Test")
+ENGINES = ("litert", "tensorflow")
+_MODE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+_INJECTED = "# Parameters"  # the first line of the cell that papermill injects
+_Check = Callable[[Any], bool]
+
+
+def _is_integer(value: object, *, at_least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_globs(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(_is_text(glob) for glob in value)
+
+
+def _key(group: str, allowed: str, check: _Check) -> Any:
+    return dataclasses.field(metadata={"group": group, "allowed": allowed, "check": check})
+
+
+def _what(allowed: str, check: _Check) -> Any:
+    return _key("what", allowed, check)
+
+
+def _where(allowed: str, check: _Check) -> Any:
+    return _key("where", allowed, check)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunParams:
+    """Everything a run is told: *what* (a mode file) and *where* (a target file)."""
+
+    mode: str = _what("upper-case letters, digits and _", lambda v: _is_text(v) and bool(_MODE_NAME.fullmatch(v)))
+    classes: tuple[str, ...] = _what('a list of globs on class folders, such as ["Apple*"]', _is_globs)
+    max_images: int = _what("an integer >= 0 (0 = all images)", lambda v: _is_integer(v, at_least=0))
+    split: str = _what(f"one of {', '.join(SPLITS)}", lambda v: v in SPLITS)
+    pca_components: int = _what("an integer >= 1", lambda v: _is_integer(v, at_least=1))
+    variance_target: float = _what("a number above 0, at most 1", _is_share)
+    seed: int = _what("an integer from 0 to 2**32 - 1", lambda v: _is_integer(v, at_least=0) and v < 2**32)
+
+    target: str = _where(f"one of {', '.join(TARGETS)}", lambda v: v in TARGETS)
+    input_dir: str = _where("the folder that holds Training/ and Test/", _is_text)
+    output_dir: str = _where("a folder for features and results", _is_text)
+    report_dir: str = _where("a folder for reports", _is_text)
+    weights: str = _where("imagenet, random, or the path of an .h5 file", _is_text)
+    engine: str = _where(f"one of {', '.join(ENGINES)}", lambda v: v in ENGINES)
+    spark_master: str = _where(
+        "a Spark master such as local[*]; empty = take the session that is there", lambda v: isinstance(v, str)
+    )
+    driver_memory: str = _where("a JVM memory size such as 4g", lambda v: bool(re.fullmatch(r"\d+[mg]", str(v))))
+    batch_size: int = _where("an integer >= 1 (images a forward pass)", lambda v: _is_integer(v, at_least=1))
+    images_per_task: int = _where("an integer >= 1", lambda v: _is_integer(v, at_least=1))
+    replace: bool = _where("true or false", lambda v: isinstance(v, bool))
+
+    def path(self, key: str) -> Path:
+        """Resolve a path parameter; a relative one starts at the repository, never at the cwd."""
+        return storage.resolve(getattr(self, key), base=repository())
+
+    @property
+    def results_dir(self) -> Path:
+        """Folder of this mode's tables: `<output_dir>/<MODE>`."""
+        return self.path("output_dir") / self.mode
+
+    @property
+    def report_folder(self) -> Path:
+        """Folder of this mode's report: `<report_dir>/<target>/<MODE>`."""
+        return self.path("report_dir") / self.target / self.mode
+
+
+KEYS = {field.name: field for field in dataclasses.fields(RunParams)}
+
+
+def keys_of(group: str) -> tuple[str, ...]:
+    """Return the names of the `what` or of the `where` parameters, in their order."""
+    return tuple(name for name, field in KEYS.items() if field.metadata["group"] == group)
+
+
+def repository() -> Path:
+    """Return the folder that holds `params/`.
+
+    Raises
+    ------
+    UsageError
+        If the package is not installed from the repository (`make env` does that).
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "params").is_dir():
+        raise UsageError(f"{root} holds no params/ folder; install the repository with `make env` (pip install -e .).")
+    return root
+
+
+def list_modes() -> list[str]:
+    """Return the modes: the names of the upper-case files in `params/`."""
+    return sorted(file.stem for file in (repository() / "params").glob("*.yaml") if _MODE_NAME.fullmatch(file.stem))
+
+
+def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = None) -> RunParams:
+    """Read a mode file and a target file, put the overrides on top, and check it all.
+
+    Parameters
+    ----------
+    mode, target
+        Names of files in `params/`, without `.yaml`.
+    overrides
+        Parameter name to YAML text, as `--set` takes them.
+
+    Raises
+    ------
+    UsageError
+        One message that lists every unknown, missing and mistyped key with its file, value and what is allowed.
+    """
+    if mode not in list_modes():
+        raise UsageError(f"unknown mode {mode!r}; allowed: {', '.join(list_modes())} (a mode is a file in params/).")
+    if target not in TARGETS:
+        raise UsageError(f"unknown target {target!r}; allowed: {', '.join(TARGETS)}.")
+    values, sources, problems = {}, {}, []
+    for name, group in ((mode, "what"), (target, "where")):
+        file = f"params/{name}.yaml"
+        for key, value in _read_yaml(repository() / file).items():
+            values[key], sources[key] = value, file
+            if key in KEYS and KEYS[key].metadata["group"] != group:
+                problems.append(f"{file}: {key} = {value!r}: belongs in the other file; {group} keys are allowed here")
+        problems += _name_missing(keys_of(group), values, origin=file)
+    for key, text in (overrides or {}).items():
+        values[key], sources[key] = _parse_yaml(text, origin=f"--set {key}={text}"), "--set"
+    for key, name in (("mode", mode), ("target", target)):
+        if values.get(key, name) != name:
+            problems.append(f"{sources[key]}: {key} = {values[key]!r}: must equal the file's name, {name}")
+    return _build(values, sources=sources, problems=problems)
+
+
+def params_from_notebook(namespace: Mapping[str, Any]) -> RunParams:
+    """Build the parameters from the variables of a notebook whose `parameters` cell has run.
+
+    Parameters
+    ----------
+    namespace
+        The notebook's `globals()`. Parameters are the names assigned in the cells that assign a parameter and in
+        the cell that papermill injects; IPython keeps the cells' sources in `In`.
+
+    Raises
+    ------
+    UsageError
+        As `load_params`; also when papermill injected its values *before* the parameters cell,
+        which then silently overrode them: the cell has lost its `parameters` tag.
+    """
+    cells = [source for source in namespace.get("In", ()) if source]
+    injected = [source.startswith(_INJECTED) for source in cells]
+    assigned = [_assigned_names(source) for source in cells]
+    whole = [number for number, names in enumerate(assigned) if len(names & KEYS.keys()) > len(KEYS) // 2]
+    by_hand = [number for number in whole if not injected[number]]
+    if by_hand and any(injected[: by_hand[0]]):
+        raise UsageError(
+            "the parameters cell has lost its `parameters` tag, so the values that papermill passes are not used; "
+            "tag it again (Jupyter: property inspector)."
+        )
+    # What ran last counts: a mended misspelling stays in the history, and scratch cells are the user's own.
+    latest = whole[-1:] + [number for number, is_injected in enumerate(injected) if is_injected][-1:]
+    names = set().union(*(assigned[number] for number in {*by_hand[-1:], *latest}))
+    values = {name: namespace[name] for name in sorted(names) if name in namespace}
+    problems = _name_missing(KEYS, values, origin="notebook")
+    if _is_text(values.get("mode")) and values["mode"] not in list_modes():
+        problems.append(f"notebook: mode = {values['mode']!r}: unknown; allowed: {', '.join(list_modes())}")
+    return _build(values, sources=dict.fromkeys(values, "notebook"), problems=problems)
+
+
+def _assigned_names(source: str) -> set[str]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a cell that did not run
+        return set()
+    targets = (target for node in body if isinstance(node, ast.Assign) for target in node.targets)
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _name_missing(keys: Iterable[str], values: Mapping[str, Any], *, origin: str) -> list[str]:
+    return [f"{origin}: {key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in keys if key not in values]
+
+
+def _build(values: Mapping[str, Any], *, sources: Mapping[str, str], problems: list[str]) -> RunParams:
+    for key, value in values.items():
+        if key not in KEYS:
+            problems.append(f"{sources[key]}: {key} = {value!r}: unknown; allowed: {', '.join(KEYS)}")
+        elif not KEYS[key].metadata["check"](_normalise(key, value)):
+            problems.append(f"{sources[key]}: {key} = {value!r}: allowed: {KEYS[key].metadata['allowed']}")
+    if problems:
+        raise UsageError("the parameters are not valid:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    return RunParams(**{key: _normalise(key, value) for key, value in values.items()})
+
+
+def _normalise(key: str, value: Any) -> Any:
+    if key == "spark_master" and value is None:
+        return ""
+    if key == "classes" and isinstance(value, list):
+        return tuple(value)
+    if key == "variance_target" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        hint = f"; copy {file.stem}.example.yaml and fill it in" if file.stem == "emr" else ""
+        raise UsageError(f"{file} does not exist{hint}.")
+    content = _parse_yaml(file.read_bytes(), origin=str(file))
+    if not isinstance(content, dict):
+        raise UsageError(f"{file} holds {type(content).__name__}; it must hold `key: value` lines.")
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without doubled keys, of which the last would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [str(key.value) for key, _ in node.value]
+        if doubled := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.YAMLError(f"{', '.join(sorted(doubled))} is there twice")
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str | bytes, *, origin: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be
+        raise UsageError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error

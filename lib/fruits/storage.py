@@ -1,0 +1,103 @@
+"""The only module that knows a local path from an `s3://` one."""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fruits.errors import FruitsError, UsageError
+
+REMOTE_SCHEMES = ("s3://", "s3a://", "s3n://")
+
+
+def is_remote(location: str) -> bool:
+    """Tell whether a location lies in an object store."""
+    return location.lower().startswith(REMOTE_SCHEMES)
+
+
+def resolve(location: str, *, base: Path) -> Path:
+    """Make a location absolute; a relative one starts at `base`.
+
+    Raises
+    ------
+    UsageError
+        For an object store: this version reads and writes local folders only.
+    """
+    if is_remote(location):
+        raise UsageError(
+            f"{location} lies in an object store, which this version cannot read or write yet; "
+            "name a local folder (copy the data with `aws s3 sync` first)."
+        )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", location):
+        raise UsageError(f"{location} is no folder on this machine; name a local folder.")
+    try:
+        path = Path(location).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{location} names a user who has no home folder; name a local folder.") from error
+    # Not resolve(): a linked folder keeps the name that its user gave it.
+    return Path(os.path.normpath(base / path))
+
+
+def escape_glob(path: Path) -> str:
+    """Spell a path for Spark's readers, which take `*?[]{}` in it for a pattern."""
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the old one or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(final: Path) -> Iterator[Path]:
+    """Yield an empty draft folder that takes the place of `final` if the block succeeds.
+
+    The old folder stays readable until the new one is whole; after an error it is still there
+    and the draft is gone.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    draft, old = (final.with_name(f".{final.name}.{mark}.{part}") for part in ("draft", "old"))
+    draft.mkdir()
+    try:
+        yield draft
+        if final.exists():
+            final.rename(old)
+        draft.rename(final)
+    except BaseException:
+        if os.path.lexists(old) and not os.path.lexists(final):
+            old.rename(final)
+        raise
+    finally:
+        for folder in (draft, old):
+            if folder.is_symlink() or folder.is_file():
+                folder.unlink()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before any work is lost on it.
+
+    Raises
+    ------
+    FruitsError
+        Naming the folder and what the system said.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{uuid.uuid4().hex[:8]}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise FruitsError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder or change its rights."
+        ) from error

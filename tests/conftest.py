@@ -1,0 +1,68 @@
+"""What several test modules share: one Spark session, tiny images, the real data where it is there."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from fruits.session import open_session
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+def make_weights_file() -> bytes:
+    """Make an HDF5 file that holds as many tensors and parameters as MobileNetV2, all zero and so a few kB."""
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        for number in range(259):
+            file[f"layer/{number}"] = [0.0]
+        file.create_dataset("layer/rest", shape=(2_257_984 - 259,), dtype="f4")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    session = open_session(master="local[2]", driver_memory="1g", name="tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real images, weights and reference features; other people own them, so they are not in git."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"the real images and weights are not at {SHARED}/data")
+    return SHARED / "data"
+
+
+@pytest.fixture
+def image_bytes() -> Callable[..., bytes]:
+    """Make the bytes of a small image of one colour with a little noise."""
+
+    def make(colour: Sequence[int] = (200, 30, 40), *, size: int = 20, kind: str = "JPEG", seed: int = 0) -> bytes:
+        noise = np.random.default_rng(seed).integers(-9, 9, (size, size, 3))
+        pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, kind)
+        return stream.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def fruit_folder(tmp_path: Path, image_bytes: Callable[..., bytes]) -> Path:
+    """Three classes of 4, 3 and 2 Training images and one Test image each."""
+    root = tmp_path / "fruits-360"
+    for hue, (label, count) in enumerate({"Apple Braeburn": 4, "Apple Golden 1": 3, "Kiwi": 2}.items()):
+        for split, number in (("Training", count), ("Test", 1)):
+            (root / split / label).mkdir(parents=True)
+            for index in range(number):
+                content = image_bytes((80 * hue, 200 - 60 * hue, 40), seed=index)
+                (root / split / label / f"{index}_100.jpg").write_bytes(content)
+    return root

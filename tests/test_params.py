@@ -1,0 +1,150 @@
+"""Parameters: two YAML files and `--set` in, one checked object or one error that lists everything out."""
+
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from papermill.translators import translate_parameters
+
+from fruits import params
+from fruits.errors import UsageError
+from fruits.params import TARGETS, RunParams, keys_of, list_modes, load_params, params_from_notebook
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+VALUES = dataclasses.asdict(load_params("MINI", "sample"))
+WRONG = {  # YAML texts by key, with what is allowed
+    ("max_images", ">= 0"): ["-1", "true", "100.0", "1e2", "", "'100'"],
+    ("pca_components", ">= 1"): ["0", "-3", "false", "2.5"],
+    ("variance_target", "above 0, at most 1"): ["0", "1.01", "true", ".nan", ".inf", "most"],
+    ("classes", "list of globs"): ["Apple*", "[]", "[No]", "['']", "{Apple: 1}"],
+    ("input_dir", "folder"): ["007", "~", "' '", "on"],
+    ("seed", "YAML"): ["*", "[", "2020-13-45", "!!int x"],  # what YAML itself stumbles over
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(REPOSITORY / "params", tmp_path / "params")
+    monkeypatch.setattr(params, "repository", lambda: tmp_path)
+    return tmp_path / "params"
+
+
+def spoil(file: Path, without: str, **changes: Any) -> None:
+    content = yaml.safe_load(file.read_text()) | changes
+    file.write_text(yaml.safe_dump({key: value for key, value in content.items() if key != without}))
+
+
+def assign(without: str = "", **changes: Any) -> str:
+    return "\n".join(f"{key} = {value!r}" for key, value in (VALUES | changes).items() if key != without)
+
+
+def inject(**values: Any) -> str:
+    return str(translate_parameters("python3", "python", values, "Parameters"))
+
+
+def load_cells(*sources: str) -> RunParams:
+    namespace: dict[str, Any] = {}  # as IPython does: one namespace, the cells' sources in `In`
+    exec("\n".join(sources), namespace)  # noqa: S102 - our own cells
+    return params_from_notebook(namespace | {"In": ["", *sources, "%time run()", "params_from_notebook(globals())"]})
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "params").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_file_states_every_key_of_its_kind_and_no_other(file: Path) -> None:
+    group = "what" if file.stem.isupper() else "where"
+    assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) == set(keys_of(group))
+    assert not set(keys_of("what")) & set(keys_of("where"))
+
+
+def test_every_mode_loads_with_every_target(folder: Path) -> None:
+    shutil.copy(folder / "emr.example.yaml", folder / "emr.yaml")
+    loaded = [load_params(mode, target) for mode in list_modes() for target in TARGETS]
+    modes = {("APPLES", "Apple*", 0), ("FULL", "*", 0), ("MINI", "Apple*", 100), ("SINGLE_CLASS", "Apple Braeburn", 0)}
+    assert {(p.mode, *p.classes, p.max_images) for p in loaded} == modes
+    assert {(p.split, p.pca_components, p.variance_target) for p in loaded} == {("Training", 200, 0.95)}
+
+
+def test_one_error_lists_unknown_missing_mistyped_and_misplaced_keys(folder: Path) -> None:
+    spoil(folder / "MINI.yaml", "seed", max_imgs=5, max_images="many", engine="litert")
+    spoil(folder / "local.yaml", "output_dir")
+    expected = [
+        r"--set: variance_target = 2: .*above 0, at most 1",
+        r"params/MINI.yaml: engine = 'litert': .*other file",
+        r"params/MINI.yaml: max_images = 'many': .*integer >= 0",
+        r"params/MINI.yaml: max_imgs = 5: unknown.*max_images, split",
+        r"params/MINI.yaml: seed: missing.*integer from 0",
+        r"params/local.yaml: output_dir: missing.*a folder",
+    ]
+    with pytest.raises(UsageError) as caught:
+        load_params("MINI", "local", {"variance_target": "2"})
+    lines = sorted(str(caught.value).splitlines()[1:])
+    assert [pattern for pattern, line in zip(expected, lines, strict=True) if not re.search(pattern, line)] == []
+
+
+@pytest.mark.parametrize(("key", "allowed", "text"), [(*key, text) for key, texts in WRONG.items() for text in texts])
+def test_wrong_value_is_refused_with_key_and_what_is_allowed(key: str, allowed: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"--set.* {key}[ =]") as caught:
+        load_params("MINI", "sample", {key: text})
+    assert allowed in str(caught.value)
+
+
+def test_overrides_are_taken_in_the_type_of_their_key_and_frozen() -> None:
+    taken = load_params("MINI", "sample", {"variance_target": "1", "spark_master": "", "classes": "[A, 'B*']"})
+    assert (taken.spark_master, taken.classes) == ("", ("A", "B*"))
+    assert isinstance(taken.variance_target, float)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        taken.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("content", ["- a list", "", "seed: [", "\xff", "{}seed: 1"], ids=repr)
+def test_file_that_holds_no_distinct_keys_is_refused_by_name(folder: Path, content: str) -> None:
+    (folder / "MINI.yaml").write_bytes(content.format((folder / "MINI.yaml").read_text()).encode("latin-1"))
+    with pytest.raises(UsageError, match=r"MINI\.yaml"):
+        load_params("MINI", "sample")
+
+
+@pytest.mark.parametrize(
+    ("mode", "target", "names"),
+    [("mini", "sample", "MINI, SINGLE"), ("MINI", "moon", "local, emr"), ("MINI", "emr", "copy emr.example.yaml")],
+)
+def test_unknown_file_names_those_that_are_there(folder: Path, mode: str, target: str, names: str) -> None:
+    with pytest.raises(UsageError, match=names):
+        load_params(mode, target)
+
+
+@pytest.mark.parametrize("cwd", [REPOSITORY, REPOSITORY / "notebooks", Path("/")], ids=str)
+def test_relative_paths_start_at_the_repository(cwd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(cwd)
+    local = load_params("MINI", "local", {"report_dir": "../elsewhere"})
+    assert local.path("input_dir") == REPOSITORY / "data/raw/fruits-360_dataset/fruits-360"
+    assert local.results_dir == REPOSITORY / "data/MINI"
+    assert local.report_folder == REPOSITORY.parent / "elsewhere/local/MINI"
+
+
+@pytest.mark.parametrize(
+    ("cells", "changes"),
+    [
+        ([assign(), inject(max_images=7, classes=["Kiwi"])], {"max_images": 7, "classes": ("Kiwi",)}),
+        ([assign(), "n = 1\nfor fruit in 'ab': n += 1", assign(seed=3)], {"seed": 3}),
+        ([assign(), "seed = 5\nwidth = 8"], {"seed": 5}),  # a scratch cell tries another seed
+        ([assign("max_images", max_imgs=5), assign()], {}),  # misspelt, mended, run again
+    ],
+)
+def test_notebook_gives_the_parameters_and_nothing_else(cells: list[str], changes: dict[str, Any]) -> None:
+    assert load_cells(*cells) == dataclasses.replace(load_params("MINI", "sample"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "problems"),
+    [
+        ([assign(), inject(max_imgs=7, seed="x")], "max_imgs = 7: unknown(?s:.*)seed = 'x': allowed: an integer"),
+        ([assign("seed", mode="MAXI")], "seed: missing(?s:.*)'MAXI': unknown; allowed: APPLES"),
+        ([inject(max_images=7), assign()], "lost its `parameters` tag"),
+    ],
+)
+def test_notebook_is_refused_with_every_problem(cells: list[str], problems: str) -> None:
+    with pytest.raises(UsageError, match=problems):
+        load_cells(*cells)

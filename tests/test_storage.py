@@ -1,0 +1,115 @@
+"""Places: local from remote, whole files, whole folders."""
+
+from pathlib import Path
+
+import pytest
+
+from fruits import storage
+from fruits.errors import FruitsError, UsageError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [("data", "/base/data"), ("../data/./x", "/data/x"), ("/abs/é a", "/abs/é a"), ("~/x", "/home/me/x")],
+)
+def test_location_is_made_absolute(location: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert storage.resolve(location, base=Path("/base")) == Path(expected)
+
+
+def test_linked_folder_keeps_its_name(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert storage.resolve("link/x", base=tmp_path) == tmp_path / "link/x"
+
+
+@pytest.mark.parametrize("location", ["s3://bucket/data", "S3A://bucket", "s3n://b/c"])
+def test_object_store_is_refused_in_one_sentence(location: str) -> None:
+    assert storage.is_remote(location)
+    with pytest.raises(UsageError) as caught:
+        storage.resolve(location, base=Path("/base"))
+    assert str(caught.value).startswith(f"{location} ")
+    assert "local folder" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["hdfs:///data", "gs://bucket/data", "~no-such-user/data"])
+def test_location_that_no_local_folder_can_have_is_refused(location: str) -> None:
+    with pytest.raises(UsageError, match=location):
+        storage.resolve(location, base=Path("/base"))
+
+
+@pytest.mark.parametrize("location", ["data/s3", "s3", "/data/s3://x"])
+def test_local_folder_is_not_remote(location: str) -> None:
+    assert not storage.is_remote(location)
+
+
+def test_file_is_written_whole_into_a_new_folder_and_over_an_old_one(tmp_path: Path) -> None:
+    for content in (b"first, longer", b"second"):
+        storage.write_bytes(tmp_path / "new/file.txt", content)
+        assert (tmp_path / "new/file.txt").read_bytes() == content
+    assert names(tmp_path) == ["new", "new/file.txt"]
+
+
+def test_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        storage.write_bytes(tmp_path / "taken", b"content")
+    assert names(tmp_path) == ["taken"]
+
+
+def test_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    final = tmp_path / "deep/final"
+    with storage.replaced_folder(final) as draft:
+        (draft / "table").touch()
+        assert not final.exists()
+    assert names(tmp_path) == ["deep", "deep/final", "deep/final/table"]
+
+
+def test_old_folder_stays_readable_until_the_new_one_replaces_all_of_it(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    storage.write_bytes(final / "old", b"")
+    with storage.replaced_folder(final) as draft:
+        (draft / "new").touch()
+        assert names(final) == ["old"]
+    assert names(tmp_path) == ["final", "final/new"]
+
+
+def test_linked_folder_is_replaced_without_leftovers(tmp_path: Path) -> None:
+    storage.write_bytes(tmp_path / "disk/old", b"")
+    (tmp_path / "final").symlink_to(tmp_path / "disk")
+    with storage.replaced_folder(tmp_path / "final") as draft:
+        (draft / "new").touch()
+    assert names(tmp_path / "final") == ["new"]
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "final"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_error_leaves_the_old_folder_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
+    storage.write_bytes(tmp_path / "final/old", b"")
+    with pytest.raises(error), storage.replaced_folder(tmp_path / "final") as draft:  # noqa: PT012
+        (draft / "new").touch()
+        raise error
+    assert names(tmp_path) == ["final", "final/old"]
+
+
+def test_old_folder_survives_when_the_new_one_cannot_be_put_in_place(tmp_path: Path) -> None:
+    storage.write_bytes(tmp_path / "final/old", b"")
+    with pytest.raises(OSError), storage.replaced_folder(tmp_path / "final") as draft:  # noqa: PT011 - any will do
+        draft.rmdir()
+    assert names(tmp_path) == ["final", "final/old"]
+
+
+def test_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
+    storage.check_writable(tmp_path / "a/b")
+    assert names(tmp_path) == ["a", "a/b"]
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FruitsError, match=f"{tmp_path / folder} cannot be written"):
+        storage.check_writable(tmp_path / folder)
