@@ -1,0 +1,1 @@
+"""Which images, and their bytes."""

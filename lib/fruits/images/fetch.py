@@ -1,0 +1,184 @@
+"""The images that a mode needs, and no others, out of the public archive or a local copy of it."""
+
+import sys
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+import pandas as pd
+import requests
+from remotezip import RemoteZip, RemoteZipError
+from tqdm import tqdm
+
+from fruits import storage
+from fruits.errors import FruitsError, UsageError
+from fruits.images.listing import IMAGE_SUFFIXES
+from fruits.images.ranges import Ranges, redact
+from fruits.images.selection import select_images
+
+ARCHIVE_URL = "https://s3.eu-west-1.amazonaws.com/course.oc-static.com/projects/Data_Scientist_P8/fruits.zip"
+# Neighbours in the archive come in one request: at some 5 kB an image, all 67,692 of Training in about a hundred.
+BLOCK_BYTES = 4 * 2**20
+# Skipping fewer bytes than this costs more time for one more request than reading them does.
+GAP_BYTES = 64 * 2**10
+
+_Members = dict[str, ZipInfo]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchReport:
+    """What a fetch did: images wanted, fetched and already there; bytes read from the archive."""
+
+    wanted: int
+    fetched: int
+    already_there: int
+    bytes_read: int
+
+
+def fetch_images(
+    destination: Path,
+    *,
+    split: str,
+    classes: Sequence[str],
+    max_images: int,
+    seed: int,
+    archive: str | Path = ARCHIVE_URL,
+    progress: bool = True,
+) -> FetchReport:
+    """Bring the images of a mode to `<destination>/<split>/<class>/<file>`; run it again to resume.
+
+    Parameters
+    ----------
+    destination
+        The folder that holds `Training/` and `Test/` (`input_dir`).
+    split, classes, max_images, seed
+        As in a mode file; the choice is the one `select_images` makes of the whole archive.
+    archive
+        An `http(s)://` URL whose server answers byte ranges, or a local zip file.
+    progress
+        Show a bar on stderr.
+
+    Raises
+    ------
+    FruitsError
+        If the archive or its split, a class or an image is missing or damaged, or the disk cannot be written.
+    """
+    with _open_archive(archive) as (opened, ranges):
+        members = _list_split(opened, split=split, origin=redact(archive))
+        wanted = _choose(members, split=split, classes=classes, max_images=max_images, seed=seed)
+        missing = _missing(wanted, destination)
+        if ranges:
+            ranges.blocks = _plan_blocks(opened, missing.values())
+        with _say_how_far(wanted, destination):
+            storage.check_writable(destination)
+            _copy(opened, missing, wanted=wanted, destination=destination, progress=progress)
+        bytes_read = ranges.bytes_read if ranges else sum(member.compress_size for member in missing.values())
+    counts = {"wanted": len(wanted), "fetched": len(missing), "already_there": len(wanted) - len(missing)}
+    return FetchReport(**counts, bytes_read=bytes_read)
+
+
+@contextmanager
+def _say_how_far(wanted: _Members, destination: Path) -> Iterator[None]:
+    try:
+        yield
+    except FruitsError as error:
+        there = len(wanted) - len(_missing(wanted, destination))
+        raise FruitsError(
+            f"{str(error).rstrip('.')}; {there} of {len(wanted)} images are in {destination}, "
+            "and the same command goes on where it stopped."
+        ) from error
+
+
+@contextmanager
+def _open_archive(archive: str | Path) -> Iterator[tuple[ZipFile, "Ranges | None"]]:
+    origin, is_url = redact(archive), str(archive).lower().startswith(("http://", "https://"))
+    with requests.Session() as session:
+        ranges = Ranges(str(archive), session=session) if is_url else None
+        try:
+            opened = RemoteZip(archive, fetcher=lambda *_, **__: ranges) if ranges else ZipFile(archive)
+        except OSError as error:
+            raise UsageError(f"{origin} cannot be opened ({error.strerror}); name a zip file or a URL.") from error
+        # A damaged directory ends in any of these, not in BadZipFile alone.
+        except (BadZipFile, RemoteZipError, ValueError, NotImplementedError) as error:
+            raise FruitsError(f"{origin} is not a zip file, or a damaged one ({error}); get a whole copy.") from error
+        with opened:
+            yield opened, ranges
+
+
+def _list_split(archive: ZipFile, *, split: str, origin: str) -> _Members:
+    """Map `<split>/<class>/<file>` to its member, under the root that holds the most images of the split."""
+    roots: dict[str, _Members] = defaultdict(dict)
+    folders = set()
+    for member in archive.infolist():
+        parts = member.filename.split("/")
+        # A part that is empty, `..` or hidden, or a backslash, may lead out of the destination.
+        safe = all(part and not part.startswith(".") and part != "__MACOSX" for part in parts)
+        if len(parts) < 3 or not safe or "\\" in member.filename or not parts[-1].lower().endswith(IMAGE_SUFFIXES):
+            continue
+        folders.add(parts[-3])
+        if parts[-3] == split:
+            roots["/".join(parts[:-3])]["/".join(parts[-3:])] = member
+    if not roots:
+        found = ", ".join(map(repr, sorted(folders)[:5])) or "no image in a class folder"
+        raise UsageError(f"{origin} holds no {split}/<class>/<image>; found: {found}. Is it the Fruits-360 archive?")
+    return max(roots.values(), key=len)
+
+
+def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images: int, seed: int) -> _Members:
+    images = pd.DataFrame({"path": list(members), "label": [path.split("/")[1] for path in members], "split": split})
+    there = sorted(set(images["label"]))
+    for glob in classes:
+        if not any(fnmatchcase(label, glob) for label in there):
+            some = ", ".join(map(repr, there[:3]))
+            raise UsageError(f"classes: {glob!r} matches none of the archive's {len(there)} classes, such as {some}.")
+    asked = images["label"].map(lambda label: any(fnmatchcase(label, glob) for glob in classes))
+    chosen = select_images(images[asked], max_images=max_images, seed=seed)
+    return {path: members[path] for path in chosen["path"]}
+
+
+def _missing(members: _Members, destination: Path) -> _Members:
+    """Leave out the members whose file is there with the right size."""
+    return {path: member for path, member in members.items() if _size(destination / path) != member.file_size}
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size if file.is_file() else -1
+    except OSError:
+        return -1
+
+
+def _plan_blocks(archive: ZipFile, members: Iterable[ZipInfo]) -> list[tuple[int, int]]:
+    """Join members that lie close together into (first byte, byte after the last)."""
+    starts = sorted({member.header_offset for member in archive.infolist()})
+    ends = dict(zip(starts, [*starts[1:], archive.start_dir], strict=True))
+    blocks: list[tuple[int, int]] = []
+    for start in sorted({member.header_offset for member in members}):
+        first, last = blocks[-1] if blocks else (0, -GAP_BYTES - 1)
+        if start - last <= GAP_BYTES and ends[start] - first <= BLOCK_BYTES:
+            blocks[-1] = (first, ends[start])
+        else:
+            blocks.append((start, ends[start]))
+    return blocks
+
+
+def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination: Path, progress: bool) -> None:
+    """Write the missing members, in the order of the archive, and check that all wanted ones are there then."""
+    there = len(wanted) - len(missing)
+    with tqdm(total=len(wanted), initial=there, file=sys.stderr, unit="image", disable=not progress) as bar:
+        for path, member in sorted(missing.items(), key=lambda item: item[1].header_offset):
+            try:
+                storage.write_bytes(destination / path, archive.read(member))
+            # What zipfile raises for a wrong checksum, bad compressed data or name, an early end, or encryption.
+            except (BadZipFile, RemoteZipError, zlib.error, EOFError, RuntimeError, ValueError) as error:
+                raise FruitsError(f"{member.filename} is damaged in the archive or on the way ({error}).") from error
+            except OSError as error:
+                raise FruitsError(f"{destination / path} cannot be written ({error.strerror}).") from error
+            bar.update()
+    if _missing(wanted, destination):
+        raise FruitsError(f"something else changes {destination}, or two names are one in its file system.")

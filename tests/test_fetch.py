@@ -1,0 +1,395 @@
+"""The fetch, against a real server on the loopback that knows byte ranges and can break in several ways."""
+
+import functools
+import io
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fruits import storage
+from fruits.errors import FruitsError, UsageError
+from fruits.images import fetch, ranges
+from fruits.images.fetch import FetchReport, fetch_images
+from fruits.images.listing import list_images
+from fruits.images.selection import select_images
+
+ROOT = "fruits-360_dataset/fruits-360"
+SIGNED = "X-Amz-Signature=abcdef"
+
+
+@dataclass
+class Archive:
+    """What the server serves, how it fails, and what it has sent."""
+
+    content: bytes = field(repr=False)
+    status: int = 206
+    healthy_requests: int = 1_000_000
+    failures: list[str] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    url: str = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answer one byte range, or fail as the archive says."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+    server: Any
+
+    def do_GET(self) -> None:
+        archive: Archive = self.server.archive
+        failure = archive.failures.pop(0) if archive.failures else ""
+        self.close_connection = bool(failure)
+        if len(archive.sent) >= archive.healthy_requests or failure == "hang up":
+            self.close_connection = True
+            return
+        if archive.status != 206 or failure == "503":
+            self.answer(503 if failure else archive.status, b"<html>")
+            return
+        size = len(archive.content)
+        start, last = self.headers["Range"].removeprefix("bytes=").split("-")
+        first = int(start) if start else max(0, size - int(last))
+        stop = int(last) + 1 if start else size
+        if failure == "another range":
+            stop -= 1
+        body = archive.content[first:stop]
+        archive.sent.append(len(body))
+        content_range = {"Content-Range": f"bytes {first}-{stop - 1}/{size}"}
+        self.answer(206, body, cut=len(body) // 2 if failure == "half" else None, headers=content_range)
+
+    def answer(
+        self, status: int, body: bytes, *, cut: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[:cut])
+
+    def log_message(self, *args: object) -> None:
+        """Keep the test's stderr for the progress bar."""
+
+
+def image_bytes(name: str, *, size: int) -> bytes:
+    """Make bytes that do not compress, another sequence for every name."""
+    return np.random.default_rng(list(name.encode())).bytes(size)
+
+
+def zip_bytes(contents: Mapping[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@functools.cache
+def members() -> dict[str, bytes]:
+    """Lay out two apples, 12 images each, before half a megabyte of pears."""
+    counts = {"Training/Apple Braeburn": 12, "Training/Apple Golden 1": 12, "Training/Pear": 160, "Test/Pear": 2}
+    names = [f"{ROOT}/{folder}/{n}_100.jpg" for folder, count in counts.items() for n in range(count)]
+    return {name: image_bytes(name, size=3_000) for name in names}
+
+
+@pytest.fixture(autouse=True)
+def quick_and_direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@functools.cache
+def whole() -> bytes:
+    return zip_bytes(members())
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    """Serve the archive of `members` on a free port of the loopback."""
+    served = Archive(whole())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False
+    server.archive = served  # type: ignore[attr-defined]
+    served.url = f"http://127.0.0.1:{server.server_port}/fruits.zip?{SIGNED}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield served
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def fetch_apples(destination: Path, archive: str | Path, **changes: Any) -> FetchReport:
+    asked: dict[str, Any] = {"split": "Training", "classes": ["Apple*"], "max_images": 0, "seed": 42, "progress": False}
+    return fetch_images(destination, archive=archive, **{**asked, **changes})
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def apples() -> dict[str, bytes]:
+    return {name.removeprefix(f"{ROOT}/"): content for name, content in members().items() if "/Training/Apple" in name}
+
+
+def test_fetches_the_classes_asked_for_and_little_else(tmp_path: Path, archive: Archive) -> None:
+    report = fetch_apples(tmp_path, archive.url)
+
+    assert files_below(tmp_path) == apples()
+    assert report == FetchReport(wanted=24, fetched=24, already_there=0, bytes_read=sum(archive.sent))
+    assert report.bytes_read < len(archive.content) / 2
+
+
+def test_a_second_fetch_reads_the_directory_only(tmp_path: Path, archive: Archive) -> None:
+    fetch_apples(tmp_path, archive.url)
+    archive.sent.clear()
+
+    report = fetch_apples(tmp_path, archive.url)
+
+    assert (report.fetched, report.already_there) == (0, 24)
+    assert len(archive.sent) == 1
+
+
+def test_a_file_of_the_wrong_size_is_fetched_again(tmp_path: Path, archive: Archive) -> None:
+    fetch_apples(tmp_path, archive.url)
+    (tmp_path / "Training/Apple Braeburn/3_100.jpg").write_bytes(b"half")
+
+    assert fetch_apples(tmp_path, archive.url).fetched == 1
+    assert files_below(tmp_path) == apples()
+
+
+def test_the_few_images_of_a_mode_are_those_the_whole_folder_would_give(tmp_path: Path, archive: Archive) -> None:
+    fetch_apples(tmp_path / "all", archive.url)
+    expected = select_images(list_images(tmp_path / "all", split="Training", classes=["Apple*"]), max_images=5, seed=42)
+
+    report = fetch_apples(tmp_path / "few", archive.url, max_images=5)
+
+    few = list_images(tmp_path / "few", split="Training", classes=["Apple*"])
+    assert report.wanted == 5
+    columns = ["path", "label", "split", "length"]
+    pd.testing.assert_frame_equal(few[columns], expected[columns])
+
+
+def test_neighbours_come_in_one_request(tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "BLOCK_BYTES", 64 * 1024)
+
+    report = fetch_apples(tmp_path, archive.url, classes=["*"])
+
+    assert report.fetched == 184
+    assert len(archive.sent) <= 1 + -(-len(archive.content) // (60 * 1024))
+    assert max(archive.sent) <= 64 * 1024
+
+
+def test_a_wide_gap_is_not_read(tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "GAP_BYTES", 1_000)
+
+    report = fetch_apples(tmp_path, archive.url, max_images=3)
+
+    assert report.bytes_read < 64 * 1024 + 4 * 3_200
+
+
+def test_a_large_directory_is_read_once(tmp_path: Path, archive: Archive) -> None:
+    archive.content = zip_bytes({f"Training/Fig/{n}_100.jpg": b"fig %d" % n for n in range(1_500)})
+
+    report = fetch_apples(tmp_path, archive.url, classes=["Fig"])
+
+    assert report.fetched == 1_500
+    assert len(archive.sent) == 3
+
+
+def test_an_interrupted_fetch_goes_on_where_it_stopped(
+    tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "BLOCK_BYTES", 10_000)
+    archive.healthy_requests = 4
+
+    with pytest.raises(FruitsError, match=r"9 of 24 images are in .*the same command goes on") as failure:
+        fetch_apples(tmp_path, archive.url)
+
+    assert SIGNED not in str(failure.value)
+    assert "ConnectionError, 4 times" in str(failure.value)
+    archive.healthy_requests = 1_000
+    report = fetch_apples(tmp_path, archive.url)
+    assert (report.fetched, report.already_there) == (15, 9)
+    assert files_below(tmp_path) == apples()
+
+
+@pytest.mark.parametrize("failure", ["hang up", "half", "503", "another range"])
+def test_a_short_failure_is_retried(tmp_path: Path, archive: Archive, failure: str) -> None:
+    archive.failures = [failure, failure, "", failure, failure]
+
+    assert fetch_apples(tmp_path, archive.url).fetched == 24
+    assert files_below(tmp_path) == apples()
+    assert not archive.failures
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(200, "HTTP 200 OK, not a byte range"), (403, "HTTP 403"), (404, "HTTP 404"), (503, "HTTP 503.*4 times")],
+)
+def test_a_server_that_gives_no_ranges(tmp_path: Path, archive: Archive, status: int, said: str) -> None:
+    archive.status = status
+
+    with pytest.raises(FruitsError, match=rf"^http://127.0.0.1:\d+/fruits.zip.*{said}.*--zip FILE") as failure:
+        fetch_apples(tmp_path, archive.url)
+
+    assert SIGNED not in str(failure.value)
+    assert not files_below(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"x", b"<html>", b"\0" * 100_000, whole()[:-50]], ids=["tiny", "html", "zeros", "cut"]
+)
+def test_bytes_that_are_no_zip_file(tmp_path: Path, archive: Archive, content: bytes) -> None:
+    archive.content = content
+    local = tmp_path / "some.zip"
+    local.write_bytes(content)
+
+    for source in (archive.url, local):
+        with pytest.raises(FruitsError, match=r"(/fruits|some)\.zip is not a zip file") as failure:
+            fetch_apples(tmp_path / "images", source)
+        assert SIGNED not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (f"http://me:pw@127.0.0.1:9/fruits.zip?{SIGNED}", "http://127.0.0.1:9/fruits.zip: ConnectionError"),
+        ("http://", "http://: InvalidURL, 4 times; check address"),
+        ("s3://bucket/fruits.zip", "s3://bucket/fruits.zip cannot be opened .*name a zip file or a URL"),
+    ],
+)
+def test_an_address_that_leads_nowhere(tmp_path: Path, url: str, said: str) -> None:
+    with pytest.raises(FruitsError, match=said) as failure:
+        fetch_apples(tmp_path, url)
+
+    assert "pw" not in str(failure.value)
+    assert SIGNED not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "Training/../evil.jpg",
+        "Training/Apple/../../../evil.jpg",
+        "../Training/Apple/evil.jpg",
+        "/Training/Apple/evil.jpg",
+        "Training//evil.jpg",
+        "Training/Apple/..\\..\\evil.jpg",
+        "Training/..\\Apple/evil.jpg",
+        "Training/Apple/.evil.jpg",
+        "__MACOSX/Training/Apple/evil.jpg",
+        "Training/Apple/evil.sh",
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_never_written(tmp_path: Path, archive: Archive, evil: str) -> None:
+    archive.content = zip_bytes({evil: b"evil", "Training/Apple/0_100.jpg": b"apple"})
+
+    report = fetch_apples(tmp_path / "a/b/c", archive.url, classes=["*"])
+
+    assert report.wanted == 1
+    assert files_below(tmp_path) == {"a/b/c/Training/Apple/0_100.jpg": b"apple"}
+
+
+def test_names_with_spaces_and_letters_of_any_alphabet(tmp_path: Path, archive: Archive) -> None:
+    contents = {"Training/Apfel grün 苹果/r_0 á.JPG": b"1", "Training/Apple [x] #1?/%20.jpeg": b"2"}
+    archive.content = zip_bytes({f"deep/er/{name}": content for name, content in contents.items()})
+
+    fetch_apples(tmp_path, archive.url, classes=["Ap*"])
+
+    assert files_below(tmp_path) == contents
+
+
+def test_the_root_with_the_most_images_of_the_split_counts(tmp_path: Path, archive: Archive) -> None:
+    small = {f"fruits-360-original-size/{split}/Apple/0.jpg": b"large" for split in ("Training", "Test", "Validation")}
+    large = {f"{ROOT}/Training/Apple/{n}.jpg": b"small" for n in range(2)}
+    archive.content = zip_bytes({**small, **large, f"{ROOT}/test-multiple_fruits/a.jpg": b"many"})
+
+    fetch_apples(tmp_path, archive.url)
+
+    assert files_below(tmp_path) == {f"Training/Apple/{n}.jpg": b"small" for n in range(2)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"classes": ["Apple*", "Aple*"]}, r"'Aple\*' matches none of the archive's 3 classes, such as 'Apple Braeb"),
+        ({"classes": ["apple*"]}, r"'apple\*' matches none"),
+        ({"split": "Validation"}, r"holds no Validation/<class>/<image>; found: 'Test', 'Training'"),
+    ],
+)
+def test_what_the_archive_lacks(tmp_path: Path, archive: Archive, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        fetch_apples(tmp_path, archive.url, **asked)
+
+    assert not files_below(tmp_path)
+
+
+def test_a_local_archive_goes_the_same_way(tmp_path: Path) -> None:
+    local = tmp_path / "fruits.zip"
+    local.write_bytes(whole())
+
+    report = fetch_apples(tmp_path / "images", local)
+
+    assert (report.wanted, report.fetched) == (24, 24)
+    assert 0 < report.bytes_read < local.stat().st_size
+    assert files_below(tmp_path / "images") == apples()
+
+
+@pytest.mark.parametrize("name", ["missing.zip", "."])
+def test_a_local_archive_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be opened \((No such file|Is a) .*name a zip file or a URL"):
+        fetch_apples(tmp_path / "images", tmp_path / name)
+
+
+def test_a_damaged_member_is_not_written(tmp_path: Path, archive: Archive) -> None:
+    damaged = bytearray(archive.content)
+    damaged[archive.content.index(members()[f"{ROOT}/Training/Apple Golden 1/0_100.jpg"][:64])] ^= 0xFF
+    archive.content = bytes(damaged)
+    local = tmp_path / "fruits.zip"
+    local.write_bytes(damaged)
+
+    for source, folder in ((archive.url, "from url"), (local, "from file")):
+        with pytest.raises(FruitsError, match=r"Golden 1/0_100.jpg is damaged .*12 of 24 images"):
+            fetch_apples(tmp_path / folder, source)
+        assert len(files_below(tmp_path / folder)) == 12
+
+
+def test_a_destination_that_cannot_be_written(tmp_path: Path, archive: Archive) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "images/Training").mkdir(parents=True)
+    (tmp_path / "images/Training/Apple Golden 1").touch()
+
+    with pytest.raises(FruitsError, match=r"file cannot be written .*0 of 24 images"):
+        fetch_apples(tmp_path / "file", archive.url)
+    with pytest.raises(FruitsError, match=r"Golden 1/0_100.jpg cannot be written .*12 of 24 images"):
+        fetch_apples(tmp_path / "images", archive.url)
+
+
+def test_images_that_vanish_during_the_fetch_are_noticed(
+    tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "write_bytes", lambda path, content: None)
+
+    with pytest.raises(FruitsError, match=r"something else changes .*0 of 24 images"):
+        fetch_apples(tmp_path, archive.url)
+
+
+def test_progress_goes_to_stderr_or_nowhere(
+    tmp_path: Path, archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch_apples(tmp_path / "quiet", archive.url)
+    assert capsys.readouterr() == ("", "")
+
+    fetch_apples(tmp_path / "loud", archive.url, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "24/24" in err
+    assert "image" in err

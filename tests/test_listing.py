@@ -1,0 +1,122 @@
+"""Class folders to a table: everything that is an image by name, whatever is in it, and nothing twice."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fruits.errors import UsageError
+from fruits.images.listing import check_classes, list_images
+
+
+def put(root: Path, *files: str, content: bytes = b"x") -> Path:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(content)
+    return root
+
+
+def paths(root: Path, classes: Sequence[str] = ("*",), split: str = "Training") -> list[str]:
+    return list_images(root, split=split, classes=classes)["path"].tolist()
+
+
+def test_table_has_a_row_for_every_image(fruit_folder: Path) -> None:
+    table = list_images(fruit_folder, split="Training", classes=["Apple*"])
+    files = sorted((fruit_folder / "Training").glob("Apple*/*"))
+    expected = {
+        "path": [file.relative_to(fruit_folder).as_posix() for file in files],
+        "label": ["Apple Braeburn"] * 4 + ["Apple Golden 1"] * 3,
+        "split": ["Training"] * 7,
+        "length": [file.stat().st_size for file in files],
+        "modified": [file.stat().st_mtime_ns for file in files],
+    }
+    pd.testing.assert_frame_equal(table, pd.DataFrame(expected))
+    assert paths(fruit_folder, ["Kiwi"], "Test") == ["Test/Kiwi/0_100.jpg"]
+
+
+def test_names_of_every_kind_are_listed_and_hidden_or_other_files_are_not(tmp_path: Path) -> None:
+    odd = ["UPPER.JPG", "a b.jpeg", "c.Png", "d'été #1 [2] 50%.jpg", "two.dots.JPEG", "line\nbreak.png"]
+    put(tmp_path / "Training/Pomme d'été", *odd)
+    put(
+        tmp_path / "Training/Pomme d'été", ".hidden.jpg", "notes.txt", "jpg", "x.jpg.part", "Thumbs.db", "dir.jpg/y.txt"
+    )
+    put(tmp_path / "Training", ".hidden/1.jpg", "no class.jpg")
+    table = list_images(tmp_path, split="Training", classes=["Pomme d'été"])
+    assert table["path"].tolist() == sorted(f"Training/Pomme d'été/{name}" for name in odd)
+    assert set(table["label"]) == {"Pomme d'été"}
+
+
+def test_empty_and_dangling_files_are_listed_with_length_zero(tmp_path: Path) -> None:
+    put(tmp_path, "Training/Kiwi/empty.jpg", content=b"")
+    (tmp_path / "Training/Kiwi/gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "Training/Kiwi/loop.jpg").symlink_to("loop.jpg")
+    put(tmp_path, "Training/Kiwi/seen.jpg", content=b"abc")
+    table = list_images(tmp_path, split="Training", classes=["Kiwi"])
+    assert [Path(path).stem for path in table["path"]] == ["empty", "gone", "loop", "seen"]
+    assert table["length"].tolist() == [0, 0, 0, 3]
+
+
+def test_label_is_the_parent_folder_at_any_depth(tmp_path: Path) -> None:
+    put(tmp_path, "Training/Citrus/Lemon/1.jpg", "Training/Citrus/2.jpg")
+    table = list_images(tmp_path, split="Training", classes=["Lemon"])
+    assert table[["path", "label"]].to_numpy().tolist() == [["Training/Citrus/Lemon/1.jpg", "Lemon"]]
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        (["*"], {"Apple Braeburn", "Apple Golden 1", "Kiwi"}),
+        (["Apple Braeburn"], {"Apple Braeburn"}),
+        (["Apple*", "Apple Braeburn", "*1"], {"Apple Braeburn", "Apple Golden 1"}),
+        (["[BK]*", "Apple Golden ?"], {"Kiwi", "Apple Golden 1"}),
+    ],
+)
+def test_globs_choose_classes_once(fruit_folder: Path, classes: list[str], labels: set[str]) -> None:
+    table = list_images(fruit_folder, split="Training", classes=classes)
+    assert set(table["label"]) == labels
+    assert table["path"].is_unique
+
+
+def test_folder_that_links_back_to_its_parents_ends(fruit_folder: Path) -> None:
+    before = paths(fruit_folder)
+    (fruit_folder / "Training/Kiwi/loop").symlink_to("..", target_is_directory=True)
+    (fruit_folder / "Training/Kiwi/self").symlink_to("self", target_is_directory=True)
+    assert paths(fruit_folder) == before
+
+
+@pytest.mark.parametrize("alias", ["AAA", "Kiwj", "zzz"])
+def test_linked_class_does_not_take_the_place_of_the_real_one(fruit_folder: Path, alias: str) -> None:
+    before = paths(fruit_folder)
+    (fruit_folder / "Training" / alias).symlink_to("Kiwi", target_is_directory=True)
+    assert paths(fruit_folder) == before
+
+
+def test_class_that_lies_elsewhere_is_followed(fruit_folder: Path, tmp_path: Path) -> None:
+    put(tmp_path, "disk/1.jpg")
+    (fruit_folder / "Training/Plum").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert paths(fruit_folder, ["Plum"]) == ["Training/Plum/1.jpg"]
+
+
+@pytest.mark.parametrize("glob", ["grape*", "Grape Bleu", "GRAPE BLUE", "Grape  *"])
+def test_glob_that_matches_nothing_names_near_classes(fruit_folder: Path, glob: str) -> None:
+    put(fruit_folder, "Training/Grape Blue/1.jpg", "Training/Apricot/1.jpg", "Training/Avocado/1.jpg")
+    with pytest.raises(UsageError) as caught:
+        check_classes(fruit_folder, split="Training", classes=["Kiwi", glob])
+    assert repr(glob) in str(caught.value)
+    assert "'Grape Blue'" in str(caught.value)
+    assert str(fruit_folder / "Training") in str(caught.value)
+
+
+def test_class_without_an_image_is_refused_as_early_as_a_missing_one(fruit_folder: Path) -> None:
+    put(fruit_folder, "Training/Plum/notes.txt")
+    with pytest.raises(UsageError, match="Plum"):
+        check_classes(fruit_folder, split="Training", classes=["Kiwi", "Plum"])
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["missing", "empty"])
+def test_folder_without_classes_is_refused_by_name(tmp_path: Path, made: bool) -> None:
+    if made:
+        (tmp_path / "Training").mkdir()
+    with pytest.raises(UsageError, match=str(tmp_path / "Training")):
+        list_images(tmp_path, split="Training", classes=["*"])
