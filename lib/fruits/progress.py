@@ -1,0 +1,84 @@
+"""A progress bar for a Spark job, from the running counts that Spark's executors report anyway."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_METRIC = "number of output rows"
+
+
+@contextmanager
+def track_rows(
+    spark: "SparkSession", *, total: int, node: str = "MapInArrow", unit: str = "image", every: float = 1.0
+) -> Iterator[None]:
+    """Show how many rows the queries run in the block have put out, with rate and time left.
+
+    Parameters
+    ----------
+    total
+        The rows to expect.
+    node
+        How the name of the plan node ends that is counted (Spark 3.5: PythonMapInArrow, 4: MapInArrow).
+    every
+        Seconds between looks.
+    """
+    store = spark._jsparkSession.sharedState().statusStore()
+    earlier = set(_list_executions(store))
+    stop = threading.Event()
+    # The bar is one line of standard output, in a terminal, in Jupyter and in the executed notebook alike.
+    with tqdm(total=total, unit=unit, file=sys.stdout, mininterval=every, ncols=88) as bar:
+
+        def look_on() -> None:
+            while not stop.wait(every):
+                _advance(bar, min(total, _count_rows(store, earlier, node)))
+
+        watcher = threading.Thread(target=look_on, daemon=True)
+        watcher.start()
+        try:
+            yield
+            finished = True
+        except BaseException:
+            finished = False
+            raise
+        finally:
+            stop.set()
+            watcher.join()
+            if finished:
+                _advance(bar, total)
+
+
+def _advance(bar: Any, count: int) -> None:
+    if count > bar.n:
+        bar.update(count - bar.n)
+
+
+def _list_executions(store: Any) -> list[int]:
+    executions = store.executionsList()
+    return [executions.apply(index).executionId() for index in range(executions.size())]
+
+
+def _count_rows(store: Any, earlier: set[int], node: str) -> int:
+    """Add up the metric over the plan nodes of that name; 0 while Spark has not reported yet."""
+    count = 0
+    for execution in set(_list_executions(store)) - earlier:
+        values = store.executionMetrics(execution)
+        nodes = store.planGraph(execution).allNodes()
+        for position in range(nodes.size()):
+            if nodes.apply(position).name().endswith(node):
+                count += _read_metric(nodes.apply(position).metrics(), values)
+    return count
+
+
+def _read_metric(metrics: Any, values: Any) -> int:
+    for index in range(metrics.size()):
+        if metrics.apply(index).name() == _METRIC:
+            text = values.get(metrics.apply(index).accumulatorId())
+            return int(text.get().replace(",", "")) if text.isDefined() else 0
+    return 0

@@ -1,0 +1,82 @@
+"""The SparkSession of a target; every Spark setting of the project, each with its reason."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fruits.errors import FruitsError
+from fruits.java import find_java_home
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_QUERY_SETTINGS = {
+    # The same SQL on Spark 3.5 (off) and 4 (on): casts must not change meaning with the release.
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.session.timeZone": "UTC",
+    # Features and components are floats that look random: snappy or zstd cost time and save nothing.
+    "spark.sql.parquet.compression.codec": "uncompressed",
+    # Feature files are a few MB. The default of 4 MB a file would weigh each as if it were twice its size and
+    # halve the files a task reads. (Images are not read by Spark's file source: see features/extract.py.)
+    "spark.sql.files.openCostInBytes": str(256 * 1024),
+    # A column of 1280 floats is 5 KB a row: 10,000 rows (the default) would be a 50 MB batch in every task.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
+    # Lets the vectorised reader decode the array of features.
+    "spark.sql.parquet.enableNestedColumnVectorizedReader": "true",
+}
+
+_LOCAL_SETTINGS = {
+    # A laptop that changes networks must not lose its own driver.
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.showConsoleProgress": "false",
+    # Running counts reach the progress bar with the heartbeat; the default is 10 s.
+    "spark.executor.heartbeatInterval": "1s",
+}
+
+
+def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "SparkSession":
+    """Start Spark, or take the session that is there.
+
+    Parameters
+    ----------
+    master
+        A Spark master such as `local[*]`; empty takes the session (or the cluster settings) that is there.
+    driver_memory
+        Heap of the driver's JVM such as `4g`; it holds the workers' too under a local master.
+
+    Raises
+    ------
+    FruitsError
+        If no usable Java is there, or Spark does not start.
+    """
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName(name).config(map=dict(_QUERY_SETTINGS))
+    if master:
+        if home := find_java_home():
+            os.environ["JAVA_HOME"] = str(home)
+        # Workers run this very interpreter; Spark's default is whatever `python3` the PATH finds.
+        os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+        log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
+        builder = builder.master(master).config(map=dict(_LOCAL_SETTINGS))
+        builder = builder.config("spark.driver.memory", driver_memory)
+        builder = builder.config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={log4j}")
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        raise FruitsError(f"Spark did not start with master {master!r}: {error}") from error
+
+
+def describe_session(spark: "SparkSession") -> dict[str, str]:
+    """Return what a reader wants to know of a session: versions, master, cores, memory."""
+    context = spark.sparkContext
+    return {
+        "Spark": spark.version,
+        "Java": context._jvm.System.getProperty("java.version"),  # type: ignore[union-attr]
+        "Python": sys.version.split()[0],
+        "master": str(context.master),
+        "cores": str(context.defaultParallelism),
+        "driver memory": str(context.getConf().get("spark.driver.memory", "1g")),
+    }
