@@ -1,0 +1,142 @@
+"""MobileNetV2 as data: which weights, checked and hashed, and the prepared files that workers are sent."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from fruits import storage
+from fruits.errors import FruitsError
+from fruits.features.weights import PARAMETERS, TENSORS, hash_file
+
+# The length of the average pooling at the end of MobileNetV2, alpha 1.0.
+FEATURES = 1280
+BYTES = 4 * PARAMETERS
+# What an image goes through before the network and in which precision; a change makes new features.
+RECIPE = "PIL RGB bicubic 224 x/127.5-1 float32"
+# In the name of converted files: another recipe must not find this one's flatbuffer.
+RECIPE_MARK = hashlib.sha256(RECIPE.encode()).hexdigest()[:4]
+PREPARED = ("weights.npz", "model.tflite", "model.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A checked MobileNetV2 and where its prepared files lie."""
+
+    weights: str
+    sha256: str
+    engine: str
+    tensors: int
+    parameters: int
+    bytes: int
+    folder: Path
+
+    @property
+    def model_id(self) -> str:
+        """Name of the features this model makes: changes with weights, preprocessing and engine."""
+        digest = hashlib.sha256(f"{self.sha256} {self.engine} {RECIPE}".encode()).hexdigest()
+        return f"mobilenetv2-{self.engine}-{digest[:12]}"
+
+    @property
+    def flatbuffer(self) -> Path:
+        """The LiteRT model: uint8 pixels to features."""
+        return self.folder / "model.tflite"
+
+    @property
+    def tensors_file(self) -> Path:
+        """The tensors, in Keras's order, as an .npz file."""
+        return self.folder / "weights.npz"
+
+
+def prepare_backbone(source: str, file: Path | None, *, engine: str, seed: int, folder: Path) -> Backbone:
+    """Convert the weights once, or find them converted, and check what they are.
+
+    Parameters
+    ----------
+    source
+        The parameter `weights`: `imagenet`, `random` or a path.
+    file
+        The file of these weights, as `find_weights` returns it; None for `random`.
+    engine
+        `litert` or `tensorflow`.
+    seed
+        Draws the untrained weights.
+    folder
+        Keeps one sub-folder of converted files for each hash.
+
+    Raises
+    ------
+    FruitsError
+        If the file does not load as MobileNetV2, or holds other tensors than it should.
+    """
+    sha256 = hash_file(file) if file else None
+    name = sha256[:16] if sha256 else f"random-{seed}-keras-{importlib.metadata.version('keras')}"
+    prepared = folder / f"{name}-{RECIPE_MARK}"
+    if not all((prepared / part).is_file() for part in PREPARED):
+        with storage.replaced_folder(prepared) as draft:
+            _export(file, draft, seed=seed)
+    facts = json.loads((prepared / "model.json").read_text())
+    backbone = Backbone(
+        weights=source,
+        sha256=sha256 or facts["values_sha256"],
+        engine=engine,
+        tensors=facts["tensors"],
+        parameters=facts["parameters"],
+        bytes=facts["bytes"],
+        folder=prepared,
+    )
+    check_size(backbone)
+    return backbone
+
+
+def check_size(backbone: Backbone) -> None:
+    """Refuse weights that are not MobileNetV2's 260 tensors.
+
+    Raises
+    ------
+    FruitsError
+        Naming what was got and what is right.
+    """
+    got = (backbone.tensors, backbone.parameters, backbone.bytes)
+    if got != (TENSORS, PARAMETERS, BYTES):
+        raise FruitsError(
+            f"weights {backbone.weights}: {got[0]} tensors, {got[1]:,} parameters, {got[2]:,} bytes; MobileNetV2 "
+            f"without its head has {TENSORS}, {PARAMETERS:,}, {BYTES:,}. Name the no_top file of alpha 1.0."
+        )
+
+
+def describe_backbone(backbone: Backbone) -> dict[str, str]:
+    """Return what a reader is shown before the broadcast."""
+    return {
+        "weights": backbone.weights,
+        "SHA-256": backbone.sha256,
+        "tensors": f"{backbone.tensors} (right: {TENSORS})",
+        "parameters": f"{backbone.parameters:,} (right: {PARAMETERS:,})",
+        "size": f"{backbone.bytes / 2**20:.2f} MiB (right: {BYTES / 2**20:.2f})",
+        "engine": backbone.engine,
+        "model_id": backbone.model_id,
+    }
+
+
+def _export(file: Path | None, folder: Path, *, seed: int) -> None:
+    command = [sys.executable, "-m", "fruits.features.keras_model", str(file or ""), str(folder), str(seed)]
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
+    if done.returncode:
+        raise FruitsError(
+            f"weights {file or 'random'}: they could not be loaded into MobileNetV2 without its head and converted: "
+            f"{_find_reason(done)}"
+        )
+
+
+def _find_reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last exception that a failed process named; what it died of, if it named none."""
+    if done.returncode < 0:
+        return f"killed by signal {-done.returncode} (9: out of memory?)"
+    named = re.findall(r"^[\w.]*(?:Error|Exception): .*", done.stderr, re.MULTILINE)
+    return named[-1] if named else f"exit code {done.returncode}"

@@ -1,0 +1,135 @@
+"""The weight-broadcast UDF: Arrow batches of images in, Arrow batches of features out.
+
+Spark carries names, not files: the worker that gets an image's row opens the file itself. Spark's own
+`binaryFile` reader drops empty and hidden files without a word, reads glob signs and `label=` folders in names
+its own way, spends more processor time in the JVM than the decoding does, and cannot skip the 67,592 images that
+a run does not want. A row that brings its `content` along (packed input) is not opened.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from fruits.features.backbone import FEATURES
+from fruits.features.engines import Features, Predict
+from fruits.images.decode import DecodeError, Pixels, decode_image
+
+if TYPE_CHECKING:
+    from pyspark import Accumulator, SparkContext
+    from pyspark.sql import DataFrame
+
+    ErrorRows = Accumulator[list[tuple[str, str, str]]]
+
+KEPT = ("path", "label", "split", "length", "modified")
+SCHEMA = "path string, label string, split string, length bigint, modified bigint, features array<float>"
+_ARROW_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("path", "label", "split")),
+        *((name, pa.int64()) for name in ("length", "modified")),
+        ("features", pa.list_(pa.float32())),
+    ]
+)
+# One predict function a worker process, kept from task to task; keyed by the model it belongs to.
+_PREDICTORS: dict[str, Predict] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """What a worker needs to turn images into features.
+
+    An object of an importable class rather than a nested function: cloudpickle would copy a nested function's
+    globals into every task, and with them an empty `_PREDICTORS`.
+    """
+
+    model_id: str
+    make_predict: Callable[[], Predict]
+    input_dir: Path
+    batch_size: int
+    errors: "ErrorRows"
+
+    def extract(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the features of the images that can be decoded; note the others in `errors`.
+
+        An exception of the model is not caught: a broken model fails the run, it makes no bad images.
+        """
+        for batch in batches:
+            for start in range(0, batch.num_rows, self.batch_size):
+                yield self._extract_slice(batch.slice(start, self.batch_size))
+
+    def _predict(self, pixels: list[Pixels]) -> Features:
+        if not pixels:
+            return np.empty((0, FEATURES), np.float32)
+        if self.model_id not in _PREDICTORS:
+            _PREDICTORS.clear()
+            _PREDICTORS[self.model_id] = self.make_predict()
+        return _PREDICTORS[self.model_id](np.stack(pixels))
+
+    def _extract_slice(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        pixels, kept = [], []
+        for index, row in enumerate(rows.to_pylist()):
+            stage = "read"
+            try:
+                content = self._read(row)
+                stage = "decode"
+                pixels.append(decode_image(content))
+                kept.append(index)
+            except (OSError, DecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                self.errors.add([(row["path"], stage, reason)])
+        return _to_batch(rows.take(pa.array(kept, pa.int64())), self._predict(pixels))
+
+    def _read(self, row: dict[str, Any]) -> bytes:
+        content: bytes | None = row.get("content")
+        return (self.input_dir / row["path"]).read_bytes() if content is None else content
+
+
+def _to_batch(rows: pa.RecordBatch, features: Features) -> pa.RecordBatch:
+    if features.shape != (rows.num_rows, FEATURES) or not np.isfinite(features).all():
+        raise ValueError(
+            f"the model gave features of shape {features.shape} for {rows.num_rows} images, or values that are not "
+            f"finite; allowed: ({rows.num_rows}, {FEATURES}), finite. Check the weights."
+        )
+    offsets = pa.array(np.arange(0, features.size + 1, FEATURES, dtype=np.int32))
+    lists = pa.ListArray.from_arrays(offsets, pa.array(features.ravel()))
+    return pa.RecordBatch.from_arrays([*(rows.column(name) for name in KEPT), lists], schema=_ARROW_SCHEMA)
+
+
+def collect_errors(context: "SparkContext") -> "ErrorRows":
+    """Return an accumulator of error rows (path, stage, reason).
+
+    Spark counts an accumulator once for each task of an action, so the rows are right after one write of the
+    extracted DataFrame; transforming it further without writing it would compute and count it again.
+    """
+    from pyspark.accumulators import AccumulatorParam
+
+    class ListParam(AccumulatorParam[list[Any]]):
+        def zero(self, value: list[Any]) -> list[Any]:
+            return []
+
+        def addInPlace(self, value1: list[Any], value2: list[Any]) -> list[Any]:  # noqa: N802 - Spark's name
+            return value1 + value2
+
+    return context.accumulator([], ListParam())
+
+
+def extract_features(images: "DataFrame", extractor: Extractor) -> "DataFrame":
+    """Run the model over a DataFrame of images, lazily.
+
+    Parameters
+    ----------
+    images
+        Columns path, label, split, length, modified, and content (binary) for packed input.
+    extractor
+        The model and how to read an image.
+
+    Returns
+    -------
+    DataFrame
+        path, label, split (string), length, modified (bigint), features (array<float> of 1280); no row for an
+        image that cannot be decoded. Each action computes it anew: write it once and read that back.
+    """
+    return images.mapInArrow(extractor.extract, SCHEMA).select(*KEPT, "features")

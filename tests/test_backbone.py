@@ -1,0 +1,148 @@
+"""MobileNetV2 as prepared files: the right 260 tensors, converted once, or one sentence."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from fruits.errors import FruitsError
+from fruits.features import backbone
+from fruits.features.backbone import Backbone, check_size, describe_backbone, prepare_backbone
+from fruits.features.weights import hash_file
+
+DRAWS = """
+import json
+from fruits.features.keras_model import build_model, describe_tensors
+print(json.dumps([describe_tensors(build_model(None, seed=seed).get_weights())["values_sha256"] for seed in (3, 3, 4)]))
+"""
+
+
+@pytest.fixture
+def right(tmp_path: Path) -> Backbone:
+    return Backbone(
+        weights="w.h5",
+        sha256="ab",
+        engine="litert",
+        tensors=260,
+        parameters=2_257_984,
+        bytes=9_031_936,
+        folder=tmp_path,
+    )
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Share the folder of converted models, so that each model is converted once a test run."""
+    return tmp_path_factory.getbasetemp() / "models"
+
+
+def forbid_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr(backbone.subprocess, "run", refuse)
+
+
+def plant(folder: Path) -> None:
+    facts = {"tensors": 260, "parameters": 2_257_984, "bytes": 9_031_936, "values_sha256": "cd"}
+    folder.mkdir(parents=True)
+    for part in backbone.PREPARED:
+        (folder / part).write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("wrong", [{"tensors": 262}, {"parameters": 3_538_984}, {"bytes": 18_063_872}])
+def test_other_tensors_are_refused_with_the_right_numbers(wrong: dict[str, int], right: Backbone) -> None:
+    check_size(right)
+    with pytest.raises(FruitsError, match=r"has 260, 2,257,984, 9,031,936") as caught:
+        check_size(dataclasses.replace(right, **wrong))
+    assert f"{next(iter(wrong.values())):,}" in str(caught.value)
+
+
+def test_model_id_follows_weights_and_engine_but_not_the_place(right: Backbone) -> None:
+    others = [dataclasses.replace(right, sha256="ac"), dataclasses.replace(right, engine="tensorflow")]
+    assert len({right.model_id, *(other.model_id for other in others)}) == 3
+    assert dataclasses.replace(right, folder=Path("/else"), weights="imagenet").model_id == right.model_id
+
+
+def test_description_says_got_and_right(right: Backbone) -> None:
+    told = describe_backbone(right)
+    assert (told["tensors"], told["size"]) == ("260 (right: 260)", "8.61 MiB (right: 8.61)")
+    assert told["parameters"] == "2,257,984 (right: 2,257,984)"
+
+
+def test_prepared_weights_are_found_by_their_hash_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid_conversion(monkeypatch)
+    file = tmp_path / "w.h5"
+    file.write_bytes(b"weights")
+    plant(tmp_path / "models" / f"{hash_file(file)[:16]}-{backbone.RECIPE_MARK}")
+    found = prepare_backbone("w.h5", file, engine="litert", seed=1, folder=tmp_path / "models")
+    assert (found.sha256, found.tensors) == (hash_file(file), 260)
+    (found.folder / "model.json").write_text((found.folder / "model.json").read_text().replace("260", "262"))
+    with pytest.raises(FruitsError, match="262 tensors"):
+        prepare_backbone("w.h5", file, engine="litert", seed=1, folder=tmp_path / "models")
+    file.write_bytes(b"others")
+    with pytest.raises(AssertionError, match="converted again"):
+        prepare_backbone("w.h5", file, engine="litert", seed=1, folder=tmp_path / "models")
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "word"),
+    [
+        (-9, "I0000 cpu_feature_guard: rebuild TensorFlow with the flags.\n", r"signal|killed|-9"),
+        (1, "  File x\nValueError: 68 objects\nmissed:\n[<Conv2D name=Conv1>, <Conv2D name=Conv2>]\n", "68 objects"),
+    ],
+    ids=["killed", "several lines"],
+)
+def test_the_reason_is_the_error_not_the_last_line(
+    code: int, stderr: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = subprocess.CompletedProcess([], code, "", stderr)
+    monkeypatch.setattr(backbone.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(FruitsError, match=word):
+        prepare_backbone("random", None, engine="litert", seed=1, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.tensorflow
+def test_random_weights_are_mobilenet_converted_once(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare_backbone("random", None, engine="litert", seed=1, folder=models)
+    forbid_conversion(monkeypatch)
+    assert prepare_backbone("random", None, engine="litert", seed=1, folder=models) == first
+    assert (first.tensors, first.parameters, first.bytes) == (260, 2_257_984, 9_031_936)
+    with np.load(first.tensors_file) as tensors:
+        assert sum(tensors[name].size for name in tensors.files) == 2_257_984
+    assert first.flatbuffer.stat().st_size == pytest.approx(8.85e6, rel=0.01)
+    assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.tensorflow
+def test_trained_weights_are_known_by_the_files_hash(shared: Path, models: Path) -> None:
+    file = shared / "weights" / "mobilenet_v2_1.0_224_no_top_bnfolded.h5"
+    trained = prepare_backbone(str(file), file, engine="litert", seed=1, folder=models)
+    assert trained.sha256 == "6dab8ef2ce8915ac8dd18fe911e8536532296058fedfd4204b0db0b163750ca7"
+    assert trained.flatbuffer.stat().st_size == pytest.approx(8.85e6, rel=0.01)
+
+
+@pytest.mark.tensorflow
+def test_the_seed_draws_the_weights() -> None:
+    output = subprocess.check_output([sys.executable, "-c", DRAWS], stderr=subprocess.DEVNULL)
+    same, again, other = json.loads(output.splitlines()[-1])
+    assert same == again != other
+
+
+@pytest.mark.tensorflow
+def test_a_file_that_is_not_mobilenet_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "w.h5"
+    with h5py.File(file, "w") as network:
+        network.attrs["layer_names"] = [b"dense"]
+        network.create_group("dense").attrs["weight_names"] = [b"kernel"]
+        network["dense/kernel"] = np.ones((50, 50), np.float32)
+    with pytest.raises(FruitsError, match="expected 104 layers") as caught:
+        prepare_backbone(str(file), file, engine="litert", seed=1, folder=tmp_path / "models")
+    assert str(file) in str(caught.value)
+    assert list((tmp_path / "models").iterdir()) == []

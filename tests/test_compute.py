@@ -1,0 +1,148 @@
+"""The computation on real Spark with fake models: once an image, once a worker, all of it or a failed run."""
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.errors import FruitsError
+from fruits.features import compute
+from fruits.features.backbone import Backbone
+from fruits.features.compute import Computation, compute_features, count_tasks
+from fruits.features.store import list_batches, read_features
+from fruits.images.decode import decode_image
+from fruits.images.listing import list_images
+
+Run = Callable[..., Computation]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "features" / "model"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A line for each model that a worker builds and for each image that it is given."""
+    (tmp_path / "log.txt").touch()
+    return tmp_path / "log.txt"
+
+
+@pytest.fixture
+def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Compute with a model whose answers are known: the mean colour, noted down image by image."""
+    numbers = {"tensors": 0, "parameters": 0, "bytes": 0}
+    backbone = Backbone(weights="fake", sha256=uuid.uuid4().hex, engine="litert", folder=store.parent, **numbers)
+
+    def note(*lines: str) -> None:
+        with log.open("a") as stream:
+            stream.write("".join(f"{line}\n" for line in lines))
+
+    def colour() -> Callable[[Any], Any]:
+        note(f"build {os.getpid()}")
+
+        def predict(pixels: Any) -> Any:
+            means = pixels.mean(axis=(1, 2))
+            note(f"batch {len(pixels)}", *(f"image {mean.tolist()}" for mean in means))
+            return np.pad(means, ((0, 0), (0, 1277))).astype(np.float32)
+
+        return predict
+
+    def run_with(images: pd.DataFrame, *, make: Callable[[], Any] = colour, images_per_task: int = 4) -> Computation:
+        monkeypatch.setattr(compute, "broadcast_engine", lambda *_: make)
+        options = {"batch_size": 2, "images_per_task": images_per_task}
+        return compute_features(spark, images, backbone=backbone, input_dir=fruit_folder, store=store, **options)
+
+    return run_with
+
+
+def list_training(folder: Path) -> pd.DataFrame:
+    return list_images(folder, split="Training", classes=["*"])
+
+
+def read_log(log: Path, what: str) -> list[str]:
+    return [line for line in log.read_text().splitlines() if line.startswith(what)]
+
+
+def colours_of(folder: Path, paths: Iterable[str]) -> list[list[float]]:
+    return [decode_image((folder / path).read_bytes()).mean(axis=(0, 1)).tolist() for path in paths]
+
+
+def test_each_image_goes_through_the_model_once_errors_or_not(
+    run: Run, spark: SparkSession, fruit_folder: Path, store: Path, log: Path
+) -> None:
+    paths = list_training(fruit_folder)["path"]
+    (fruit_folder / paths[0]).write_bytes(b"")
+    (fruit_folder / paths[4]).write_bytes(b"no image")
+    images = list_training(fruit_folder)
+    (fruit_folder / paths[8]).unlink()
+    done = run(images, images_per_task=9)
+    stages = {paths[0]: "decode", paths[4]: "decode", paths[8]: "read"}
+    assert (done.features, done.computed) == (6, 6)
+    assert {path: stage for path, stage, _ in done.errors} == stages
+    assert len([reason for *_, reason in done.errors if reason]) == 3
+    good = [path for path in paths if path not in stages]
+    assert {*read_log(log, "batch")} <= {"batch 1", "batch 2"}
+    assert Counter(read_log(log, "image")) == Counter(f"image {c}" for c in colours_of(fruit_folder, good))
+    table = read_features(spark, images, store=store).toPandas().sort_values("path")
+    assert table["path"].tolist() == good
+    np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(fruit_folder, good), atol=1e-3)
+
+
+def test_a_worker_builds_the_model_once_for_all_its_tasks(run: Run, fruit_folder: Path, store: Path, log: Path) -> None:
+    done = run(list_training(fruit_folder)[:8], images_per_task=1)
+    assert done == Computation(8, 8, [])
+    assert len(list(store.rglob("*.parquet"))) > 2
+    assert len(read_log(log, "build")) in (1, 2)
+    assert len(read_log(log, "image")) == 8
+
+
+def test_a_task_without_images_builds_no_model(run: Run, fruit_folder: Path, log: Path) -> None:
+    assert run(list_training(fruit_folder)[:1]) == Computation(1, 1, [])
+    assert len(read_log(log, "build")) == 1
+
+
+def test_the_second_run_computes_what_is_new_or_changed_alone(
+    run: Run, fruit_folder: Path, store: Path, log: Path
+) -> None:
+    images = list_training(fruit_folder)
+    assert run(images[:6]).computed == 6
+    assert run(images) == Computation(9, 3, [])
+    os.utime(fruit_folder / images["path"][0], ns=(1, 1))
+    assert run(list_training(fruit_folder)) == Computation(9, 1, [])
+    assert run(list_training(fruit_folder)) == Computation(9, 0, [])
+    assert (len(list_batches(store)), len(read_log(log, "image"))) == (3, 10)
+
+
+def test_images_that_all_fail_are_all_errors(run: Run, fruit_folder: Path, log: Path) -> None:
+    for path in list_training(fruit_folder)["path"]:
+        (fruit_folder / path).write_bytes(b"no image")
+    done = run(list_training(fruit_folder))
+    assert (done.features, done.computed, len(done.errors)) == (0, 0, 9)
+    assert read_log(log, "image") == []
+
+
+@pytest.mark.parametrize(("answer", "word"), [("raise", "broken"), ("nan", "finite"), ("narrow", "1000")])
+def test_a_broken_model_fails_the_run_and_leaves_no_batch(
+    answer: str, word: str, run: Run, fruit_folder: Path, store: Path
+) -> None:
+    def predict(pixels: Any) -> Any:
+        if answer == "raise":
+            raise OSError("broken model")
+        return np.full((len(pixels), 1000 if answer == "narrow" else 1280), np.nan, np.float32)
+
+    with pytest.raises(FruitsError, match=rf"failed on a worker: .*{word}"):
+        run(list_training(fruit_folder), make=lambda: predict)
+    assert list(store.rglob("*.parquet")) == []
+
+
+def test_tasks_are_tens_and_fill_the_cores() -> None:
+    assert [count_tasks(67_692, cores=cores, images_per_task=1024) for cores in (2, 8, 16)] == [68, 72, 80]
+    assert count_tasks(100, cores=4, images_per_task=1024) == 4

@@ -1,0 +1,120 @@
+"""Both engines on real Spark workers: equal to the independent reference, and to each other."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.errors import FruitsError
+from fruits.features.backbone import Backbone, prepare_backbone
+from fruits.features.engines import LiteRTEngine, broadcast_engine
+from fruits.features.extract import Extractor, collect_errors, extract_features
+
+TOLERANCE = 2e-4
+Prepare = Callable[..., Backbone]
+
+
+@pytest.fixture(scope="session")
+def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Convert each model once a test run: the folder is that of test_backbone.py."""
+
+    def convert(file: Path | None, *, engine: str) -> Backbone:
+        folder = tmp_path_factory.getbasetemp() / "models"
+        return prepare_backbone(str(file or "random"), file, engine=engine, seed=1, folder=folder)
+
+    return convert
+
+
+@pytest.fixture
+def trained(shared: Path, prepare: Prepare) -> Prepare:
+    return lambda engine: prepare(shared / "weights" / "mobilenet_v2_1.0_224_no_top_bnfolded.h5", engine=engine)
+
+
+@pytest.fixture
+def reference(shared: Path) -> pd.DataFrame:
+    return pd.read_parquet(shared / "reference" / "apples_features_sample.parquet")
+
+
+def extract(spark: SparkSession, backbone: Backbone, folder: Path, paths: Sequence[str], *, tasks: int) -> Any:
+    """Return the features of some images, in their order, (n, 1280)."""
+    images = pd.DataFrame({"path": paths}).assign(label="a", split="Training", length=0, modified=0)
+    errors = collect_errors(spark.sparkContext)
+    extractor = Extractor(
+        model_id=backbone.model_id,
+        make_predict=broadcast_engine(spark.sparkContext, backbone),
+        input_dir=folder,
+        batch_size=16,
+        errors=errors,
+    )
+    table = extract_features(spark.createDataFrame(images).repartition(tasks), extractor).toPandas()
+    assert errors.value == []
+    return np.stack(table.set_index("path")["features"].loc[list(paths)].to_list())
+
+
+def assert_equal_features(got: Any, right: Any, *, scale: float = 1.0) -> None:
+    """Compare value by value, and along a thousand random directions of unit length."""
+    assert got.shape == right.shape
+    assert right.std() > 100 * TOLERANCE * scale
+    difference = got.astype(np.float64) - right
+    assert np.abs(difference).max() < TOLERANCE * scale
+    directions = np.random.default_rng(0).normal(size=(1280, 1000))
+    assert np.abs(difference @ (directions / np.linalg.norm(directions, axis=0))).max() < TOLERANCE * scale
+
+
+@pytest.mark.tensorflow
+def test_litert_equals_the_reference(
+    spark: SparkSession, shared: Path, trained: Prepare, reference: pd.DataFrame
+) -> None:
+    got = extract(spark, trained("litert"), shared / "fruits-360", reference["path"], tasks=2)
+    assert len(got) == 161
+    assert_equal_features(got, np.stack(reference["features"].to_list()))
+
+
+@pytest.mark.tensorflow
+def test_tensorflow_equals_the_reference_and_litert(
+    spark: SparkSession, shared: Path, trained: Prepare, reference: pd.DataFrame
+) -> None:
+    some = reference[::6]
+    got = extract(spark, trained("tensorflow"), shared / "fruits-360", some["path"], tasks=1)
+    assert len(got) == 27
+    assert_equal_features(got, np.stack(some["features"].to_list()))
+    assert_equal_features(got, extract(spark, trained("litert"), shared / "fruits-360", some["path"], tasks=1))
+
+
+@pytest.mark.tensorflow
+def test_untrained_engines_agree_too(
+    spark: SparkSession, prepare: Prepare, tmp_path: Path, image_bytes: Callable[..., bytes]
+) -> None:
+    for seed in range(6):
+        (tmp_path / f"{seed}.jpg").write_bytes(image_bytes((40 * seed, 200, 90), seed=seed))
+    paths = sorted(file.name for file in tmp_path.glob("*.jpg"))
+    got = [extract(spark, prepare(None, engine=e), tmp_path, paths, tasks=1) for e in ("tensorflow", "litert")]
+    assert_equal_features(got[0], got[1], scale=float(got[1].max()))
+
+
+@pytest.mark.tensorflow
+def test_litert_keeps_what_it_gave_and_the_size_of_the_batch_does_not_matter(prepare: Prepare) -> None:
+    content = prepare(None, engine="litert").flatbuffer.read_bytes()
+    predict = LiteRTEngine(SimpleNamespace(value=content))()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
+    together = predict(pixels)
+    kept = together.copy()
+    alone = np.concatenate([predict(pixels[n : n + 1]) for n in (2, 1, 0)])[::-1]
+    np.testing.assert_array_equal(together, kept)
+    np.testing.assert_array_equal(together, alone)
+    assert (together.shape, together.dtype) == ((3, 1280), np.float32)
+    assert len(np.unique(together, axis=0)) == 3
+    assert predict(pixels[:0]).shape == (0, 1280)
+
+
+def test_an_unknown_engine_is_refused_by_name(tmp_path: Path) -> None:
+    backbone = Backbone(
+        weights="random", sha256="ab", engine="onnx", tensors=260, parameters=0, bytes=0, folder=tmp_path
+    )
+    with pytest.raises(FruitsError, match=r"'onnx'.*litert, tensorflow"):
+        broadcast_engine(SimpleNamespace(), backbone)

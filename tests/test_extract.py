@@ -1,0 +1,147 @@
+"""The extraction on real Spark with fake models: one row an image, or one error with its stage and reason."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.features.extract import KEPT, Extractor, collect_errors, extract_features
+from fruits.images.decode import decode_image
+from fruits.images.listing import list_images
+
+
+class Rows(list[tuple[str, str, str]]):
+    """Stands for the accumulator where no Spark is needed."""
+
+    add = list.extend
+
+
+def predict_colour(pixels: Any) -> Any:
+    """Known answers: the mean of red, green and blue, then zeros."""
+    features = np.zeros((len(pixels), 1280), np.float32)
+    features[:, :3] = pixels.mean(axis=(1, 2))
+    return features
+
+
+def make_extractor(folder: Path, predict: Callable[..., Any], *, errors: Any, batch_size: int = 4) -> Extractor:
+    # A lambda is copied to the workers, so they need not import this module; a new id means a new model.
+    return Extractor(
+        model_id=uuid.uuid4().hex,
+        make_predict=lambda: predict,
+        input_dir=folder,
+        batch_size=batch_size,
+        errors=errors,
+    )
+
+
+def extract_here(folder: Path, predict: Callable[..., Any], **options: Any) -> tuple[pd.DataFrame, Rows]:
+    images = list_images(folder, split="Training", classes=["*"])
+    errors = Rows()
+    extractor = make_extractor(folder, predict, errors=errors, **options)
+    batches = list(extractor.extract(pa.Table.from_pandas(images).to_batches()))
+    return pa.Table.from_batches(batches).to_pandas(), errors
+
+
+def test_each_image_gets_its_own_features_on_spark(spark: SparkSession, fruit_folder: Path) -> None:
+    def predict(pixels: Any) -> Any:
+        features = np.zeros((len(pixels), 1280), np.float32)
+        features[:, :3] = pixels.mean(axis=(1, 2))
+        return features
+
+    images = list_images(fruit_folder, split="Training", classes=["*"])
+    broken = images["path"][2]
+    (fruit_folder / broken).write_bytes(b"\xff\xd8\xff no image")
+    errors = collect_errors(spark.sparkContext)
+    rows = spark.createDataFrame(images).repartition(3)
+    found = extract_features(rows, make_extractor(fruit_folder, predict, errors=errors))
+    assert found.columns == [*KEPT, "features"]
+    table = found.toPandas().sort_values("path", ignore_index=True)
+    pd.testing.assert_frame_equal(table[list(KEPT)], images.drop(2).reset_index(drop=True))
+    for path, features in zip(table["path"], table["features"], strict=True):
+        right = decode_image((fruit_folder / path).read_bytes()).mean(axis=(0, 1))
+        np.testing.assert_allclose(features[:3], right, atol=1e-3)
+        assert len(features) == 1280
+    ((path, stage, reason),) = errors.value
+    assert (path, stage) == (broken, "decode")
+    assert "not an image" in reason
+
+
+def test_what_cannot_be_read_or_decoded_is_an_error_row(fruit_folder: Path) -> None:
+    paths = list_images(fruit_folder, split="Training", classes=["*"])["path"]
+    whole = (fruit_folder / paths[1]).read_bytes()
+    (fruit_folder / paths[0]).write_bytes(b"")
+    (fruit_folder / paths[1]).write_bytes(whole[: len(whole) // 2])
+    (fruit_folder / paths[3]).write_bytes(b"hello")
+
+    def predict(pixels: Any) -> Any:
+        (fruit_folder / paths[8]).unlink(missing_ok=True)  # Lost between the listing and its turn.
+        return predict_colour(pixels)
+
+    table, errors = extract_here(fruit_folder, predict)
+    assert [(path, stage) for path, stage, _ in errors] == [
+        (paths[0], "decode"),
+        (paths[1], "decode"),
+        (paths[3], "decode"),
+        (paths[8], "read"),
+    ]
+    words = ("0 bytes", "Truncated", "not an image", "No such file")
+    assert all(word in reason for word, (*_, reason) in zip(words, errors, strict=True))
+    assert sorted([*table["path"], *(path for path, *_ in errors)]) == list(paths)
+
+
+def test_packed_content_is_not_read_from_disk(tmp_path: Path, image_bytes: Callable[..., bytes]) -> None:
+    row = {"path": "Training/Kiwi/0.jpg", "label": "Kiwi", "split": "Training", "length": 1, "modified": 1}
+    batch = pa.RecordBatch.from_pylist([{**row, "content": image_bytes()}, {**row, "content": b""}])
+    errors = Rows()
+    (found,) = make_extractor(tmp_path / "nowhere", predict_colour, errors=errors).extract([batch])
+    assert found.num_rows == 1
+    assert found["features"][0].as_py()[0] == pytest.approx(200, abs=3)
+    assert errors == [(row["path"], "decode", "empty file (0 bytes)")]
+
+
+def test_a_forward_pass_takes_at_most_batch_size_and_no_pass_is_empty(fruit_folder: Path) -> None:
+    sizes = []
+    for path in list_images(fruit_folder, split="Training", classes=["*"])["path"][:4]:
+        (fruit_folder / path).write_bytes(b"no image")
+    table, errors = extract_here(fruit_folder, lambda p: sizes.append(p.shape) or predict_colour(p), batch_size=2)
+    assert sizes == [(2, 224, 224, 3), (2, 224, 224, 3), (1, 224, 224, 3)]
+    assert (len(table), len(errors)) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda p: np.zeros((len(p), 1000), np.float32),
+        lambda p: np.zeros((len(p) + 1, 1280), np.float32),
+        lambda p: np.full((len(p), 1280), np.nan, np.float32),
+        lambda p: np.full((len(p), 1280), np.inf, np.float32),
+    ],
+    ids=["1000 wide", "a row too many", "NaN", "infinite"],
+)
+def test_a_broken_model_is_no_bad_image(wrong: Callable[..., Any], fruit_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"allowed: \(4, 1280\), finite"):
+        extract_here(fruit_folder, wrong)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, ValueError])
+def test_an_exception_of_the_model_is_not_caught(error: type[Exception], fruit_folder: Path) -> None:
+    def predict(_: Any) -> Any:
+        raise error("broken model")
+
+    with pytest.raises(error, match="broken model"):
+        extract_here(fruit_folder, predict)
+
+
+def test_workers_import_no_framework() -> None:
+    heavy = "{'tensorflow', 'keras', 'matplotlib', 'papermill', 'ai_edge_litert', 'sklearn'}"
+    code = f"import sys, fruits.features.extract, fruits.features.engines; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,112 @@
+"""The store of features: whole batches only, each image once, known by path, length and time."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.features.extract import SCHEMA
+from fruits.features.store import find_missing, list_batches, read_features, write_batch
+
+Write = Callable[..., Path]
+
+
+def list_some(*numbers: int, length: int = 7, modified: int = 1_700_000_000_123_456_789) -> pd.DataFrame:
+    rows = [(f"Training/Pêche à l'eau/{n}.jpg", "Pêche à l'eau", "Training", length, modified) for n in numbers]
+    return pd.DataFrame(rows, columns=["path", "label", "split", "length", "modified"])
+
+
+def number_features(image: int) -> list[float]:
+    return (np.arange(1280, dtype=np.float32) / 3 + image).tolist()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "features" / "model"
+
+
+@pytest.fixture
+def write(spark: SparkSession, store: Path) -> Write:
+    def write_rows(images: pd.DataFrame, *, folder: Path = store) -> Path:
+        rows = images.assign(features=[number_features(n) for n in range(len(images))])
+        return write_batch(spark.createDataFrame(rows, SCHEMA).coalesce(1), store=folder)
+
+    return write_rows
+
+
+def read_rows(spark: SparkSession, images: pd.DataFrame, store: Path) -> pd.DataFrame:
+    return read_features(spark, images, store=store).toPandas().sort_values("path", ignore_index=True)
+
+
+def test_an_empty_store_lacks_everything(spark: SparkSession, store: Path) -> None:
+    images = list_some(0, 1)
+    pd.testing.assert_frame_equal(find_missing(images, store=store), images)
+    found = read_features(spark, images, store=store)
+    assert found.columns == ["path", "label", "split", "features"]
+    assert found.count() == 0
+
+
+def test_features_come_back_for_the_wanted_rows_alone_and_exact(spark: SparkSession, store: Path, write: Write) -> None:
+    write(list_some(0, 1, 2))
+    write(list_some(3))
+    assert find_missing(list_some(3, 9, 0), store=store)["path"].tolist() == list_some(9)["path"].tolist()
+    found = read_rows(spark, list_some(1, 3, 9), store)
+    assert found[["path", "label", "split"]].equals(list_some(1, 3)[["path", "label", "split"]])
+    right = np.array([number_features(1), number_features(0)], np.float32)
+    np.testing.assert_array_equal(np.stack(found["features"].to_list()), right)
+
+
+@pytest.mark.parametrize("change", [{"length": 8}, {"modified": 1_700_000_000_123_456_790}])
+def test_a_changed_image_is_missing_again(
+    change: dict[str, Any], spark: SparkSession, store: Path, write: Write
+) -> None:
+    write(list_some(0, 1))
+    now = pd.concat([list_some(0, **change), list_some(1)], ignore_index=True)
+    assert find_missing(now, store=store).equals(now[:1])
+    assert read_rows(spark, now, store)["path"].tolist() == [now["path"][1]]
+
+
+def test_a_batch_without_its_marker_is_not_there(spark: SparkSession, store: Path, write: Write) -> None:
+    whole, broken = write(list_some(0)), write(list_some(1))
+    (broken / "_SUCCESS").unlink()
+    (store / "batch-killed" / "_temporary" / "0").mkdir(parents=True)
+    (store / "batch-killed" / "_temporary" / "0" / "part-0.parquet").write_bytes(b"PAR1 half")
+    assert list_batches(store) == [whole]
+    assert find_missing(list_some(0, 1), store=store).equals(list_some(1))
+    assert read_rows(spark, list_some(0, 1), store)["path"].tolist() == list_some(0)["path"].tolist()
+
+
+def test_an_image_that_two_runs_computed_comes_back_once(spark: SparkSession, store: Path, write: Write) -> None:
+    write(list_some(0, 1))
+    write(list_some(1, 2))
+    assert len(list_batches(store)) == 2
+    assert read_rows(spark, list_some(0, 1, 2), store)["path"].tolist() == list_some(0, 1, 2)["path"].tolist()
+
+
+@pytest.mark.parametrize("name", ["my data [v1]", "a{b,c}", "été 100% #2", "x=y"])
+def test_an_output_folder_may_have_any_name(name: str, spark: SparkSession, tmp_path: Path, write: Write) -> None:
+    store = tmp_path / name / "features" / "model"
+    write(list_some(0, 1), folder=store)
+    assert find_missing(list_some(0, 1), store=store).empty
+    assert len(read_rows(spark, list_some(0, 1), store)) == 2
+
+
+def test_every_parquet_file_holds_path_and_features(store: Path, write: Write) -> None:
+    write(list_some(0, 1))
+    write(list_some())
+    files = list(store.rglob("*.parquet"))
+    assert len(files) == 2
+    for file in files:
+        assert {"path", "features"} <= {*pq.read_schema(file).names}
+        assert len(pq.read_table(file)["features"].combine_chunks().flatten()) % 1280 == 0
+
+
+def test_a_removed_batch_is_missing_again(store: Path, write: Write) -> None:
+    shutil.rmtree(write(list_some(0)))
+    assert find_missing(list_some(0), store=store).equals(list_some(0))
