@@ -1,0 +1,142 @@
+"""PCA against answers anyone can compute, against scikit-learn and against Spark's own."""
+
+import numpy as np
+import pytest
+from pyspark.ml.feature import PCA, PCAModel
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame, SparkSession
+from sklearn import decomposition
+
+from fruits.errors import FruitsError
+from fruits.pca import Moments, components_of, count_components, fit_pca, project, to_spark_model
+
+RECTANGLE = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])
+
+
+@pytest.fixture(scope="module")
+def cloud() -> np.ndarray:
+    """200 points whose variances fall off, far from the origin, so that centring matters."""
+    rng = np.random.default_rng(5)
+    points = rng.normal(size=(200, 12)) * np.linspace(5, 0.5, 12) @ np.linalg.qr(rng.normal(size=(12, 12)))[0]
+    return (points + 100).astype(np.float32)
+
+
+def to_frame(spark: SparkSession, rows: np.ndarray, *, partitions: int = 3) -> DataFrame:
+    table = [(f"{number:04d}.jpg", "Kiwi", "Training", row.tolist()) for number, row in enumerate(rows)]
+    schema = "path string, label string, split string, features array<float>"
+    return spark.createDataFrame(table, schema).repartition(partitions, "path")
+
+
+def test_corners_of_a_rectangle() -> None:
+    components = components_of(Moments.of(RECTANGLE), k=2)
+
+    np.testing.assert_allclose(components.shares, [0.8, 0.2], atol=1e-15)
+    np.testing.assert_allclose(components.mean, [2, 1])
+    np.testing.assert_allclose(components.vectors, np.eye(2), atol=1e-15)
+
+
+def test_merged_moments_are_those_of_the_whole() -> None:
+    rows = np.random.default_rng(0).normal(1e6, 1, (50, 4))
+
+    merged = Moments.of(rows[:7]) + Moments.of(rows[7:20]) + Moments.of(rows[20:])
+
+    whole = Moments.of(rows)
+    assert merged.count == 50
+    np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-14)
+    np.testing.assert_allclose(merged.scatter, whole.scatter, rtol=1e-8)
+
+
+@pytest.mark.parametrize("partitions", [1, 5, 7])
+def test_agrees_with_scikit_learn(spark: SparkSession, cloud: np.ndarray, partitions: int) -> None:
+    components = fit_pca(to_frame(spark, cloud, partitions=partitions), k=5)
+
+    other = decomposition.PCA(5).fit(cloud.astype(np.float64))
+    np.testing.assert_allclose(components.shares, other.explained_variance_ratio_, atol=1e-8)
+    np.testing.assert_allclose(np.abs(components.vectors), np.abs(other.components_.T), atol=1e-8)
+    np.testing.assert_allclose(components.mean, other.mean_, rtol=1e-12)
+
+
+def test_agrees_with_spark(spark: SparkSession, cloud: np.ndarray) -> None:
+    frame = to_frame(spark, cloud)
+
+    components = fit_pca(frame, k=5)
+
+    vectors = frame.select(array_to_vector("features").alias("features"))
+    other = PCA(k=5, inputCol="features", outputCol="pca").fit(vectors)
+    np.testing.assert_allclose(components.shares, other.explainedVariance.toArray(), atol=1e-8)
+    np.testing.assert_allclose(np.abs(components.vectors), np.abs(other.pc.toArray()), atol=1e-8)
+
+
+def test_scores_are_centred_and_equal_scikit_learn(spark: SparkSession, cloud: np.ndarray) -> None:
+    frame = to_frame(spark, cloud)
+
+    rows = project(frame, fit_pca(frame, k=4)).orderBy("path").collect()
+
+    scores = np.array([row["pca"] for row in rows])
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-5)
+    other = decomposition.PCA(4).fit_transform(cloud.astype(np.float64))
+    np.testing.assert_allclose(np.abs(scores), np.abs(other), atol=1e-4)
+    assert [row["path"] for row in rows] == [f"{number:04d}.jpg" for number in range(200)]
+
+
+def test_saved_model_is_sparks_own(spark: SparkSession, cloud: np.ndarray, tmp_path: object) -> None:
+    frame = to_frame(spark, cloud)
+    components = fit_pca(frame, k=4)
+
+    to_spark_model(spark, components).save(f"{tmp_path}/model")
+    loaded = PCAModel.load(f"{tmp_path}/model")
+
+    np.testing.assert_array_equal(loaded.pc.toArray(), components.vectors)
+    np.testing.assert_array_equal(loaded.explainedVariance.toArray(), components.shares)
+    table = loaded.transform(frame.select("path", array_to_vector("features").alias("features"))).orderBy("path")
+    scores = np.array([row["pca"].toArray() for row in table.collect()])
+    np.testing.assert_allclose(scores, cloud.astype(np.float64) @ components.vectors, rtol=1e-12)
+
+
+def test_signs_do_not_depend_on_the_order_of_rows(spark: SparkSession, cloud: np.ndarray) -> None:
+    first = fit_pca(to_frame(spark, cloud), k=6)
+    second = fit_pca(to_frame(spark, cloud[::-1], partitions=2), k=6)
+
+    np.testing.assert_allclose(first.vectors, second.vectors, atol=1e-9)
+    assert (first.vectors.max(axis=0) == np.abs(first.vectors).max(axis=0)).all()
+
+
+def test_k_is_bounded_by_the_rank_and_says_so() -> None:
+    rows = np.random.default_rng(0).normal(size=(10, 30))
+
+    components = components_of(Moments.of(rows), k=20)
+
+    assert components.kept == 9
+    assert components.requested == 20
+    assert "20 were asked for" in components.describe(0.5)
+    assert components.cumulative[-1] == pytest.approx(1, abs=1e-12)
+
+
+def test_shares_are_of_the_total_variance() -> None:
+    components = components_of(Moments.of(RECTANGLE), k=1)
+
+    assert components.cumulative[-1] == pytest.approx(0.8)
+    assert "never reached with 1; it would take 2" in components.describe(0.95)
+
+
+@pytest.mark.parametrize(("target", "expected"), [(0.5, 1), (0.6, 1), (0.61, 2), (0.9, 2), (0.91, None), (1.0, None)])
+def test_components_for_a_target(target: float, expected: int | None) -> None:
+    assert count_components(np.array([0.6, 0.9]), target) == expected
+
+
+def test_a_target_of_everything_is_reached_in_spite_of_rounding() -> None:
+    assert count_components(np.cumsum(np.full(10, 0.1)), 1.0) == 10
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (np.empty((0, 3)), "got 0"),
+        (np.ones((1, 3)), "got 1"),
+        (np.full((4, 3), 0.1), "without any variance"),
+        (np.array([[1.0, np.nan], [0.0, 1.0]]), "NaN or infinite"),
+    ],
+)
+def test_what_has_no_components_is_refused(spark: SparkSession, rows: np.ndarray, sentence: str) -> None:
+    with pytest.raises(FruitsError, match=sentence):
+        fit_pca(to_frame(spark, rows), k=2)
