@@ -1,0 +1,133 @@
+"""What a run was told, did and found, as one JSON document."""
+
+import dataclasses
+import importlib.metadata
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fruits.features.backbone import Backbone
+from fruits.params import RunParams, repository
+from fruits.pca import Components, count_components
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+STAGES = ("listing", "model", "extraction", "pca", "saving", "report")
+_MODEL_KEYS = ("weights", "sha256", "tensors", "parameters", "bytes", "engine", "model_id")
+_PACKAGES = ("fruits", "ai-edge-litert", "keras", "numpy", "pandas", "papermill", "pillow", "pyarrow", "pyspark")
+
+
+@dataclasses.dataclass
+class Stopwatch:
+    """When a run started, and the wall seconds of each of its stages."""
+
+    started: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Add the wall time of the block to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(self.seconds[stage] + time.perf_counter() - begin, 3)
+
+
+def build_manifest(
+    params: RunParams,
+    *,
+    spark: "SparkSession",
+    stopwatch: Stopwatch,
+    backbone: Backbone,
+    components: Components,
+    counts: dict[str, int],
+    computed: int,
+) -> dict[str, Any]:
+    """Gather the manifest of a run.
+
+    Parameters
+    ----------
+    counts
+        `listed`, `features` and `errors`.
+    computed
+        Images that this run sent through the model; the others' features were in the store.
+    """
+    extraction = stopwatch.seconds["extraction"]
+    return {
+        "mode": params.mode,
+        "target": params.target,
+        "started": stopwatch.started,
+        **read_commit(repository()),
+        "params": dataclasses.asdict(params),
+        "model": {name: getattr(backbone, name) for name in _MODEL_KEYS},
+        "model_flatbuffer": str(backbone.flatbuffer),
+        "counts": counts,
+        "images_per_second": round(computed / extraction, 2) if computed else None,
+        "pca": describe_components(components, variance_target=params.variance_target),
+        "seconds": dict(stopwatch.seconds),
+        "versions": read_versions(spark),
+    }
+
+
+def describe_components(components: Components, *, variance_target: float) -> dict[str, Any]:
+    """Return what the manifest says of a PCA; `components_for_target` looks at the components kept only."""
+    return {
+        "requested": components.requested,
+        "kept": components.kept,
+        "variance_target": variance_target,
+        "components_for_target": count_components(components.cumulative, variance_target),
+        "cumulative": float(components.cumulative[-1]),
+        "first_share": float(components.shares[0]),
+        "said": components.describe(variance_target),
+    }
+
+
+def summarise(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return the figures of a manifest that a reader looks for first."""
+    counts, pca, rate = manifest["counts"], manifest["pca"], manifest["images_per_second"]
+    needed = pca["components_for_target"]
+    return {
+        "images": f"{counts['listed']:,} listed = {counts['features']:,} features + {counts['errors']:,} errors",
+        "extraction": f"{rate:,.0f} images/s" if rate else "nothing to compute: all features were in the store",
+        "components": f"{pca['kept']} kept of {pca['requested']} asked for",
+        "variance kept": f"{pca['cumulative']:.4%}",
+        f"components for {pca['variance_target']:.0%}": str(needed) if needed else f"not reached with {pca['kept']}",
+        "model": manifest["model"]["model_id"],
+        "commit": f"{manifest['git_commit']}{' (edited since)' if manifest['git_dirty'] else ''}",
+    }
+
+
+def read_versions(spark: "SparkSession") -> dict[str, str]:
+    """Return the versions of everything that may change a figure, and the machine."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    java = spark.sparkContext._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
+    return versions | {
+        "spark": spark.version,
+        "java": java,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def read_commit(folder: Path) -> dict[str, Any]:
+    """Return `git_commit` of the checkout that a folder is, and whether it was edited since (`git_dirty`).
+
+    Both are None outside git: a package or a copy does not say where it comes from.
+    """
+    try:
+        commit, changes = (_ask_git(folder, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
+    except (OSError, subprocess.SubprocessError):
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": commit, "git_dirty": bool(changes)}
+
+
+def _ask_git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

@@ -1,0 +1,72 @@
+"""The manifest: names that other tools rely on."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from fruits.features.backbone import Backbone
+from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, summarise
+from fruits.params import load_params
+from fruits.pca import Moments, components_of
+
+
+@pytest.fixture
+def manifest(spark: SparkSession) -> dict[str, object]:
+    watch = Stopwatch()
+    watch.seconds["extraction"] = 2.0
+    backbone = Backbone(
+        weights="random", sha256="ab", engine="litert", tensors=260, parameters=1, bytes=4, folder=Path("/models/x")
+    )
+    return build_manifest(
+        load_params("MINI", "sample"),
+        spark=spark,
+        stopwatch=watch,
+        backbone=backbone,
+        components=components_of(Moments.of(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])), k=1),
+        counts={"listed": 5, "features": 4, "errors": 1},
+        computed=3,
+    )
+
+
+def test_keys_that_others_rely_on(manifest: dict[str, object]) -> None:
+    keys = {"mode", "target", "model_flatbuffer", "params", "git_commit", "versions", "started", "seconds"}
+    assert manifest.keys() >= keys | {"counts", "images_per_second", "model", "pca"}
+    assert tuple(manifest["seconds"]) == STAGES == ("listing", "model", "extraction", "pca", "saving", "report")
+    assert manifest["model"].keys() >= {"weights", "sha256", "tensors", "parameters", "bytes", "engine"}
+    assert manifest["model_flatbuffer"] == "/models/x/model.tflite"
+    assert manifest["images_per_second"] == 1.5
+
+
+def test_pca_is_honest_about_the_target(manifest: dict[str, object]) -> None:
+    assert manifest["pca"]["requested"] == manifest["pca"]["kept"] == 1
+    assert manifest["pca"]["components_for_target"] is None
+    assert manifest["pca"]["cumulative"] == pytest.approx(0.8)
+    assert summarise(manifest)["components for 95%"] == "not reached with 1"
+
+
+def test_stopwatch_adds_up_even_when_the_block_fails() -> None:
+    watch = Stopwatch()
+
+    for _ in range(2):
+        with pytest.raises(KeyError), watch.time("pca"):
+            raise KeyError
+
+    assert 0 <= watch.seconds["pca"] < 1
+    assert watch.seconds["saving"] == 0
+
+
+def test_commit_of_a_checkout(tmp_path: Path) -> None:
+    assert read_commit(tmp_path) == {"git_commit": None, "git_dirty": None}
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "file").write_text("1")
+    subprocess.run([*git, "add", "file"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+    assert read_commit(tmp_path) == {"git_commit": head, "git_dirty": False}
+    (tmp_path / "file").write_text("2")
+    assert read_commit(tmp_path) == {"git_commit": head, "git_dirty": True}
