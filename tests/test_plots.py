@@ -1,0 +1,239 @@
+"""The figures, by what was drawn: bars, lines, marks and texts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from fruits import plots
+from fruits.plots import style
+
+SHARE = np.array([0.5, 0.25, 0.125, 0.0625])
+
+
+@pytest.fixture
+def ax() -> Axes:
+    return Figure().subplots()
+
+
+def texts(ax: Axes) -> str:
+    return " | ".join(text.get_text().strip() for text in ax.texts)
+
+
+def names(ax: Axes) -> list[str]:
+    return [label.get_text().strip() for label in ax.get_yticklabels()]
+
+
+def legend(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def drawn_points(ax: Axes) -> np.ndarray:
+    return np.vstack([collection.get_offsets() for collection in ax.collections])
+
+
+def test_scree_draws_the_shares_in_percent(ax):
+    assert plots.plot_scree(SHARE, ax=ax) is ax
+
+    assert [bar.get_height() for bar in ax.patches] == [50, 25, 12.5, 6.25]
+    assert {to_hex(bar.get_facecolor()) for bar in ax.patches} == {style.BLUE.lower()}
+
+
+def test_scree_marks_the_first_components(ax):
+    plots.plot_scree(SHARE, ax=ax, marked=2)
+
+    assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == [style.BLUE.lower()] * 2 + [
+        style.PALE_BLUE.lower()
+    ] * 2
+    assert texts(ax) == "component 2: 25 %"
+
+
+@pytest.mark.parametrize("count", [1, 2, 99, 200])
+def test_scree_shows_every_component_and_whole_numbers(ax, count):
+    plots.plot_scree(np.full(count, 1 / count), ax=ax, marked=count)
+
+    low, high = ax.get_xlim()
+    ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+    assert len(ax.patches) == count
+    assert ticks
+    assert all(tick == int(tick) for tick in ticks)
+    assert high > count
+
+
+def test_cumulative_marks_where_the_target_is_reached(ax):
+    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=0.75, reached_at=2)
+
+    curve, end, target, mark = ax.lines
+    assert list(curve.get_xdata()) == [1, 2, 3, 4]
+    assert list(curve.get_ydata()) == [50, 75, 87.5, 93.75]
+    assert (list(end.get_xdata()), list(end.get_ydata())) == ([4], [93.75])
+    assert list(target.get_ydata()) == [75, 75]
+    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([2, 2], [0, 75])
+    assert texts(ax) == "75 % reached with 2 components | target\n75 % | k = 4\n93.8 %"
+
+
+def test_cumulative_says_that_the_target_is_not_reached(ax):
+    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=0.95, reached_at=None)
+
+    assert len(ax.lines) == 3
+    assert "95 % not reached with 4 components" in texts(ax)
+
+
+@pytest.mark.parametrize("target", [0.9, 0.93, 0.94, 0.99])
+def test_the_notes_in_the_margin_do_not_touch(ax, target):
+    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=target, reached_at=None)
+
+    goal, end = (text.get_position()[1] for text in ax.texts[-2:])
+    assert abs(goal - end) >= 11
+
+
+def test_one_component_is_enough_for_both_panels():
+    figure = plots.draw_variance(np.array([1.0]), np.array([1.0]), target=0.9, reached_at=1)
+
+    left, right = figure.axes
+    assert "component 1: 100 %" in texts(left)
+    assert "90 % reached with 1 component |" in texts(right)
+
+
+def test_no_variance_is_told_in_words():
+    figure = plots.draw_variance(np.zeros(3), np.zeros(3), target=0.9, reached_at=None)
+
+    for ax in figure.axes:
+        assert "the features do not vary" in texts(ax)
+        assert ax.get_ylim()[1] > 0
+
+
+def test_variance_leaves_pyplot_alone():
+    import matplotlib.pyplot as plt
+
+    plots.draw_variance(SHARE, SHARE.cumsum(), target=0.75, reached_at=2)
+
+    assert plt.get_fignums() == []
+
+
+def test_scores_of_two_images(ax):
+    scores = np.array([[1.0, 2.0], [3.0, 4.0]])
+
+    assert plots.plot_scores(scores, ["Pear", "Apple Red 1"], ax=ax, shares=(0.123, 0)) is ax
+
+    assert legend(ax) == ["Apple Red 1", "Pear"]
+    assert sorted(map(tuple, drawn_points(ax))) == [(1, 2), (3, 4)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("PC1 (12.3 % of the variance)", "PC2 (0.0 % of the variance)")
+    assert ax.get_title() == "2 images on the first two components"
+
+
+def test_up_to_14_classes_look_different(ax):
+    labels = [f"Apple {place:02}" for place in range(14)]
+
+    plots.plot_scores(np.zeros((14, 2)), labels, ax=ax, shares=(0, 0))
+
+    looks = {(to_hex(c.get_facecolor()[0]), len(c.get_paths()[0].vertices)) for c in ax.collections}
+    assert legend(ax) == labels
+    assert len(looks) == 14
+
+
+def test_many_classes_are_grouped_by_their_first_word(ax):
+    labels = [f"Apple {n}" for n in range(13)] + [f"Pear {n}" for n in range(9)] + [f"Fruit{n:03}" for n in range(109)]
+
+    plots.plot_scores(np.zeros((131, 2)), labels, ax=ax, shares=(0, 0))
+
+    entries = legend(ax)
+    assert len(entries) == 14
+    assert entries[:3] == ["Apple (13 classes)", "Fruit000", "Fruit001"]
+    assert entries[-2:] == ["Pear (9 classes)", "others (98 classes)"]
+    assert len(drawn_points(ax)) == 131
+
+
+def test_many_classes_of_one_fruit_are_not_one_group(ax):
+    plots.plot_scores(np.zeros((20, 2)), [f"Apple {n:02}" for n in range(20)], ax=ax, shares=(0, 0))
+
+    assert legend(ax) == [f"Apple {n:02}" for n in range(13)] + ["others (7 classes)"]
+
+
+def test_many_images_are_thinned_alike_and_always_the_same(ax):
+    rows = np.arange(60_000.0)
+    scores, labels = np.column_stack([rows, rows]), ["Apple", "Apple", "Pear"] * 20_000
+
+    plots.plot_scores(scores, labels, ax=ax, shares=(0, 0))
+    again = plots.plot_scores(scores, labels, ax=Figure().subplots(), shares=(0, 0))
+
+    drawn = {collection.get_label(): len(collection.get_offsets()) for collection in ax.collections}
+    assert sum(drawn.values()) == 20_000
+    assert drawn["Pear"] == pytest.approx(20_000 / 3, abs=1)
+    assert ax.get_title() == "60,000 images on the first two components (20,000 drawn, every class thinned alike)"
+    np.testing.assert_array_equal(drawn_points(ax), drawn_points(again))
+
+
+def test_scores_of_one_component_lie_on_a_line(ax):
+    plots.plot_scores(np.array([[1.0], [2.0], [4.0]]), ["a", "a", "b"], ax=ax, shares=[1.0])
+
+    np.testing.assert_array_equal(np.sort(drawn_points(ax)[:, 0]), [1, 2, 4])
+    assert not drawn_points(ax)[:, 1].any()
+
+
+def test_scores_without_a_label_each_are_refused(ax):
+    with pytest.raises(ValueError, match=r"shape \(3,\); with 3 labels it must be \(3, k\)"):
+        plots.plot_scores(np.zeros(3), ["a", "b", "c"], ax=ax, shares=[1.0])
+
+
+def test_class_counts_are_sorted_and_numbered(ax):
+    counts = pd.Series({"Pear": 2, "Kiwi": 1, "Apple": 2, "Lemon": 1200})
+
+    assert plots.plot_class_counts(counts, ax=ax) is ax
+
+    assert names(ax) == ["Lemon", "Apple", "Pear", "Kiwi"]
+    assert [bar.get_width() for bar in ax.patches] == [1200, 2, 2, 1]
+    assert texts(ax) == "1,200 | 2 | 2 | 1"
+    assert ax.get_title() == "1,205 images in 4 classes"
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_one_class_is_one_bar(ax):
+    plots.plot_class_counts(pd.Series({"Apple": 3}), ax=ax)
+
+    assert (names(ax), ax.get_title()) == (["Apple"], "3 images in 1 class")
+
+
+def test_of_many_classes_the_ends_are_named(ax):
+    counts = pd.Series({f"class {n:03}": 1000 - n for n in range(131)})
+
+    plots.plot_class_counts(counts, ax=ax)
+
+    assert len(ax.patches) == 131
+    assert names(ax)[:15] == [f"class {n:03}" for n in range(15)]
+    assert names(ax)[15:30] == [f"class {n:03}" for n in range(116, 131)]
+    assert names(ax)[30] == "101 classes between"
+
+
+def test_figure_height_grows_with_the_classes_to_a_page():
+    heights = [plots.figure_height(count) for count in (1, 13, 40, 131)]
+
+    assert 1 < heights[0] < heights[1] < heights[2] < 11
+    assert heights[3] < 12
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(1, 6, 1), (8, 8, 1), (13, 7, 2), (40, 8, 5)])
+def test_contact_sheet_holds_every_image(ax, count, columns, rows):
+    images = [np.full((100, 100, 3), n, dtype=np.uint8) for n in range(count)]
+
+    assert plots.plot_contact_sheet(images, [f"class {n}" for n in range(count)], ax=ax) is ax
+
+    assert [image.get_array()[0, 0, 0] for image in ax.images] == list(range(count))
+    assert [text.get_text() for text in ax.texts] == [f"class {n}" for n in range(count)]
+    assert ax.get_xlim() == (0, columns)
+    assert ax.get_ylim()[0] == pytest.approx(1.36 * rows)
+
+
+def test_contact_sheet_keeps_proportions_and_shortens_titles(ax):
+    plots.plot_contact_sheet([np.zeros((100, 50, 3), dtype=np.uint8)], ["Melon Piel de Sapo from far away"], ax=ax)
+
+    left, right, bottom, top = ax.images[0].get_extent()
+    assert (bottom - top) / (right - left) == pytest.approx(2)
+    assert texts(ax) == "Melon Piel de\nSapo from far …"
+
+
+def test_contact_sheet_refuses_images_without_titles(ax):
+    with pytest.raises(ValueError, match="zip"):
+        plots.plot_contact_sheet([np.zeros((2, 2, 3), dtype=np.uint8)], [], ax=ax)
