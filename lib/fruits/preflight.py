@@ -1,0 +1,31 @@
+"""Everything that can be refused before Spark starts, is refused here."""
+
+from fruits import storage
+from fruits.features.weights import find_weights
+from fruits.images.listing import check_classes
+from fruits.images.sample import ensure_sample
+from fruits.java import find_java_home
+from fruits.params import RunParams, repository
+from fruits.results import check_owner
+
+
+def check_run(params: RunParams) -> None:
+    """Check that a run can begin: folders, images, weights, Java, ownership of the results.
+
+    The sample is rendered and ImageNet weights are downloaded where they are asked for and not there yet.
+
+    Raises
+    ------
+    FruitsError
+        One sentence that says what was got, what is allowed and what to do.
+    """
+    input_dir = params.path("input_dir")
+    check_owner(params.results_dir, target=params.target, input_dir=input_dir, replace=params.replace)
+    if params.target == "sample":
+        ensure_sample(input_dir)
+    check_classes(input_dir, split=params.split, classes=params.classes)
+    if params.spark_master:
+        find_java_home()
+    for folder in (params.path("output_dir"), params.path("report_dir")):
+        storage.check_writable(folder)
+    find_weights(params.weights, base=repository())

@@ -1,0 +1,1 @@
+"""What readers see of a run: HTML made of the executed notebook."""

@@ -1,0 +1,233 @@
+"""The executed notebook as one HTML page for readers: no code, and nothing fetched from anywhere."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import nbformat
+from bs4 import BeautifulSoup, Tag
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+TEMPLATES = Path(__file__).with_name("templates")
+HIDE_TAG = "hide"
+# Readers get pictures and tables; a widget's plain text is the state it began with, so it is left out.
+SHOWN_TYPES = (
+    "text/html",
+    "text/markdown",
+    "image/svg+xml",
+    "image/png",
+    "image/jpeg",
+    "text/latex",
+    "text/plain",
+)
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_ACTIVE_TAGS = ["applet", "base", "embed", "frame", "iframe", "link", "meta", "object", "script"]
+_ADDRESSES = {"action", "background", "data", "formaction", "href", "ping", "poster", "src", "srcset", "xlink:href"}
+_FETCHING_STYLE = re.compile(r"@import|//|url\(\s*['\"]?(?!data:|#)", re.IGNORECASE)
+_NO_ALT = ("", "No description has been provided for this image")
+_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
+_NUMBER = re.compile(r"[-+−]?\d[\d,.\s]*(e[-+]?\d+)?\s*%?|nan|[-—–]?", re.IGNORECASE)
+
+
+def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None = None) -> str:
+    """Render an executed notebook as a self-contained page without code.
+
+    Cells tagged `hide` are left out, and so is what cells that did not fail wrote to stderr. Progress bars are
+    shown as they ended. The page holds its styles and pictures, runs no script, and loads nothing.
+
+    Parameters
+    ----------
+    notebook
+        The notebook, or its file. Pictures that its texts name by a relative path are embedded if it is a file.
+    title
+        The page's title; also its first heading if the notebook has none of level 1.
+    banner
+        Plain text for a coloured box on top of the page.
+
+    Returns
+    -------
+    str
+        An HTML document, to be written as UTF-8.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the notebook is a file that is not there.
+    """
+    page = BeautifulSoup(_export(notebook, title=title, banner=banner), "html.parser")
+    for main in page.find_all("main"):
+        _close_off(main)
+        _order_headings(main, title=title)
+        _describe_pictures(main)
+        _set_tables(main)
+    _link_headings(page)
+    return str(page)
+
+
+def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None) -> str:
+    folder = ""
+    if isinstance(notebook, Path):
+        folder = str(notebook.parent)
+        notebook = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+    settings = {
+        "CoalesceStreamsPreprocessor": {"enabled": True},
+        "NbConvertBase": {"display_data_priority": list(SHOWN_TYPES)},
+    }
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
+        config=Config(settings),
+        template_name="reader",
+        extra_template_basedirs=[str(TEMPLATES)],
+        embed_images=bool(folder),
+        exclude_anchor_links=True,
+    )
+    resources = {"metadata": {"name": title, "path": folder}, "banner": banner}
+    html, _ = exporter.from_notebook_node(_select_for_readers(notebook), resources=resources)
+    return str(html)
+
+
+def _select_for_readers(notebook: Any) -> NotebookNode:
+    """Copy a notebook without hidden cells, widgets, and the stderr of cells that did not fail."""
+    selected: NotebookNode = copy.deepcopy(notebook)
+    selected.cells = [cell for cell in selected.cells if HIDE_TAG not in cell.metadata.get("tags", [])]
+    for cell in selected.cells:
+        outputs = cell.get("outputs", [])
+        failed = any(output.output_type == "error" for output in outputs)
+        if outputs:
+            cell.outputs = [output for output in outputs if _is_shown(output, failed=failed)]
+    return selected
+
+
+def _is_shown(output: NotebookNode, *, failed: bool) -> bool:
+    if output.output_type == "stream":
+        return failed or output.name != "stderr"
+    if output.output_type == "error":
+        return True
+    return _WIDGET not in output.data and any(kind in output.data for kind in SHOWN_TYPES)
+
+
+def _close_off(main: Tag) -> None:
+    """Remove what would run or fetch anything when the page is opened; links to click on stay."""
+    for tag in main.find_all(_ACTIVE_TAGS):
+        tag.decompose()
+    for style in main.find_all("style"):
+        # pandas puts a `scoped` style before each table, which browsers apply to the whole page.
+        if style.has_attr("scoped") or _FETCHING_STYLE.search(style.get_text()):
+            style.decompose()
+    for tag in main.find_all(True):
+        for name, value in list(tag.attrs.items()):
+            if name.startswith("on") or not _is_closed(tag, name.lower(), str(value).strip()):
+                del tag[name]
+    for picture in main.find_all("img", src=False):
+        picture.replace_with(f"[picture left out: {picture.get('alt') or 'no description'}]")
+
+
+def _is_closed(tag: Tag, name: str, value: str) -> bool:
+    if name == "style":
+        return not _FETCHING_STYLE.search(value)
+    if name == "href" and tag.name == "a":
+        return not value.lower().startswith(("javascript:", "data:"))
+    return name not in _ADDRESSES or value.startswith(("data:", "#"))
+
+
+def _order_headings(main: Tag, *, title: str) -> None:
+    """Leave one heading of level 1, the first, and no gap between the levels."""
+    if main.find("h1") is None:
+        heading = Tag(name="h1")
+        heading.string = title
+        main.insert(0, heading)
+    level = 0
+    for heading in main.find_all(_HEADINGS):
+        level = min(max(int(heading.name[1]), 2 if level else 1), level + 1)
+        heading.name = f"h{level}"
+
+
+def _describe_pictures(main: Tag) -> None:
+    """Give each picture without an alternative text the heading above it, and its place under that heading."""
+    heading, place = "", 0
+    for tag in main.find_all([*_HEADINGS, "img"]):
+        if tag.name != "img":
+            heading, place = _text(tag), 0
+            continue
+        place += 1
+        if tag.get("alt", "") in _NO_ALT:
+            tag["alt"] = f"{heading}, figure {place}"
+
+
+def _set_tables(main: Tag) -> None:
+    """Let wide tables scroll in a box of their own, align numbers on the right, and tell headers by their scope."""
+    for table in main.find_all("table"):
+        for tag in (table, *table.find_all("tr")):
+            for name in ("border", "style"):
+                del tag[name]
+        for header in table.find_all("th"):
+            header["scope"] = "col" if header.find_parent("thead") else "row"
+        _join_index_names(table)
+        _align_numbers(table)
+        heading = table.find_previous(_HEADINGS)
+        label = f"Table: {_text(heading)}" if heading else "Table"
+        table.wrap(Tag(name="div", attrs={"class": "table", "role": "region", "tabindex": "0", "aria-label": label}))
+
+
+def _join_index_names(table: Tag) -> None:
+    """Put the names of a pandas index, which come in a row of their own, into the row of the column names."""
+    rows = [row.find_all("th") for row in table.select("thead tr")]
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]):
+        return
+    if not any(_text(above) and _text(below) for above, below in zip(*rows, strict=True)):
+        for above, below in zip(*rows, strict=True):
+            above.string = _text(above) or _text(below)
+        table.select("thead tr")[1].decompose()
+
+
+def _align_numbers(table: Tag) -> None:
+    rows = [row.find_all("td") for row in table.find_all("tr") if row.find("td")]
+    headers = [row.find_all("th") for row in table.select("thead tr") if not row.select("[colspan]")]
+    width = min((len(row) for row in rows), default=0)
+    for place in range(-width, 0):
+        if all(_NUMBER.fullmatch(_text(row[place])) for row in rows):
+            for cells in rows + [cells for cells in headers if len(cells) >= width]:
+                cells[place]["class"] = "number"
+
+
+def _link_headings(page: BeautifulSoup) -> None:
+    """Give headings an anchor each, and list those of level 2 in the page's contents."""
+    taken = {str(tag["id"]) for tag in page.find_all(id=True)}
+    entries = []
+    for heading in page.find_all(_HEADINGS):
+        text = _text(heading)
+        # The anchors Jupyter makes, so that links between sections of the notebook work here too.
+        anchor = base = str(heading.get("id") or "-".join(text.split()))
+        copies = 1
+        while anchor in taken and "id" not in heading.attrs:
+            copies += 1
+            anchor = f"{base}-{copies}"
+        taken.add(anchor)
+        heading["id"] = anchor
+        if heading.name != "h1":
+            heading.append(_link(anchor, "#", attrs={"class": "anchor", "aria-label": f"Link to: {text}"}))
+        if heading.name == "h2":
+            entries.append((anchor, text))
+    for contents in page.select("nav.contents"):
+        if len(entries) < 2:
+            contents.decompose()
+            continue
+        names = Tag(name="ol")
+        for anchor, text in entries:
+            item = Tag(name="li")
+            item.append(_link(anchor, text))
+            names.append(item)
+        contents.append(names)
+
+
+def _link(anchor: str, text: str, *, attrs: dict[str, str] | None = None) -> Tag:
+    link = Tag(name="a", attrs={**(attrs or {}), "href": f"#{quote(anchor)}"})
+    link.string = text
+    return link
+
+
+def _text(tag: Any) -> str:
+    return " ".join(tag.get_text().split())

@@ -1,0 +1,133 @@
+"""The command `fruits` as a person types it: what is refused ends soon, in one sentence, with its exit code."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fruits import __version__
+
+SECONDS = 15  # the contract's limit for a refusal
+Fruits = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def fruits(tmp_path: Path) -> Fruits:
+    """Run the installed command without Java settings, Keras's cache or internet, in another folder."""
+    (tmp_path / "cwd").mkdir()
+    environ = {name: value for name, value in os.environ.items() if name != "JAVA_HOME" and "proxy" not in name.lower()}
+    environ |= {"KERAS_HOME": str(tmp_path / "keras"), "https_proxy": "http://127.0.0.1:9"}
+
+    def run(*arguments: str, java_home: str | None = None) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("fruits")), *arguments]
+        env = environ | ({"JAVA_HOME": java_home} if java_home else {})
+        return subprocess.run(
+            command, env=env, cwd=tmp_path / "cwd", capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def places(tmp_path: Path, fruit_folder: Path) -> list[str]:
+    """Give the options of a run that would read and write in the temporary folder only."""
+    folders = {"input_dir": fruit_folder, "output_dir": tmp_path / "out", "report_dir": tmp_path / "reports"}
+    settings = [f"--set={key}={folder}" for key, folder in folders.items()]
+    return ["--target", "local", "--set=weights=random", *settings]
+
+
+def check_refusal(done: subprocess.CompletedProcess[str], *, code: int, message: str) -> None:
+    assert message in done.stderr
+    assert done.returncode == code
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Usage: fruits"),
+        (["bake"], "No such command 'bake'"),
+        (["run"], "Missing argument 'MODE'"),
+        (["run", "MINY"], "unknown mode 'MINY'; allowed: APPLES, FULL, MINI, SINGLE_CLASS"),
+        (["run", "MINI", "--target", "moon"], "'moon' is not one of 'sample', 'local', 'emr'"),
+        (["run", "MINI", "--set", "max_images"], "allowed: KEY=VALUE"),
+        (["run", "MINI", "--set", "max_imgs=5"], "--set: max_imgs = 5: unknown; allowed: mode, classes, max_images"),
+        (["run", "MINI", "--set", "pca_components=0"], "pca_components = 0: allowed: an integer >= 1"),
+        (["run", "MINI", "--set", "classes=[", "--set", "seed=1"], "not valid YAML"),
+        (["run", "MINI", "--set", "seed=2020-13-45"], "seed=2020-13-45"),
+        (["fetch", "MINI", "--set", "max_imgs=5"], "max_imgs = 5: unknown"),
+    ],
+)
+def test_wrong_usage_exits_2(fruits: Fruits, arguments: list[str], message: str) -> None:
+    check_refusal(fruits(*arguments), code=2, message=message)
+
+
+def test_several_mistakes_come_in_one_error(fruits: Fruits) -> None:
+    done = fruits("run", "MINI", "--set", "max_imgs=5", "--set", "seed=x", "--set", "mode=FULL")
+    check_refusal(done, code=2, message="max_imgs = 5: unknown")
+    assert "seed = 'x'" in done.stderr
+    assert "mode = 'FULL': must equal the file's name, MINI" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "message", "code"),
+    [
+        ("input_dir=/nowhere", "no folder /nowhere/Training", 2),
+        ('classes=["Kiwy"]', "'Kiwy' matches none of the 3 class folders", 2),
+        ("output_dir=s3://bucket/data", "s3://bucket/data lies in an object store", 2),
+        ("weights=imagenet", ".h5 file, or set weights=random", 1),
+    ],
+)
+def test_run_that_cannot_begin_is_refused_before_it_writes(
+    fruits: Fruits, places: list[str], tmp_path: Path, setting: str, message: str, code: int
+) -> None:
+    done = fruits("run", "MINI", *places, "--set", setting)
+    check_refusal(done, code=code, message=message)
+    assert len(done.stderr.splitlines()) == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".jpg"] == []
+
+
+def test_broken_java_home_is_named_with_the_ways_out(fruits: Fruits, places: list[str], tmp_path: Path) -> None:
+    done = fruits("run", "MINI", *places, java_home="/no/java")
+    check_refusal(done, code=1, message="JAVA_HOME=/no/java holds no bin/java that runs; Spark needs Java 8, 11, 17")
+    assert "unset it" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_another_run_are_not_overwritten(fruits: Fruits, places: list[str], tmp_path: Path) -> None:
+    table = tmp_path / "out/MINI/table.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("precious")
+    check_refusal(fruits("run", "MINI", *places), code=2, message="--replace")
+    assert table.read_text() == "precious"
+
+
+def test_fetch_takes_what_the_mode_needs_and_says_where_it_lies(fruits: Fruits, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "cwd/fruits.zip", "w") as archive:
+        for label in ("Apple Red 1", "Kiwi"):
+            archive.writestr(f"fruits-360_dataset/fruits-360/Training/{label}/0_100.jpg", b"pixels")
+    done = fruits("fetch", "APPLES", "--zip", "fruits.zip", "--set", f"input_dir={tmp_path}/in")
+    assert (done.returncode, [path.name for path in tmp_path.glob("in/*/*")]) == (0, ["Apple Red 1"])
+    assert done.stdout.splitlines() == [
+        "1 images wanted, 0 were there, 1 fetched.",
+        f"Images: {tmp_path}/in/Training",
+    ]
+
+
+def test_fetch_does_not_bring_real_images_into_the_sample_by_default(fruits: Fruits) -> None:
+    assert "default: local" in fruits("fetch", "--help").stdout
+
+
+def test_fetch_from_a_missing_archive_is_refused(fruits: Fruits, tmp_path: Path) -> None:
+    done = fruits("fetch", "MINI", "--zip", "none.zip", "--set", f"input_dir={tmp_path}/in")
+    check_refusal(done, code=2, message="none.zip")
+
+
+def test_version_and_help_exit_0(fruits: Fruits) -> None:
+    assert __version__ in fruits("--version").stdout
+    assert "MODE" in fruits("run", "-h").stdout

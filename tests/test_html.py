@@ -1,0 +1,203 @@
+"""The page for readers, made of a tiny notebook that holds one of everything."""
+
+import base64
+import re
+from urllib.parse import unquote
+
+import nbformat
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from fruits.reporting.html import render_html
+
+# One white pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+FETCHED = re.compile(r"""(?:src|srcset|poster|data|action)\s*=\s*["']?(?!data:)[^"'\s>]*/|@import|url\(""")
+
+
+def render(*cells, **options) -> BeautifulSoup:
+    return BeautifulSoup(render_html(new_notebook(cells=list(cells)), **{"title": "A run", **options}), "html.parser")
+
+
+def code(*outputs, tags=(), **metadata):
+    return new_code_cell("secret_code = 1", outputs=list(outputs), metadata={"tags": list(tags), **metadata})
+
+
+def show(**data):
+    return new_output("display_data", data={name.replace("_", "/", 1): value for name, value in data.items()})
+
+
+def stream(text, name="stdout"):
+    return new_output("stream", name=name, text=text)
+
+
+@pytest.fixture
+def page() -> BeautifulSoup:
+    counts = pd.DataFrame({"images": [492, 1_000]}, index=pd.Index(["Apple", "Pear"], name="label"))
+    return render(
+        new_markdown_cell("# Fruits\n\nSee [the data](https://example.org) and [below](#How-many?)."),
+        code(tags=["parameters"]),
+        new_markdown_cell("## How many?"),
+        code(show(text_html=counts.to_html())),
+        new_markdown_cell("## Variance at 90 %"),
+        code(stream("extract:  10%\rextract:  50%\rextract: 100%\n"), stream("WARN noise", name="stderr")),
+        code(show(image_png=PNG, text_plain="<Figure>"), show(image_png=PNG)),
+    )
+
+
+def test_there_is_no_code_and_no_prompt(page):
+    assert "secret_code" not in str(page)
+    assert not re.search(r"(In|Out)\s*\[", page.get_text())
+    assert "<Figure>" not in page.get_text()
+
+
+def test_nothing_is_fetched_and_nothing_runs(page):
+    assert not FETCHED.search(str(page))
+    assert page.find_all(["script", "link", "iframe"]) == []
+    assert [a["href"] for a in page.find_all(href=re.compile("//"))] == ["https://example.org"]
+    policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_what_outputs_would_fetch_or_run_is_removed():
+    page = render(
+        new_markdown_cell("# T\n\n![a pear](https://example.org/pear.png) ![](https://example.org/x.png)"),
+        code(
+            show(text_html='<script src="https://cdn.example/x.js"></script><link href="//cdn.example/x.css">'),
+            show(text_html='<style>@import "//cdn.example/x.css";</style><p onclick="run()" id="kept">kept</p>'),
+            show(text_html='<p style="background: url(https://cdn.example/x.png)">plain</p>'),
+            show(text_html='<a href="javascript:run()">link</a><img srcset="https://cdn.example/x.png 2x" src="x">'),
+            show(application_javascript="run()"),
+        ),
+    )
+
+    assert not re.search(r"cdn\.example|run\(", str(page))
+    assert page.find(id="kept").attrs == {"id": "kept"}
+    assert "[picture left out: a pear]" in page.get_text()
+    assert page.find_all("img") == []
+
+
+def test_progress_bars_are_shown_as_they_ended(page):
+    assert [pre.get_text() for pre in page.find_all("pre")] == ["extract: 100%\n"]
+
+
+def test_stderr_and_errors_are_shown_where_a_cell_failed():
+    error = new_output(
+        "error", ename="FruitsError", evalue="no <images>\nadd some", traceback=["\x1b[31mline 1\x1b[0m"]
+    )
+
+    page = render(code(stream("quiet", name="stderr")), code(stream("loud", name="stderr"), error))
+
+    assert "quiet" not in page.get_text()
+    assert page.find("pre", class_="stderr").get_text() == "loud"
+    box = page.find(role="alert")
+    assert [tag.get_text() for tag in box.find_all(["strong", "pre"])] == [
+        "FruitsError",
+        "no <images>\nadd some",
+        "line 1",
+    ]
+
+
+def test_widgets_are_left_out():
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "0%|          | 0/10"}
+
+    assert "0%" not in render(code(new_output("display_data", data=widget))).get_text()
+
+
+def test_hidden_cells_are_left_out():
+    note = new_markdown_cell("for developers", metadata={"tags": ["hide"]})
+
+    assert render(note, code(stream("hidden"), tags=["hide"]), code(stream("seen"))).main.get_text().split() == [
+        "A",
+        "run",
+        "seen",
+    ]
+
+
+def test_banner_and_title_are_escaped():
+    page = render(new_markdown_cell("# T"), title="<b>run</b>", banner="<script>1</script> & more")
+
+    assert page.title.get_text() == "<b>run</b>"
+    assert page.find(class_="banner").get_text().strip() == "<script>1</script> & more"
+    assert page.find_all(["script", "b"]) == []
+
+
+def test_without_a_banner_there_is_no_box(page):
+    assert page.find(class_="banner") is None
+
+
+def test_contents_link_to_the_sections(page):
+    links = page.select("nav.contents a")
+
+    assert [link.get_text() for link in links] == ["How many?", "Variance at 90 %"]
+    ids = {tag["id"]: tag.name for tag in page.find_all(id=True)}
+    assert [ids[unquote(link["href"][1:])] for link in page.select('a[href^="#"]') if link in links] == ["h2", "h2"]
+    assert all(unquote(link["href"][1:]) in ids for link in page.select('a[href^="#"]'))
+
+
+def test_headings_of_the_same_name_have_anchors_of_their_own():
+    page = render(new_markdown_cell("# T\n## Same\n## Same\n### Same"))
+
+    assert [tag["id"] for tag in page.find_all(["h2", "h3"])] == ["Same", "Same-2", "Same-3"]
+
+
+def test_headings_are_in_order():
+    page = render(new_markdown_cell("# One\n#### Deep\n# Two\n## Three"), title="T")
+
+    assert [tag.name for tag in page.find_all(re.compile(r"^h\d"))] == ["h1", "h2", "h2", "h2"]
+
+
+def test_the_title_stands_in_for_a_missing_first_heading():
+    page = render(code(stream("text")), title="A run")
+
+    assert [heading.get_text() for heading in page.find_all("h1")] == ["A run"]
+    assert page.find("nav") is None
+
+
+def test_pictures_are_embedded_and_described(page):
+    assert [picture["alt"] for picture in page.find_all("img")] == [
+        "Variance at 90 %, figure 1",
+        "Variance at 90 %, figure 2",
+    ]
+    assert {picture["src"] for picture in page.find_all("img")} == {f"data:image/png;base64,{PNG}"}
+
+
+def test_a_cell_can_describe_its_picture():
+    assert render(code(show(image_png=PNG), alt='the "sheet"')).find("img")["alt"] == 'the "sheet"'
+
+
+def test_tables_scroll_align_numbers_and_name_their_headers(page):
+    table = page.find("div", class_="table", tabindex="0").find("table")
+
+    assert table.get("border") is None
+    assert [th.get_text() for th in table.select("thead th")] == ["label", "images"]
+    assert [th["scope"] for th in table.find_all("th")] == ["col", "col", "row", "row"]
+    assert [td["class"] for td in table.find_all("td")] == [["number"], ["number"]]
+    assert table.select_one("thead th.number").get_text() == "images"
+
+
+def test_a_file_is_read_and_its_pictures_are_embedded(tmp_path):
+    (tmp_path / "pear.png").write_bytes(base64.b64decode(PNG))
+    file = tmp_path / "run.ipynb"
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# T\n\n![a pear](pear.png)")]), file)
+
+    picture = BeautifulSoup(render_html(file, title="T"), "html.parser").find("img")
+
+    assert picture.attrs == {"src": f"data:image/png;base64,{PNG}", "alt": "a pear"}
+
+
+def test_the_notebook_stays_as_it_was():
+    notebook = new_notebook(cells=[code(stream("a\rb\n"), stream("noise", name="stderr"))])
+    before = nbformat.writes(notebook)
+
+    render_html(notebook, title="T")
+
+    assert nbformat.writes(notebook) == before
+
+
+def test_the_page_names_its_language_and_fits_a_phone(page):
+    assert page.html["lang"] == "en"
+    assert page.find("meta", attrs={"name": "viewport"})
+    assert page.title.get_text() == "A run"

@@ -1,0 +1,164 @@
+"""The notebook: its form, and what it does when papermill runs it."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from fruits.errors import FruitsError
+from fruits.params import load_params
+from fruits.reporting.run import check_notebook
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NOTEBOOK = REPOSITORY / "notebooks" / "pipeline.ipynb"
+BIN = Path(sys.executable).parent
+WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[nbformat.NotebookNode]:
+    return nbformat.read(NOTEBOOK, as_version=4).cells
+
+
+def test_cells_are_short_stripped_and_without_definitions(cells: list[nbformat.NotebookNode]) -> None:
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs
+            assert cell.execution_count is None
+            assert cell.source.count("\n") < 12 or "parameters" in cell.metadata.get("tags", [])
+            assert not re.search(r"^\s*(def|class) ", cell.source, re.MULTILINE)
+
+
+def test_eight_sections(cells: list[nbformat.NotebookNode]) -> None:
+    headings = [cell.source.splitlines()[0] for cell in cells if cell.source.startswith("## ")]
+    assert [heading[3] for heading in headings] == list("12345678")
+
+
+def test_parameters_cell_mirrors_mini_and_sample(cells: list[nbformat.NotebookNode]) -> None:
+    (cell,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    assigned = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+
+    expected = vars(load_params("MINI", "sample"))
+    assert assigned == expected | {"classes": list(expected["classes"])}
+
+
+def test_a_lost_tag_is_found(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("tags", None)
+    nbformat.write(notebook, tmp_path / "lost.ipynb")
+
+    check_notebook(NOTEBOOK)
+    with pytest.raises(FruitsError, match="0 cells bear the tag `parameters`"):
+        check_notebook(tmp_path / "lost.ipynb")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    text = [str(word) for word in command]
+    return subprocess.run(text, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def settings(place: Path, **more: object) -> list[str]:
+    values = {"input_dir": place / "images", "output_dir": place / "out", "report_dir": place / "reports"} | more
+    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+
+
+@pytest.mark.notebook
+@pytest.mark.tensorflow
+def test_sample_run_makes_results_and_report(place: Path) -> None:
+    done = run(BIN / "fruits", "run", "MINI", *settings(place), cwd=place)
+
+    assert done.returncode == 0, done.stderr
+    report = place / "reports" / "sample" / "MINI"
+    assert f"Report:  {report / 'run.html'}" in done.stdout
+    assert "100/100" in done.stdout
+    assert sorted(file.name for file in report.iterdir()) == ["manifest.json", "run.html", "run.ipynb", "variance.png"]
+    manifest = json.loads((report / "manifest.json").read_text())
+    assert manifest["counts"] == {"listed": 100, "features": 100, "errors": 0}
+    assert manifest["pca"]["kept"] == 99
+    assert Path(manifest["model_flatbuffer"]).stat().st_size == pytest.approx(8.85e6, rel=0.01)
+    html = (report / "run.html").read_text()
+    assert "says nothing about fruit" in html
+    assert "import" not in re.sub(r"@import|important", "", html)
+    scores = pd.read_csv(place / "out/MINI/pca/csv/pca.csv").filter(like="pc_")
+    assert scores.shape == (100, 99)
+    np.testing.assert_allclose(scores.mean(), 0, atol=1e-6)
+
+
+@pytest.mark.notebook
+@pytest.mark.tensorflow
+def test_a_failing_cell_keeps_the_last_report(place: Path) -> None:
+    report = place / "reports" / "sample" / "MINI"
+    before = {file.name: file.read_bytes() for file in report.iterdir()}
+
+    done = run(BIN / "fruits", "run", "MINI", *settings(place, max_images=1), cwd=place)
+
+    assert done.returncode == 1
+    assert "PCA needs at least 2 images, got 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    after = {file.name: file.read_bytes() for file in report.iterdir()}
+    assert nbformat.reads(after.pop("run.failed.ipynb").decode(), as_version=4).cells
+    assert after == before
+    assert [folder.name for folder in report.parent.iterdir()] == ["MINI"]
+
+
+@pytest.mark.notebook
+@pytest.mark.tensorflow
+def test_plain_papermill_from_anywhere(place: Path) -> None:
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    lines = [f"{key}: {place / value}" for key, value in (("output_dir", "out"), ("report_dir", "reports"))]
+    (elsewhere / "places.yaml").write_text("\n".join([*lines, f"input_dir: {place / 'images'}"]))
+    files = [REPOSITORY / "params/APPLES.yaml", REPOSITORY / "params/sample.yaml", "places.yaml"]
+    options = [word for file in files for word in ("-f", file)]
+
+    done = run(BIN / "papermill", NOTEBOOK, "OUT.ipynb", *options, "--no-progress-bar", cwd=elsewhere)
+
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((place / "reports/sample/APPLES/manifest.json").read_text())
+    assert manifest["counts"]["listed"] == 128
+    assert len(pd.read_csv(place / "out/APPLES/metadata/metadata.csv")) == 128
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("parameter", ["max_imgs: 5", "pca_components: 0", "mode: FOO", "input_dir: s3://bucket/x"])
+def test_plain_papermill_refuses_wrong_parameters(tmp_path: Path, parameter: str) -> None:
+    (tmp_path / "wrong.yaml").write_text(parameter)
+
+    done = run(BIN / "papermill", NOTEBOOK, "OUT.ipynb", "-f", "wrong.yaml", "--no-progress-bar", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert parameter.split(": ")[1] in done.stderr.rpartition("UsageError")[2]
+    executed = nbformat.read(tmp_path / "OUT.ipynb", as_version=4)
+    assert not any(cell.get("execution_count") for cell in executed.cells if "open_session(master" in cell.source)
+
+
+@pytest.mark.notebook
+@pytest.mark.tensorflow
+def test_all_apples_of_fruits_360(place: Path, shared: Path) -> None:
+    folders = settings(place, input_dir=shared / "fruits-360", weights=shared / WEIGHTS, output_dir=place / "real")
+
+    done = run(BIN / "fruits", "run", "APPLES", "--target", "local", *folders, cwd=REPOSITORY)
+
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((place / "reports/local/APPLES/manifest.json").read_text())
+    assert manifest["counts"] == {"listed": 6404, "features": 6404, "errors": 0}
+    assert manifest["pca"]["kept"] == 200
+    # shared/README.md: equal to an independent EMR run of the official weights.
+    variance = pd.read_csv(place / "real/APPLES/model_info/variance.csv", index_col="component")
+    assert variance["share"][1] == pytest.approx(0.211406, abs=1e-5)
+    assert variance["cumulative"][50] == pytest.approx(0.833971, abs=1e-5)
+    assert os.environ.get("FRUITS_REPORT_DRAFT") is None
