@@ -1,0 +1,115 @@
+"""The rules of the house: who may import whom, where a fact lives, what is in git."""
+
+import ast
+import subprocess
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LIBRARY = REPOSITORY / "lib" / "fruits"
+MODULES = sorted(LIBRARY.rglob("*.py"))
+
+# A module imports from floors below its own only, or from its own.
+FLOORS = [
+    {"errors"},
+    {"storage", "java"},
+    {"params"},
+    {"session", "progress"},
+    {"images"},
+    {"features"},
+    {"pca"},
+    {"results", "plots", "manifest"},
+    {"preflight"},
+    {"reporting"},
+    {"cli"},
+]
+FRAMEWORKS = {"tensorflow", "keras", "ai_edge_litert"}
+NOT_ON_WORKERS = {"tensorflow", "keras", "matplotlib", "papermill", "nbconvert", "click"}
+ON_WORKERS = ["images/decode.py", "features/engines.py", "features/extract.py", "features/backbone.py"]
+
+
+def name_of(module: Path) -> str:
+    return module.relative_to(LIBRARY).as_posix()
+
+
+def room_of(dotted: str) -> str:
+    return dotted.split(".")[1] if "." in dotted else ""
+
+
+def floor_of(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def imports_of(nodes: Iterable[ast.AST]) -> set[str]:
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" if node.module == "fruits" else node.module for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_module_keeps_its_floor_and_size(module: Path) -> None:
+    text = module.read_text()
+    tree = ast.parse(text)
+    room = module.relative_to(LIBRARY).with_suffix("").parts[0]
+
+    if room != "__init__":
+        for used in imports_of(ast.walk(tree)):
+            if used.startswith("fruits.") and room_of(used) not in {"__version__", room}:
+                assert floor_of(room_of(used)) < floor_of(room), f"{name_of(module)} imports {used}"
+    assert text.count("\n") <= 250
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno <= 40, f"{name_of(module)}: {node.name}"
+    heavy = {used.split(".")[0] for used in imports_of(tree.body)}
+    assert not heavy & (FRAMEWORKS | {"pyspark", "papermill"}), "heavy imports belong in the function that needs them"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_facts_have_one_home(module: Path) -> None:
+    name, text = name_of(module), module.read_text()
+
+    homes = {"s3://": "storage.py", '"spark.sql.': "session.py", "import yaml": "params.py", "sys.exit": "cli.py"}
+    for fact, home in homes.items():
+        assert fact not in text or name == home, f"{fact} belongs in {home}"
+    assert (
+        not any(used.split(".")[0] in FRAMEWORKS for used in imports_of(ast.walk(ast.parse(text))))
+        or "features/" in name
+    )
+
+
+@pytest.mark.parametrize("name", ON_WORKERS)
+def test_workers_need_little(name: str) -> None:
+    used = {name.split(".")[0] for name in imports_of(ast.parse((LIBRARY / name).read_text()).body)}
+    assert not used & NOT_ON_WORKERS
+
+
+def test_the_package_is_in_git() -> None:
+    ignored = ["git", "-C", str(REPOSITORY), "check-ignore", "lib/fruits/__init__.py", "notebooks/pipeline.ipynb"]
+    assert subprocess.run(ignored, check=False, capture_output=True).stdout == b""
+
+
+def pins() -> list[str]:
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+
+
+def test_conda_environment_has_the_pins_of_the_project() -> None:
+    *base, pip = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]
+
+    assert base == ["python=3.11", "openjdk=17", "pip"]
+    assert pip["pip"] == [*pins(), "-e ."]
+
+
+def test_lock_has_the_pins_of_the_project() -> None:
+    lock = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    locked = {line.split(" ")[0] for line in lock if "==" in line and not line.startswith((" ", "#"))}
+
+    assert {pin.split(";")[0] for pin in pins()} <= locked
+    assert "://" not in "".join(line for line in lock if not line.lstrip().startswith("#"))
