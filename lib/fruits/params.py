@@ -167,18 +167,17 @@ def params_from_notebook(namespace: Mapping[str, Any]) -> RunParams:
         which then silently overrode them: the cell has lost its `parameters` tag.
     """
     cells = [source for source in namespace.get("In", ()) if source]
-    injected = [source.startswith(_INJECTED) for source in cells]
     assigned = [_assigned_names(source) for source in cells]
+    injected = [number for number, source in enumerate(cells) if source.startswith(_INJECTED)]
     whole = [number for number, names in enumerate(assigned) if len(names & KEYS.keys()) > len(KEYS) // 2]
-    by_hand = [number for number in whole if not injected[number]]
-    if by_hand and any(injected[: by_hand[0]]):
+    by_hand = [number for number in whole if number not in injected]
+    if by_hand and injected and injected[0] < by_hand[0]:
         raise UsageError(
             "the parameters cell has lost its `parameters` tag, so the values that papermill passes are not used; "
             "tag it again (Jupyter: property inspector)."
         )
     # What ran last counts: a mended misspelling stays in the history, and scratch cells are the user's own.
-    latest = whole[-1:] + [number for number, is_injected in enumerate(injected) if is_injected][-1:]
-    names = set().union(*(assigned[number] for number in {*by_hand[-1:], *latest}))
+    names = set().union(*(assigned[number] for number in by_hand[-1:] + injected[-1:]))
     values = {name: namespace[name] for name in sorted(names) if name in namespace}
     problems = _name_missing(KEYS, values, origin="notebook")
     if _is_text(values.get("mode")) and values["mode"] not in list_modes():

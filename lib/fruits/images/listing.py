@@ -12,6 +12,7 @@ import pandas as pd
 from fruits.errors import UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_Folder = tuple[Path, list["os.DirEntry[str]"]]
 COLUMNS = ("path", "label", "split", "length", "modified")
 
 
@@ -37,18 +38,12 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
     Raises
     ------
     UsageError
-        If the folder is missing, a glob matches no class, or the classes hold no image.
+        If the folder is missing, or a glob matches no class that holds images.
     """
-    check_classes(input_dir, split=split, classes=classes)
     rows = []
-    for folder, files in _class_folders(input_dir / split):
-        if any(fnmatchcase(folder.name, glob) for glob in classes):
-            parent = folder.relative_to(input_dir).as_posix()
-            rows += [(f"{parent}/{file.name}", folder.name, split, *_look_at(file)) for file in files]
-    if not rows:
-        raise UsageError(
-            f"{input_dir / split} holds no {', '.join(IMAGE_SUFFIXES)} file in {list(classes)}; check input_dir."
-        )
+    for folder, files in _match_folders(input_dir, split=split, classes=classes):
+        parent = folder.relative_to(input_dir).as_posix()
+        rows += [(f"{parent}/{file.name}", folder.name, split, *_look_at(file)) for file in files]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"length": "int64", "modified": "int64"}).sort_values("path", ignore_index=True)
 
@@ -61,13 +56,18 @@ def check_classes(input_dir: Path, *, split: str, classes: Sequence[str]) -> Non
     UsageError
         Naming the folder or the globs, and what is there.
     """
+    _match_folders(input_dir, split=split, classes=classes)
+
+
+def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> list[_Folder]:
     root = input_dir / split
     if not root.is_dir():
         raise UsageError(
             f"there is no folder {root}; input_dir must hold {split}/<class>/<image>. "
             "`fruits fetch MODE` brings Fruits-360."
         )
-    there = sorted({folder.name for folder, files in _class_folders(root) if files})
+    folders = [(folder, files) for folder, files in _class_folders(root) if files]
+    there = sorted({folder.name for folder, _ in folders})
     for glob in classes:
         if not any(fnmatchcase(name, glob) for name in there):
             near = [name for name in there if fnmatchcase(name.casefold(), glob.casefold())]
@@ -76,9 +76,10 @@ def check_classes(input_dir: Path, *, split: str, classes: Sequence[str]) -> Non
                 f"classes: {glob!r} matches none of the {len(there)} class folders with images of {root}; "
                 f"there are, for example, {', '.join(map(repr, near)) or 'none at all'}."
             )
+    return [found for found in folders if any(fnmatchcase(found[0].name, glob) for glob in classes)]
 
 
-def _class_folders(root: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+def _class_folders(root: Path) -> Iterator[_Folder]:
     """Yield every folder below `root` with its image files; linked folders are followed once."""
     seen = set()
     waiting = deque([root])
