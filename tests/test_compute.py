@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from fruits.errors import FruitsError
 from fruits.features import compute
 from fruits.features.backbone import Backbone
-from fruits.features.compute import Computation, compute_features, count_tasks
+from fruits.features.compute import Computation, compute_features, cut_batches
 from fruits.features.store import list_batches, read_features
 from fruits.images.decode import decode_image
 from fruits.images.listing import list_images
@@ -91,7 +91,7 @@ def test_each_image_goes_through_the_model_once_errors_or_not(
     good = [path for path in paths if path not in stages]
     assert {*read_log(log, "batch")} <= {"batch 1", "batch 2"}
     assert Counter(read_log(log, "image")) == Counter(f"image {c}" for c in colours_of(fruit_folder, good))
-    table = read_features(spark, images, store=store).toPandas().sort_values("path")
+    table = read_features(spark, images, store=store).to_dataframe().toPandas().sort_values("path")
     assert table["path"].tolist() == good
     np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(fruit_folder, good), atol=1e-3)
 
@@ -143,6 +143,13 @@ def test_a_broken_model_fails_the_run_and_leaves_no_batch(
     assert list(store.rglob("*.parquet")) == []
 
 
-def test_tasks_are_tens_and_fill_the_cores() -> None:
-    assert [count_tasks(67_692, cores=cores, images_per_task=1024) for cores in (2, 8, 16)] == [68, 72, 80]
-    assert count_tasks(100, cores=4, images_per_task=1024) == 4
+def test_batches_are_equal_and_hold_every_image_once() -> None:
+    images = pd.DataFrame({"path": range(67_692)})
+    for cores, count in ((2, 34), (8, 9), (16, 5)):
+        batches = cut_batches(images, cores=cores, images_per_task=1024)
+        sizes = {len(batch) for batch in batches}
+        assert len(batches) == count
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= 1024 * cores
+        pd.testing.assert_frame_equal(pd.concat(batches), images)
+    assert [len(batch) for batch in cut_batches(images[:5], cores=4, images_per_task=1024)] == [5]

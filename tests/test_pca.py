@@ -46,7 +46,7 @@ def test_merged_moments_are_those_of_the_whole() -> None:
     np.testing.assert_allclose(merged.scatter, whole.scatter, rtol=1e-8)
 
 
-@pytest.mark.parametrize("partitions", [1, 5, 7])
+@pytest.mark.parametrize("partitions", [1, 5, 20])
 def test_agrees_with_scikit_learn(spark: SparkSession, cloud: np.ndarray, partitions: int) -> None:
     components = fit_pca(to_frame(spark, cloud, partitions=partitions), k=5)
 

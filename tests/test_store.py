@@ -41,15 +41,15 @@ def write(spark: SparkSession, store: Path) -> Write:
 
 
 def read_rows(spark: SparkSession, images: pd.DataFrame, store: Path) -> pd.DataFrame:
-    return read_features(spark, images, store=store).toPandas().sort_values("path", ignore_index=True)
+    return read_features(spark, images, store=store).to_dataframe().toPandas().sort_values("path", ignore_index=True)
 
 
 def test_an_empty_store_lacks_everything(spark: SparkSession, store: Path) -> None:
     images = list_some(0, 1)
     pd.testing.assert_frame_equal(find_missing(images, store=store), images)
     found = read_features(spark, images, store=store)
-    assert found.columns == ["path", "label", "split", "features"]
-    assert found.count() == 0
+    assert found.to_dataframe().columns == ["path", "label", "split", "features"]
+    assert (len(found), found.to_dataframe().count()) == (0, 0)
 
 
 def test_features_come_back_for_the_wanted_rows_alone_and_exact(spark: SparkSession, store: Path, write: Write) -> None:

@@ -5,6 +5,7 @@ differ, both on purpose: the scores here are centred, (x - mean) V, where Spark'
 exceeds the rank, min(n - 1, d), where Spark returns arbitrary directions.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,15 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fruits.arrow import to_binary, to_column, to_lists, to_matrix
 from fruits.errors import FruitsError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.ml.feature import PCAModel
     from pyspark.sql import DataFrame, SparkSession
+
+    from fruits.features.stored import StoredFeatures
 
 Matrix = npt.NDArray[np.float64]
 SCORES = "path string, label string, split string, pca array<float>"
 _MOMENTS = "count bigint, mean binary, scatter binary"
+# Partial sums (13 MB each in 1280 dimensions) that one worker, or the driver, adds up.
+_FAN_IN = 8
 
 
 @dataclass(frozen=True)
@@ -110,13 +117,13 @@ def count_components(cumulative: Matrix, target: float) -> int | None:
     return int(reached[0]) + 1 if reached.size else None
 
 
-def fit_pca(features: "DataFrame", *, k: int, column: str = "features") -> Components:
+def fit_pca(features: "DataFrame | StoredFeatures", *, k: int, column: str = "features") -> Components:
     """Fit principal components in one pass over the data.
 
     Parameters
     ----------
     features
-        A DataFrame with an array<float> or array<double> column of one length d.
+        Stored features, or a DataFrame with an array<float> or array<double> column of one length d.
     k
         Components to keep; at most min(n - 1, d) are.
     column
@@ -127,8 +134,11 @@ def fit_pca(features: "DataFrame", *, k: int, column: str = "features") -> Compo
     FruitsError
         For fewer than two rows, rows without any variance, or values that are not finite.
     """
-    partials = features.select(column).mapInArrow(_sum_moments, _MOMENTS).rdd.map(_read_moments)
-    moments = partials.treeAggregate(None, _merge, _merge)
+    partials = features.select(column).mapInArrow(_sum_moments, _MOMENTS)
+    while (parts := partials.rdd.getNumPartitions()) > _FAN_IN:
+        partials = partials.repartition(math.ceil(parts / _FAN_IN)).mapInArrow(_merge_moments, _MOMENTS)
+    table: pd.DataFrame = partials.toPandas()
+    moments = _merge(_read_moments(row) for row in table.itertuples(index=False))
     if moments is None:
         raise FruitsError("PCA needs at least 2 images, got 0; see errors.csv and the selection (classes, max_images).")
     return components_of(moments, k=k)
@@ -157,13 +167,13 @@ def components_of(moments: Moments, *, k: int) -> Components:
     )
 
 
-def project(features: "DataFrame", components: Components) -> "DataFrame":
+def project(features: "DataFrame | StoredFeatures", components: Components) -> "DataFrame":
     """Compute centred scores, (x - mean) V.
 
     Parameters
     ----------
     features
-        path, label, split (string), features (array<float> of d).
+        Stored features, or a DataFrame: path, label, split (string), features (array<float> of d).
 
     Returns
     -------
@@ -175,11 +185,10 @@ def project(features: "DataFrame", components: Components) -> "DataFrame":
 
     def to_scores(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            scores = (_to_matrix(batch.column("features")) @ vectors.value - offset).astype(np.float32)
-            bounds = pa.array(np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32))
-            lists = pa.ListArray.from_arrays(bounds, pa.array(scores.ravel()))
+            scores = to_matrix(batch.column("features")).astype(np.float64) @ vectors.value - offset
             names = ("path", "label", "split")
-            yield pa.RecordBatch.from_arrays([*(batch.column(name) for name in names), lists], [*names, "pca"])
+            columns = [*(batch.column(name) for name in names), to_lists(scores.astype(np.float32))]
+            yield pa.RecordBatch.from_arrays(columns, [*names, "pca"])
 
     return features.mapInArrow(to_scores, SCORES).select("path", "label", "split", "pca")
 
@@ -206,28 +215,32 @@ def to_spark_model(spark: "SparkSession", components: Components) -> "PCAModel":
 
 
 def _sum_moments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    rows = (to_matrix(batch.column(0)).astype(np.float64) for batch in batches if batch.num_rows)
+    yield from _write_moments(_merge(Moments.of(matrix) for matrix in rows))
+
+
+def _merge_moments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    rows = (tuple(row.values()) for batch in batches for row in batch.to_pylist())
+    yield from _write_moments(_merge(map(_read_moments, rows)))
+
+
+def _merge(moments: Iterable[Moments]) -> Moments | None:
     total: Moments | None = None
-    for batch in batches:
-        if batch.num_rows:
-            total = _merge(total, Moments.of(_to_matrix(batch.column(0))))
-    if total:
-        row = {"count": [total.count], "mean": [total.mean.tobytes()], "scatter": [total.scatter.tobytes()]}
-        yield pa.RecordBatch.from_pydict(row)
+    for part in moments:
+        total = total + part if total else part
+    return total
 
 
-def _merge(left: Moments | None, right: Moments | None) -> Moments | None:
-    return left + right if left and right else left or right
+def _write_moments(moments: Moments | None) -> Iterator[pa.RecordBatch]:
+    if moments:
+        sums = (to_binary(moments.mean.tobytes()), to_binary(moments.scatter.tobytes()))
+        yield pa.RecordBatch.from_arrays([to_column(np.array([moments.count])), *sums], ["count", "mean", "scatter"])
 
 
 def _read_moments(row: tuple[int, bytes, bytes]) -> Moments:
     count, mean, scatter = row
     vector = np.frombuffer(mean)
     return Moments(count, vector, np.frombuffer(scatter).reshape(vector.size, vector.size))
-
-
-def _to_matrix(lists: pa.ListArray) -> Matrix:
-    values: Matrix = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    return values.reshape(len(lists), -1)
 
 
 def _fix_signs(vectors: Matrix) -> Matrix:

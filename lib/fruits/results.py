@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset as ds
 
-from fruits import storage
+from fruits import arrow, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.pca import Components, to_spark_model
 
@@ -166,9 +166,7 @@ def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.D
 
 def to_matrix(scores: pa.Table) -> npt.NDArray[np.float32]:
     """Return the scores as a matrix of shape (n, k), float32."""
-    lists = scores["pca"].combine_chunks()
-    values: npt.NDArray[np.float32] = lists.flatten().to_numpy()
-    return values.reshape(len(scores), -1)
+    return arrow.to_matrix(scores["pca"].combine_chunks()).astype(np.float32, copy=False)
 
 
 def _write_scores_csv(file: Path, scores: pa.Table, *, width: int) -> None:

@@ -1,13 +1,17 @@
-"""Compute the features that the store lacks, in one Spark job."""
+"""Compute the features that the store lacks, batch after batch, so that a run that dies loses little."""
 
 import math
 import re
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from fruits.errors import FruitsError
@@ -18,7 +22,10 @@ from fruits.features.store import find_missing, write_batch
 from fruits.progress import track_rows
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
+
+# Batches under way at once: while the last tasks of one end, the first of the next keep the other cores busy.
+AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -66,16 +73,37 @@ def compute_features(
         errors=errors,
     )
     with track_rows(spark, total=len(missing)), _one_sentence():
-        rows = _spread(spark, missing, images_per_task=images_per_task)
-        write_batch(extract_features(rows, extractor), store=store)
+        cores = spark.sparkContext.defaultParallelism
+        batches = cut_batches(missing, cores=cores, images_per_task=images_per_task)
+        _write_batches(spark, batches, extractor, store=store)
     left = find_missing(images, store=store)
     return Computation(len(images) - len(left), len(missing) - len(left), errors.value)
 
 
-def _spread(spark: "SparkSession", images: pd.DataFrame, *, images_per_task: int) -> "DataFrame":
-    cores = spark.sparkContext.defaultParallelism
-    tasks = count_tasks(len(images), cores=cores, images_per_task=images_per_task)
-    return spark.createDataFrame(images).repartition(tasks)
+def cut_batches(images: pd.DataFrame, *, cores: int, images_per_task: int) -> list[pd.DataFrame]:
+    """Cut the images into batches of equal size, a task of at most `images_per_task` images for each core."""
+    count = math.ceil(len(images) / (cores * images_per_task))
+    bounds = np.linspace(0, len(images), count + 1).round().astype(int)
+    return [images[start:end] for start, end in pairwise(bounds)]
+
+
+def _write_batches(spark: "SparkSession", batches: list[pd.DataFrame], extractor: Extractor, *, store: Path) -> None:
+    """Write each batch as a job of its own; the first that fails stops the others."""
+    group = f"fruits-{uuid.uuid4().hex[:8]}"
+
+    def write(number: int, batch: pd.DataFrame) -> None:
+        spark.sparkContext.setJobGroup(group, f"features, batch {number} of {len(batches)}", interruptOnCancel=True)
+        write_batch(extract_features(spark.createDataFrame(batch), extractor), store=store)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        jobs = [pool.submit(write, number, batch) for number, batch in enumerate(batches, 1)]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            spark.sparkContext.cancelJobGroup(group)
+            raise
 
 
 @contextmanager
@@ -90,8 +118,3 @@ def _one_sentence() -> Iterator[None]:
         named = re.findall(r"^\s*((?:\w+\.)*\w*(?:Error|Exception): .*)", str(error), re.MULTILINE)
         said = next((line for line in reversed(named) if not line.startswith(("java.", "org.", "py4j."))), None)
         raise FruitsError(f"the extraction failed on a worker: {said or str(error).splitlines()[0]}") from error
-
-
-def count_tasks(images: int, *, cores: int, images_per_task: int) -> int:
-    """Return how many tasks to cut the images into: a multiple of the cores, so that none idles at the end."""
-    return cores * math.ceil(images / (cores * images_per_task))

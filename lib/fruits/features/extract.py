@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fruits.arrow import to_column, to_lists
 from fruits.features.backbone import FEATURES
 from fruits.features.engines import Features, Predict
 from fruits.images.decode import DecodeError, Pixels, decode_image
@@ -80,7 +81,9 @@ class Extractor:
             except (OSError, DecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 self.errors.add([(row["path"], stage, reason)])
-        return _to_batch(rows.take(pa.array(kept, pa.int64())), self._predict(pixels))
+        if len(kept) < rows.num_rows:
+            rows = rows.take(to_column(np.array(kept, np.int64)))
+        return _to_batch(rows, self._predict(pixels))
 
     def _read(self, row: dict[str, Any]) -> bytes:
         content: bytes | None = row.get("content")
@@ -93,9 +96,8 @@ def _to_batch(rows: pa.RecordBatch, features: Features) -> pa.RecordBatch:
             f"the model gave features of shape {features.shape} for {rows.num_rows} images, or values that are not "
             f"finite; allowed: ({rows.num_rows}, {FEATURES}), finite. Check the weights."
         )
-    offsets = pa.array(np.arange(0, features.size + 1, FEATURES, dtype=np.int32))
-    lists = pa.ListArray.from_arrays(offsets, pa.array(features.ravel()))
-    return pa.RecordBatch.from_arrays([*(rows.column(name) for name in KEPT), lists], schema=_ARROW_SCHEMA)
+    columns = [*(rows.column(name) for name in KEPT), to_lists(features)]
+    return pa.RecordBatch.from_arrays(columns, schema=_ARROW_SCHEMA)
 
 
 def collect_errors(context: "SparkContext") -> "ErrorRows":

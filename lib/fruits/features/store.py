@@ -9,17 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
-from fruits import storage
+from fruits.features.stored import StoredFeatures
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 KEY = ["path", "length", "modified"]
-_KEY_SCHEMA = "path string, length bigint, modified bigint"
 
 
 def list_batches(store: Path) -> list[Path]:
@@ -47,40 +46,27 @@ def write_batch(features: "DataFrame", *, store: Path) -> Path:
     return batch
 
 
-def read_features(spark: "SparkSession", images: pd.DataFrame, *, store: Path) -> "DataFrame":
-    """Read the features of some images from the store.
+def read_features(spark: "SparkSession", images: pd.DataFrame, *, store: Path) -> StoredFeatures:
+    """Find the features of some images in the store; an image that two runs computed is taken once.
 
     Parameters
     ----------
     images
         The wanted rows, with path, length and modified.
-
-    Returns
-    -------
-    DataFrame
-        path, label, split (string), features (array<float> of 1280); a row for each wanted image in the store.
     """
-    from pyspark.sql.functions import broadcast
-
-    from fruits.features.extract import SCHEMA
-
-    batches = [storage.escape_glob(batch) for batch in list_batches(store)]
-    stored = spark.read.schema(SCHEMA).parquet(*batches) if batches else spark.createDataFrame([], SCHEMA)
-    features = stored.join(broadcast(spark.createDataFrame(images[KEY], _KEY_SCHEMA)), KEY, "left_semi")
-    # Two runs at once may both have computed an image; a shuffle of all features is only paid for then.
-    if _read_keys(store).duplicated().any():
-        features = features.dropDuplicates(KEY)
-    return features.select("path", "label", "split", "features")
+    known = _read_keys(store).drop_duplicates(KEY)
+    wanted = known[_keys(known).isin(_keys(images))]
+    parts = [(file, np.sort(rows.to_numpy()).tobytes()) for file, rows in wanted.groupby("file")["row"]]
+    return StoredFeatures(sparkSession=spark, parts=pd.DataFrame(parts, columns=["file", "rows"]))
 
 
 def _read_keys(store: Path) -> pd.DataFrame:
-    files = [str(file) for batch in list_batches(store) for file in batch.glob("*.parquet")]
-    if not files:
-        return pd.DataFrame(
-            {"path": pd.Series(dtype=str), "length": pd.Series(dtype="int64"), "modified": pd.Series(dtype="int64")}
-        )
-    table: pa.Table = ds.dataset(files).to_table(columns=KEY)
-    return table.to_pandas()
+    """Return path, length, modified, file (str) and row (int64) of everything in the store."""
+    files = [str(file) for batch in list_batches(store) for file in sorted(batch.glob("*.parquet"))]
+    tables = [pq.read_table(file, columns=KEY).to_pandas() for file in files]
+    tables = [table.assign(file=file, row=np.arange(len(table))) for file, table in zip(files, tables, strict=True)]
+    nothing = pd.DataFrame([], columns=[*KEY, "file", "row"])
+    return pd.concat(tables or [nothing], ignore_index=True).astype({"length": "int64", "modified": "int64"})
 
 
 def _keys(images: pd.DataFrame) -> pd.MultiIndex:

@@ -1,0 +1,53 @@
+"""Arrow columns that share numpy's memory, and workers that stay without pandas."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+
+from fruits.arrow import to_binary, to_column, to_lists, to_matrix
+
+WORK = """
+import sys
+import numpy as np
+import pyarrow as pa
+from fruits.arrow import to_column
+from fruits.features.extract import KEPT, Extractor
+from fruits.pca import _sum_moments
+
+class Errors:
+    def add(self, rows):
+        print(*rows)
+
+bounds, letters = pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"ab")
+names = pa.Array.from_buffers(pa.string(), 2, [None, bounds, letters])
+batch = pa.RecordBatch.from_arrays([names] * 3 + [to_column(np.array([1, 1]))] * 2, list(KEPT))
+from pathlib import Path
+make = lambda: lambda pixels: np.ones((len(pixels), 1280), np.float32)
+extractor = Extractor(model_id="m", make_predict=make, input_dir=Path(sys.argv[1]), batch_size=2, errors=Errors())
+features = list(extractor.extract([batch]))
+assert [rows.num_rows for rows in features] == [1]
+assert list(_sum_moments([rows.select(["features"]) for rows in features]))[0].num_rows == 1
+print("pandas" in sys.modules)
+"""
+
+
+def test_columns_are_what_pyarrow_makes_of_them() -> None:
+    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+    assert to_column(matrix[:, 1]).equals(pa.array([1.0, 4.0], pa.float32()))
+    assert to_column(np.array([3, -1])).equals(pa.array([3, -1], pa.int64()))
+    assert to_lists(matrix).equals(pa.array([[0, 1, 2], [3, 4, 5]], pa.list_(pa.float32())))
+    assert to_binary(b"\x00ab").equals(pa.array([b"\x00ab"]))
+    np.testing.assert_array_equal(to_matrix(to_lists(matrix)), matrix)
+    np.testing.assert_array_equal(to_matrix(to_lists(matrix).slice(1)), matrix[1:])
+    assert len(to_lists(matrix[:0])) == 0
+
+
+def test_a_worker_extracts_and_sums_without_pandas(tmp_path, image_bytes) -> None:
+    (tmp_path / "a").write_bytes(image_bytes())
+
+    said = subprocess.run([sys.executable, "-c", WORK, str(tmp_path)], check=True, capture_output=True, text=True)
+
+    assert said.stdout.split() == ["('b',", "'read',", "'No", "such", "file", "or", "directory')", "False"]
