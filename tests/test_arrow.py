@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from fruits.arrow import to_column
 from fruits.features.extract import KEPT, Extractor
+from fruits.images.source import ImageFolder
 from fruits.pca import _sum_moments
 
 class Errors:
@@ -25,7 +26,8 @@ names = pa.Array.from_buffers(pa.string(), 2, [None, bounds, letters])
 batch = pa.RecordBatch.from_arrays([names] * 3 + [to_column(np.array([1, 1]))] * 2, list(KEPT))
 from pathlib import Path
 make = lambda: lambda pixels: np.ones((len(pixels), 1280), np.float32)
-extractor = Extractor(model_id="m", make_predict=make, input_dir=Path(sys.argv[1]), batch_size=2, errors=Errors())
+source = ImageFolder(Path(sys.argv[1]))
+extractor = Extractor(model_id="m", make_predict=make, source=source, batch_size=2, errors=Errors())
 features = list(extractor.extract([batch]))
 assert [rows.num_rows for rows in features] == [1]
 assert list(_sum_moments([rows.select(["features"]) for rows in features]))[0].num_rows == 1

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from fruits.features.extract import KEPT, Extractor, collect_errors, extract_features
 from fruits.images.decode import decode_image
 from fruits.images.listing import list_images
+from fruits.images.source import ImageFolder
 
 
 class Rows(list[tuple[str, str, str]]):
@@ -36,7 +37,7 @@ def make_extractor(folder: Path, predict: Callable[..., Any], *, errors: Any, ba
     return Extractor(
         model_id=uuid.uuid4().hex,
         make_predict=lambda: predict,
-        input_dir=folder,
+        source=ImageFolder(folder),
         batch_size=batch_size,
         errors=errors,
     )

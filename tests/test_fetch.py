@@ -320,7 +320,10 @@ def test_the_root_with_the_most_images_of_the_split_counts(tmp_path: Path, archi
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"classes": ["Apple*", "Aple*"]}, r"'Aple\*' matches none of the archive's 3 classes, such as 'Apple Braeb"),
+        (
+            {"classes": ["Apple*", "Aple*"]},
+            r"'Aple\*' matches none of the 3 classes of the archive; there are, for example, 'Apple Braeb",
+        ),
         ({"classes": ["apple*"]}, r"'apple\*' matches none"),
         ({"split": "Validation"}, r"holds no Validation/<class>/<image>; found: 'Test', 'Training'"),
     ],

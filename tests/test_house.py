@@ -32,6 +32,8 @@ NOT_ON_WORKERS = {"tensorflow", "keras", "matplotlib", "papermill", "nbconvert",
 ON_WORKERS = [
     "arrow.py",
     "images/decode.py",
+    "images/packed.py",
+    "images/source.py",
     "features/engines.py",
     "features/extract.py",
     "features/backbone.py",

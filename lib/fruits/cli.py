@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fruits import __version__
+from fruits import __version__, storage
 from fruits.errors import FruitsError
 from fruits.params import TARGETS, load_params
 
@@ -67,6 +67,20 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
     )
     click.echo(f"{report.wanted} images wanted, {report.already_there} were there, {report.fetched} fetched.")
     click.echo(f"Images: {params.path('input_dir') / params.split}")
+
+
+@cli.command()
+@click.argument("input_dir", metavar="INPUT", type=click.Path(path_type=str))
+@click.argument("output_dir", metavar="OUT", type=click.Path(path_type=str))
+def pack(input_dir: str, output_dir: str) -> None:
+    """Bundle the class folders of INPUT into a few Parquet shards in OUT, which may then be an `input_dir`."""
+    from fruits.images.pack import pack_images
+
+    source, packed = (storage.resolve(folder, base=Path.cwd()) for folder in (input_dir, output_dir))
+    report = pack_images(source, packed)
+    for path in report.unreadable:
+        click.echo(f"fruits: {path} could not be read; a run will make it an error row", err=True)
+    click.echo(f"{report.images} images packed into {report.shards} shards, {report.bytes / 2**20:.1f} MiB: {packed}")
 
 
 def _split_settings(settings: Sequence[str]) -> dict[str, str]:

@@ -61,7 +61,7 @@ class RunParams:
     seed: int = _what("an integer from 0 to 2**32 - 1", lambda v: _is_integer(v, at_least=0) and v < 2**32)
 
     target: str = _where(f"one of {', '.join(TARGETS)}", lambda v: v in TARGETS)
-    input_dir: str = _where("the folder that holds Training/ and Test/", _is_text)
+    input_dir: str = _where("the folder that holds Training/ and Test/, packed or not", _is_text)
     output_dir: str = _where("a folder for features and results", _is_text)
     report_dir: str = _where("a folder for reports", _is_text)
     weights: str = _where("imagenet, random, or the path of an .h5 file", _is_text)

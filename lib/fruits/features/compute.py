@@ -19,6 +19,7 @@ from fruits.features.backbone import Backbone
 from fruits.features.engines import broadcast_engine
 from fruits.features.extract import Extractor, collect_errors, extract_features
 from fruits.features.store import find_missing, write_batch
+from fruits.images.source import open_source
 from fruits.progress import track_rows
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def compute_features(
     extractor = Extractor(
         model_id=backbone.model_id,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
-        input_dir=input_dir,
+        source=open_source(input_dir),
         batch_size=batch_size,
         errors=errors,
     )

@@ -8,7 +8,6 @@ a run does not want. A row that brings its `content` along (packed input) is not
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from fruits.arrow import to_column, to_lists
 from fruits.features.backbone import FEATURES
 from fruits.features.engines import Features, Predict
 from fruits.images.decode import DecodeError, Pixels, decode_image
+from fruits.images.source import ImageSource
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
@@ -48,7 +48,7 @@ class Extractor:
 
     model_id: str
     make_predict: Callable[[], Predict]
-    input_dir: Path
+    source: ImageSource
     batch_size: int
     errors: "ErrorRows"
 
@@ -87,7 +87,7 @@ class Extractor:
 
     def _read(self, row: dict[str, Any]) -> bytes:
         content: bytes | None = row.get("content")
-        return (self.input_dir / row["path"]).read_bytes() if content is None else content
+        return self.source.read(row["path"]) if content is None else content
 
 
 def _to_batch(rows: pa.RecordBatch, features: Features) -> pa.RecordBatch:

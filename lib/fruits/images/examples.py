@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from fruits.images.decode import DecodeError, Pixels, decode_image
+from fruits.images.source import open_source
 
 
 def read_examples(images: pd.DataFrame, *, input_dir: Path, count: int) -> list[tuple[str, Pixels]]:
@@ -18,10 +19,11 @@ def read_examples(images: pd.DataFrame, *, input_dir: Path, count: int) -> list[
     """
     turn = images.groupby("label").cumcount()
     ordered = images.assign(turn=turn).sort_values(["turn", "label"], kind="stable")
+    source = open_source(input_dir)
     examples: list[tuple[str, Pixels]] = []
     for path, label in zip(ordered["path"], ordered["label"], strict=True):
         if len(examples) == count:
             break
         with contextlib.suppress(OSError, DecodeError):
-            examples.append((label, decode_image((input_dir / path).read_bytes(), size=100)))
+            examples.append((label, decode_image(source.read(path), size=100)))
     return examples

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
+from fruits.images.classes import match_classes
 from fruits.images.listing import IMAGE_SUFFIXES
 from fruits.images.ranges import Ranges, redact
 from fruits.images.selection import select_images
@@ -131,13 +131,8 @@ def _list_split(archive: ZipFile, *, split: str, origin: str) -> _Members:
 
 def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images: int, seed: int) -> _Members:
     images = pd.DataFrame({"path": list(members), "label": [path.split("/")[1] for path in members], "split": split})
-    there = sorted(set(images["label"]))
-    for glob in classes:
-        if not any(fnmatchcase(label, glob) for label in there):
-            some = ", ".join(map(repr, there[:3]))
-            raise UsageError(f"classes: {glob!r} matches none of the archive's {len(there)} classes, such as {some}.")
-    asked = images["label"].map(lambda label: any(fnmatchcase(label, glob) for glob in classes))
-    chosen = select_images(images[asked], max_images=max_images, seed=seed)
+    asked = match_classes(images["label"], classes, where="classes of the archive")
+    chosen = select_images(images[images["label"].isin(asked)], max_images=max_images, seed=seed)
     return {path: members[path] for path in chosen["path"]}
 
 

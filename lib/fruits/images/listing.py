@@ -1,15 +1,15 @@
-"""Class folders to one table of images."""
+"""Class folders, or packed shards, to one table of images."""
 
-import difflib
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pandas as pd
 
 from fruits.errors import UsageError
+from fruits.images.classes import match_classes
+from fruits.images.packed import list_packed, list_shards
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _Folder = tuple[Path, list["os.DirEntry[str]"]]
@@ -22,7 +22,7 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
     Parameters
     ----------
     input_dir
-        The folder that holds `Training/` and `Test/`.
+        The folder that holds `Training/` and `Test/`, or the shards that `fruits pack` made of it.
     split
         `Training` or `Test`.
     classes
@@ -40,6 +40,8 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
     UsageError
         If the folder is missing, or a glob matches no class that holds images.
     """
+    if list_shards(input_dir):
+        return _match_packed(input_dir, split=split, classes=classes)
     rows = []
     for folder, files in _match_folders(input_dir, split=split, classes=classes):
         parent = folder.relative_to(input_dir).as_posix()
@@ -56,7 +58,14 @@ def check_classes(input_dir: Path, *, split: str, classes: Sequence[str]) -> Non
     UsageError
         Naming the folder or the globs, and what is there.
     """
-    _match_folders(input_dir, split=split, classes=classes)
+    match = _match_packed if list_shards(input_dir) else _match_folders
+    match(input_dir, split=split, classes=classes)
+
+
+def _match_packed(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.DataFrame:
+    images = list_packed(input_dir, split=split)
+    asked = match_classes(images["label"], classes, where=f"classes of {split} packed in {input_dir}")
+    return images[images["label"].isin(asked)].sort_values("path", ignore_index=True)
 
 
 def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> list[_Folder]:
@@ -67,16 +76,9 @@ def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> li
             "`fruits fetch MODE` brings Fruits-360."
         )
     folders = [(folder, files) for folder, files in _class_folders(root) if files]
-    there = sorted({folder.name for folder, _ in folders})
-    for glob in classes:
-        if not any(fnmatchcase(name, glob) for name in there):
-            near = [name for name in there if fnmatchcase(name.casefold(), glob.casefold())]
-            near = near[:3] or difflib.get_close_matches(glob, there, n=3) or there[:3]
-            raise UsageError(
-                f"classes: {glob!r} matches none of the {len(there)} class folders with images of {root}; "
-                f"there are, for example, {', '.join(map(repr, near)) or 'none at all'}."
-            )
-    return [found for found in folders if any(fnmatchcase(found[0].name, glob) for glob in classes)]
+    there = [folder.name for folder, _ in folders]
+    asked = match_classes(there, classes, where=f"class folders with images of {root}")
+    return [found for found in folders if found[0].name in asked]
 
 
 def _class_folders(root: Path) -> Iterator[_Folder]:

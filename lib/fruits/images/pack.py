@@ -1,0 +1,121 @@
+"""A class-folder tree bundled into a few Parquet shards."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from fruits import storage
+from fruits.errors import UsageError
+from fruits.images.listing import list_images
+from fruits.images.packed import GROUP_ROWS, SCHEMA, list_shards
+from fruits.params import SPLITS
+
+# The size of an HDFS block and of Spark's splits: one GET of S3 answers for 26,000 images of 5 kB.
+SHARD_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """How many images went into how many shards of how many bytes, and which could not be read."""
+
+    images: int
+    shards: int
+    bytes: int
+    unreadable: list[str]
+
+
+def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_BYTES) -> PackReport:
+    """Bundle all splits and classes of a folder into shards; the same images make the same bytes.
+
+    Parameters
+    ----------
+    input_dir
+        The folder that holds `Training/`, `Test/`, or both.
+    output_dir
+        A new or empty folder, or an older pack, which is replaced when the new one is whole.
+    shard_bytes
+        Bytes of images in a shard, about.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to pack, or `output_dir` holds other things.
+    """
+    if list_shards(input_dir):
+        raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
+    if output_dir.exists() and not (output_dir.is_dir() and _holds_shards_alone(output_dir)):
+        raise UsageError(f"{output_dir} holds other things than shards; name a new or an empty folder.")
+    tables = []
+    for split in SPLITS:
+        with contextlib.suppress(UsageError):  # a split that is not there
+            tables.append(list_images(input_dir, split=split, classes=["*"]))
+    if not tables:
+        raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds Training/<class>/<image>.")
+    images = pd.concat(tables).sort_values("path", ignore_index=True)
+    unreadable: list[str]
+
+
+def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_BYTES) -> PackReport:
+    """Bundle all splits and classes of a folder into shards; the same images make the same bytes.
+
+    Parameters
+    ----------
+    input_dir
+        The folder that holds `Training/`, `Test/`, or both.
+    output_dir
+        A new or empty folder, or an older pack, which is replaced when the new one is whole.
+    shard_bytes
+        Bytes of images in a shard, about.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to pack, or `output_dir` holds other things.
+    """
+    if list_shards(input_dir):
+        raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
+    if output_dir.exists() and not (output_dir.is_dir() and _holds_shards_alone(output_dir)):
+        raise UsageError(f"{output_dir} holds other things than shards; name a new or an empty folder.")
+    splits = [split for split in SPLITS if (input_dir / split).is_dir()]
+    tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits or SPLITS[:1]]
+    images = pd.concat(tables).sort_values("path", ignore_index=True)
+    unreadable: list[str] = []
+    with storage.replaced_folder(output_dir) as draft:
+        with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
+            for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):
+                with pq.ParquetWriter(draft / f"images-{number:05d}.parquet", SCHEMA, compression="NONE") as writer:
+                    for start in range(0, len(shard), GROUP_ROWS):
+                        writer.write_table(_read_group(input_dir, shard[start : start + GROUP_ROWS], unreadable))
+                        bar.update(len(shard[start : start + GROUP_ROWS]))
+        shards = list_shards(draft)
+        size = sum(shard.stat().st_size for shard in shards)
+    return PackReport(len(images), len(shards), size, unreadable)
+
+
+def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFrame]:
+    number = (images["length"].cumsum() - images["length"]) // shard_bytes
+    for _, shard in images.groupby(number):
+        yield shard
+
+
+def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) -> pa.Table:
+    contents = []
+    for path in images["path"]:
+        try:
+            contents.append((input_dir / path).read_bytes())
+        except OSError:
+            contents.append(None)
+            unreadable.append(path)
+    table = pa.Table.from_pandas(images.assign(content=contents), schema=SCHEMA, preserve_index=False)
+    return table.replace_schema_metadata()  # pandas would add its version, and other bytes with each release
+
+
+def _holds_shards_alone(folder: Path) -> bool:
+    return set(folder.iterdir()) == set(list_shards(folder))

@@ -1,0 +1,133 @@
+"""Packed images: the same listing, the same bytes, the same features as the folders they came from."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from fruits.errors import FruitsError, UsageError
+from fruits.images.listing import check_classes, list_images
+from fruits.images.pack import pack_images
+from fruits.images.packed import SCHEMA, PackedImages, list_shards
+from fruits.images.source import ImageFolder, open_source
+
+
+@pytest.fixture
+def packed(fruit_folder: Path, tmp_path: Path) -> Path:
+    (fruit_folder / "Training/Kiwi/d'été #1 [2].jpg").write_bytes(b"no image")
+    (fruit_folder / "Training/Kiwi/empty.JPG").touch()
+    pack_images(fruit_folder, tmp_path / "packed")
+    return tmp_path / "packed"
+
+
+@pytest.mark.parametrize("split", ["Training", "Test"])
+@pytest.mark.parametrize("classes", [["*"], ["Apple*"], ["Kiwi", "*Golden*"]])
+def test_listing_is_that_of_the_folders(fruit_folder: Path, packed: Path, split: str, classes: list[str]) -> None:
+    pd.testing.assert_frame_equal(
+        list_images(packed, split=split, classes=classes), list_images(fruit_folder, split=split, classes=classes)
+    )
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 1500, 10**9])
+def test_every_image_comes_back_in_any_order(fruit_folder: Path, tmp_path: Path, shard_bytes: int) -> None:
+    report = pack_images(fruit_folder, tmp_path / "packed", shard_bytes=shard_bytes)
+    files = {file.relative_to(fruit_folder).as_posix(): file.read_bytes() for file in fruit_folder.rglob("*.jpg")}
+    source = pickle.loads(pickle.dumps(open_source(tmp_path / "packed")))  # noqa: S301 - as Spark sends it
+
+    assert isinstance(source, PackedImages)
+    assert {path: source.read(path) for path in sorted(files, key=lambda path: path[::-1])} == files
+    sizes = [sum(pq.read_table(shard)["length"].to_pylist()) for shard in list_shards(tmp_path / "packed")]
+    assert len(sizes) == report.shards == {1: 12, 10**9: 1}.get(shard_bytes, report.shards)
+    assert report.images == 12
+
+
+def test_row_groups_are_found_by_their_first_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fruits.images.pack.GROUP_ROWS", 3)
+    folder = tmp_path / "images/Training/a"
+    folder.mkdir(parents=True)
+    for number in range(10):
+        (folder / f"{number}.jpg").write_bytes(bytes([number]))
+    pack_images(tmp_path / "images", tmp_path / "packed")
+
+    source = PackedImages(tmp_path / "packed")
+
+    assert pq.ParquetFile(list_shards(tmp_path / "packed")[0]).num_row_groups == 4
+    assert [source.read(f"Training/a/{number}.jpg") for number in (9, 0, 3, 2, 5)] == [
+        b"\t",
+        b"\0",
+        b"\3",
+        b"\2",
+        b"\5",
+    ]
+
+
+def test_the_same_images_make_the_same_bytes_and_replace_the_old_pack(fruit_folder: Path, packed: Path) -> None:
+    before = [shard.read_bytes() for shard in list_shards(packed)]
+    pack_images(fruit_folder, packed)
+    assert [shard.read_bytes() for shard in list_shards(packed)] == before
+    assert b"pandas" not in before[0]
+
+
+def test_time_of_modification_survives(fruit_folder: Path, tmp_path: Path) -> None:
+    image = fruit_folder / "Test/Kiwi/0_100.jpg"
+    os.utime(image, ns=(1, 1_600_000_000_123_456_789))
+    pack_images(fruit_folder, tmp_path / "packed")
+    table = list_images(tmp_path / "packed", split="Test", classes=["Kiwi"])
+    assert table["modified"].tolist() == [1_600_000_000_123_456_789]
+
+
+def test_what_cannot_be_read_is_told_and_stays_an_error(fruit_folder: Path, tmp_path: Path) -> None:
+    (fruit_folder / "Training/Kiwi/gone.jpg").symlink_to("nowhere.jpg")
+    report = pack_images(fruit_folder, tmp_path / "packed")
+    source = PackedImages(tmp_path / "packed")
+
+    assert report.unreadable == ["Training/Kiwi/gone.jpg"]
+    for path, reason in {
+        "Training/Kiwi/gone.jpg": "when it was packed",
+        "Training/Kiwi/x.jpg": "not in the sh",
+    }.items():
+        with pytest.raises(OSError, match=reason):
+            source.read(path)
+
+
+def test_only_one_split_may_be_there(fruit_folder: Path, tmp_path: Path) -> None:
+    for file in (fruit_folder / "Test").rglob("*.jpg"):
+        file.unlink()
+    pack_images(fruit_folder, tmp_path / "packed")
+    with pytest.raises(UsageError, match="holds no Test images, but Training"):
+        list_images(tmp_path / "packed", split="Test", classes=["*"])
+    with pytest.raises(UsageError, match=r"'apple\*' matches none of the 3 classes of Training packed .* 'Apple Brae"):
+        check_classes(tmp_path / "packed", split="Training", classes=["apple*"])
+
+
+def test_refusals_lose_nothing(fruit_folder: Path, packed: Path, tmp_path: Path) -> None:
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for source, target, reason in (
+        (packed, tmp_path / "new", "is packed already"),
+        (fruit_folder, fruit_folder, "holds other things than shards"),
+        (fruit_folder, fruit_folder / "Training/Kiwi/0_100.jpg", "holds other things than shards"),
+        (tmp_path / "nowhere", tmp_path / "new", "nowhere holds nothing to pack"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            pack_images(source, target)
+    (tmp_path / "hollow/Training/Kiwi").mkdir(parents=True)
+    with pytest.raises(UsageError, match="hollow holds nothing to pack"):
+        pack_images(tmp_path / "hollow", tmp_path / "new")
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_a_parquet_file_that_is_no_shard_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 half")
+    with pytest.raises(FruitsError, match=r"x\.parquet cannot be read .* pack the folder anew"):
+        list_images(tmp_path, split="Training", classes=["*"])
+    pq.write_table(SCHEMA.empty_table().drop_columns(["content"]), tmp_path / "x.parquet")
+    with pytest.raises(UsageError, match=r"x\.parquet is no shard of packed images: it has the columns path, label"):
+        list_images(tmp_path, split="Training", classes=["*"])
+
+
+def test_folders_are_found_out_by_looking(fruit_folder: Path, packed: Path) -> None:
+    assert open_source(fruit_folder) == ImageFolder(fruit_folder)
+    assert isinstance(open_source(packed), PackedImages)
