@@ -15,7 +15,7 @@ import pyarrow as pa
 from fruits.arrow import to_column
 from fruits.features.extract import KEPT, Extractor
 from fruits.images.source import ImageFolder
-from fruits.pca import _sum_moments
+from fruits.moments import _sum_task
 
 class Errors:
     def add(self, rows):
@@ -30,7 +30,7 @@ source = ImageFolder(Path(sys.argv[1]))
 extractor = Extractor(model_id="m", make_predict=make, source=source, batch_size=2, errors=Errors())
 features = list(extractor.extract([batch]))
 assert [rows.num_rows for rows in features] == [1]
-assert list(_sum_moments([rows.select(["features"]) for rows in features]))[0].num_rows == 1
+assert list(_sum_task([rows.select(["features"]) for rows in features]))[0].num_rows == 1
 print("pandas" in sys.modules)
 """
 

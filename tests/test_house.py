@@ -21,6 +21,7 @@ FLOORS = [
     {"session", "progress"},
     {"images"},
     {"features"},
+    {"moments"},
     {"pca"},
     {"results", "plots", "manifest"},
     {"preflight"},
@@ -38,6 +39,7 @@ ON_WORKERS = [
     "features/extract.py",
     "features/backbone.py",
     "features/stored.py",
+    "moments.py",
     "pca.py",
 ]
 

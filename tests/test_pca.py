@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 from sklearn import decomposition
 
 from fruits.errors import FruitsError
-from fruits.pca import Moments, components_of, count_components, fit_pca, project, to_spark_model
+from fruits.moments import Moments
+from fruits.pca import components_of, count_components, fit_pca, project, to_spark_model
 
 RECTANGLE = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])
 

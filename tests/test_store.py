@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from fruits.features.extract import SCHEMA
 from fruits.features.store import find_missing, list_batches, read_features, write_batch
+from fruits.pca import fit_pca
 
 Write = Callable[..., Path]
 
@@ -110,3 +111,24 @@ def test_every_parquet_file_holds_path_and_features(store: Path, write: Write) -
 def test_a_removed_batch_is_missing_again(store: Path, write: Write) -> None:
     shutil.rmtree(write(list_some(0)))
     assert find_missing(list_some(0), store=store).equals(list_some(0))
+
+
+def test_sums_do_not_depend_on_how_the_store_was_filled(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fruits.features.stored.BLOCK", 16)
+    rng = np.random.default_rng(3)
+    images = list_some(*range(50)).assign(features=list(rng.normal(9, 1, (50, 1280)).astype(np.float32)))
+    mixed = images.sample(frac=1, random_state=1)
+    for store, batches in {"one": [images], "three": [mixed[:7], mixed[7:30], mixed[30:]]}.items():
+        for batch in batches:
+            write_batch(spark.createDataFrame(batch, SCHEMA).coalesce(1), store=tmp_path / store)
+
+    one, three = (fit_pca(read_features(spark, images, store=tmp_path / store), k=5) for store in ("one", "three"))
+
+    np.testing.assert_array_equal(one.vectors, three.vectors)
+    np.testing.assert_array_equal(one.all_shares, three.all_shares)
+    found = read_features(spark, images, store=tmp_path / "three").to_dataframe().toPandas()
+    assert found["path"].tolist() == sorted(images["path"])
+    wanted = images.set_index("path")["features"]
+    np.testing.assert_array_equal(np.stack(found["features"]), np.stack(wanted[found["path"]]))

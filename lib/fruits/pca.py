@@ -5,53 +5,24 @@ differ, both on purpose: the scores here are centred, (x - mean) V, where Spark'
 exceeds the rank, min(n - 1, d), where Spark returns arbitrary directions.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from fruits.arrow import to_binary, to_column, to_lists, to_matrix
+from fruits.arrow import to_lists, to_matrix
 from fruits.errors import FruitsError
+from fruits.moments import Matrix, Moments, sum_moments
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.ml.feature import PCAModel
     from pyspark.sql import DataFrame, SparkSession
 
     from fruits.features.stored import StoredFeatures
 
-Matrix = npt.NDArray[np.float64]
 SCORES = "path string, label string, split string, pca array<float>"
-_MOMENTS = "count bigint, mean binary, scatter binary"
-# Partial sums (13 MB each in 1280 dimensions) that one worker, or the driver, adds up.
-_FAN_IN = 8
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean (d,) and scatter matrix (d, d) = sum of (x - mean)(x - mean)^T of some rows, float64."""
-
-    count: int
-    mean: Matrix
-    scatter: Matrix
-
-    @classmethod
-    def of(cls, rows: Matrix) -> "Moments":
-        """Compute the moments of rows of shape (n, d)."""
-        mean = rows.mean(axis=0)
-        centred = rows - mean
-        return cls(len(rows), mean, centred.T @ centred)
-
-    def __add__(self, other: "Moments") -> "Moments":
-        """Merge by the pairwise formula of Chan, Golub and LeVeque (1979): no cancellation of large means."""
-        count = self.count + other.count
-        gap = other.mean - self.mean
-        scatter = self.scatter + other.scatter + np.outer(gap, gap) * (self.count * other.count / count)
-        return Moments(count, self.mean + gap * (other.count / count), scatter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +105,7 @@ def fit_pca(features: "DataFrame | StoredFeatures", *, k: int, column: str = "fe
     FruitsError
         For fewer than two rows, rows without any variance, or values that are not finite.
     """
-    partials = features.select(column).mapInArrow(_sum_moments, _MOMENTS)
-    while (parts := partials.rdd.getNumPartitions()) > _FAN_IN:
-        partials = partials.repartition(math.ceil(parts / _FAN_IN)).mapInArrow(_merge_moments, _MOMENTS)
-    table: pd.DataFrame = partials.toPandas()
-    moments = _merge(_read_moments(row) for row in table.itertuples(index=False))
+    moments = sum_moments(features, column=column)
     if moments is None:
         raise FruitsError("PCA needs at least 2 images, got 0; see errors.csv and the selection (classes, max_images).")
     return components_of(moments, k=k)
@@ -212,35 +179,6 @@ def to_spark_model(spark: "SparkSession", components: Components) -> "PCAModel":
     java.set(java.inputCol(), "features")
     java.set(java.outputCol(), "pca")
     return PCAModel(java)
-
-
-def _sum_moments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    rows = (to_matrix(batch.column(0)).astype(np.float64) for batch in batches if batch.num_rows)
-    yield from _write_moments(_merge(Moments.of(matrix) for matrix in rows))
-
-
-def _merge_moments(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    rows = (tuple(row.values()) for batch in batches for row in batch.to_pylist())
-    yield from _write_moments(_merge(map(_read_moments, rows)))
-
-
-def _merge(moments: Iterable[Moments]) -> Moments | None:
-    total: Moments | None = None
-    for part in moments:
-        total = total + part if total else part
-    return total
-
-
-def _write_moments(moments: Moments | None) -> Iterator[pa.RecordBatch]:
-    if moments:
-        sums = (to_binary(moments.mean.tobytes()), to_binary(moments.scatter.tobytes()))
-        yield pa.RecordBatch.from_arrays([to_column(np.array([moments.count])), *sums], ["count", "mean", "scatter"])
-
-
-def _read_moments(row: tuple[int, bytes, bytes]) -> Moments:
-    count, mean, scatter = row
-    vector = np.frombuffer(mean)
-    return Moments(count, vector, np.frombuffer(scatter).reshape(vector.size, vector.size))
 
 
 def _fix_signs(vectors: Matrix) -> Matrix:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from fruits.features.stored import StoredFeatures
+from fruits.features.stored import StoredFeatures, locate_images
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -56,8 +56,7 @@ def read_features(spark: "SparkSession", images: pd.DataFrame, *, store: Path) -
     """
     known = _read_keys(store).drop_duplicates(KEY)
     wanted = known[_keys(known).isin(_keys(images))]
-    parts = [(file, np.sort(rows.to_numpy()).tobytes()) for file, rows in wanted.groupby("file")["row"]]
-    return StoredFeatures(sparkSession=spark, parts=pd.DataFrame(parts, columns=["file", "rows"]))
+    return StoredFeatures(sparkSession=spark, blocks=locate_images(wanted))
 
 
 def _read_keys(store: Path) -> pd.DataFrame:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COLUMNS = {"path": "string", "label": "string", "split": "string", "features": "array<float>"}
-# Rows read at once: 10 MB of features.
-_ROWS = 2048
+# Images a block: 10 MB of features, 20 MB as float64.
+BLOCK = 2048
+
+_BLOCKS = "files array<string>, file array<int>, row array<bigint>"
 
 MapBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -27,20 +29,23 @@ class StoredFeatures:
     """Path, label, split and features of some images; `select` and `mapInArrow` as a DataFrame has them.
 
     A DataFrame of the same files would take every float through the JVM, into rows and out of them again, before a
-    worker saw it. Here Spark carries the names of the files and the numbers of the rows, and workers read them.
+    worker saw it. Here Spark carries the numbers of the rows, and workers read them. They come in blocks of `BLOCK`
+    images in the order of their paths, wherever they are stored: sums over them are the same to the last bit,
+    whichever runs filled the store.
 
     Attributes
     ----------
-    parts : DataFrame
-        `file` (str), `rows` (bytes: the wanted rows of the file, ascending int64).
+    blocks : DataFrame
+        One row a block: `files` (list of str), `file` (array of int32, index into files) and `row` (array of int64)
+        of each image.
     """
 
     sparkSession: "SparkSession"  # noqa: N815 - the name it has on a DataFrame
-    parts: "pd.DataFrame"
+    blocks: "pd.DataFrame"
     columns: tuple[str, ...] = tuple(COLUMNS)
 
     def __len__(self) -> int:
-        return int(self.parts["rows"].map(len).sum()) // np.dtype(np.int64).itemsize
+        return int(self.blocks["row"].map(len).sum())
 
     def select(self, *columns: str) -> "StoredFeatures":
         """Keep some of the columns; the others are not read."""
@@ -49,13 +54,13 @@ class StoredFeatures:
     def mapInArrow(self, function: MapBatches, schema: str) -> "DataFrame":  # noqa: N802 - as on a DataFrame
         """Apply a function to the batches of each task; `schema` is of what it yields."""
         columns = self.columns
-        if self.parts.empty:
+        if self.blocks.empty:
             return self.sparkSession.createDataFrame([], schema)
 
         def read_and_map(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return function(_read_parts(batches, columns))
+            return function(_read_blocks(batches, columns))
 
-        return self.sparkSession.createDataFrame(self.parts).mapInArrow(read_and_map, schema)
+        return self.sparkSession.createDataFrame(self.blocks, _BLOCKS).mapInArrow(read_and_map, schema)
 
     def to_dataframe(self) -> "DataFrame":
         """Return the rows as a DataFrame: path, label, split (string), features (array<float> of 1280), as selected."""
@@ -63,17 +68,44 @@ class StoredFeatures:
         return self.mapInArrow(iter, schema).select(*self.columns)
 
 
-def _read_parts(parts: Iterable[pa.RecordBatch], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    for batch in parts:
-        for part in batch.to_pylist():
-            yield from _read_rows(part["file"], np.frombuffer(part["rows"], np.int64), columns)
+def locate_images(images: "pd.DataFrame") -> "pd.DataFrame":
+    """Cut stored images (path, file, row) into the blocks that `StoredFeatures` takes."""
+    import pandas as pd
+
+    ordered = images.sort_values("path", ignore_index=True)
+    blocks = []
+    for start in range(0, len(ordered), BLOCK):
+        block = ordered[start : start + BLOCK]
+        codes, files = pd.factorize(block["file"])
+        blocks.append((list(files), codes.astype(np.int32), block["row"].to_numpy(np.int64)))
+    return pd.DataFrame(blocks, columns=["files", "file", "row"])
+
+
+def _read_blocks(blocks: Iterable[pa.RecordBatch], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    for batch in blocks:
+        for block in batch.to_pylist():
+            file, row = np.array(block["file"], np.int32), np.array(block["row"], np.int64)
+            # By file, and within it by row: the order in which they can be read in one pass.
+            order = np.lexsort((row, file))
+            pieces = [
+                piece
+                for number, name in enumerate(block["files"])
+                for piece in _read_rows(name, np.sort(row[file == number]), columns)
+            ]
+            rows = pa.Table.from_batches(pieces).take(to_column(np.argsort(order)))
+            yield from rows.combine_chunks().to_batches()
 
 
 def _read_rows(file: str, rows: npt.NDArray[np.int64], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Yield the given rows of a file; `rows` ascend."""
     start = 0
     with pq.ParquetFile(file) as source:
-        for batch in source.iter_batches(_ROWS, columns=list(columns), use_threads=False):
+        for batch in source.iter_batches(BLOCK, columns=list(columns), use_threads=False):
             first, last = np.searchsorted(rows, (start, start + batch.num_rows))
-            wanted = batch if last - first == batch.num_rows else batch.take(to_column(rows[first:last] - start))
+            if last - first == batch.num_rows:
+                yield batch.select(list(columns))
+            elif last > first:
+                yield batch.take(to_column(rows[first:last] - start)).select(list(columns))
             start += batch.num_rows
-            yield wanted.select(list(columns))
+            if last == len(rows):
+                return

@@ -59,33 +59,6 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     if not tables:
         raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds Training/<class>/<image>.")
     images = pd.concat(tables).sort_values("path", ignore_index=True)
-    unreadable: list[str]
-
-
-def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_BYTES) -> PackReport:
-    """Bundle all splits and classes of a folder into shards; the same images make the same bytes.
-
-    Parameters
-    ----------
-    input_dir
-        The folder that holds `Training/`, `Test/`, or both.
-    output_dir
-        A new or empty folder, or an older pack, which is replaced when the new one is whole.
-    shard_bytes
-        Bytes of images in a shard, about.
-
-    Raises
-    ------
-    UsageError
-        If there is nothing to pack, or `output_dir` holds other things.
-    """
-    if list_shards(input_dir):
-        raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
-    if output_dir.exists() and not (output_dir.is_dir() and _holds_shards_alone(output_dir)):
-        raise UsageError(f"{output_dir} holds other things than shards; name a new or an empty folder.")
-    splits = [split for split in SPLITS if (input_dir / split).is_dir()]
-    tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits or SPLITS[:1]]
-    images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []
     with storage.replaced_folder(output_dir) as draft:
         with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
