@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab test lint format lock clean
+.PHONY: help env run lab test bench lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,18 +28,21 @@ run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
+bench: env ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
 test: env ## run all tests
 	$(BIN)/python -m pytest
 
 lint: env ## check style and types, and that notebooks are committed without outputs
-	$(BIN)/ruff check lib tests notebooks
-	$(BIN)/ruff format --check lib tests notebooks
+	$(BIN)/ruff check lib tests notebooks benchmarks
+	$(BIN)/ruff format --check lib tests notebooks benchmarks
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 format: env ## rewrite code and notebooks in house style
-	$(BIN)/ruff check --fix lib tests notebooks
-	$(BIN)/ruff format lib tests notebooks
+	$(BIN)/ruff check --fix lib tests notebooks benchmarks
+	$(BIN)/ruff format lib tests notebooks benchmarks
 	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
 lock: env ## resolve the pins of pyproject.toml into requirements.lock

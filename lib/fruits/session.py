@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,9 +71,13 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         builder = builder.config("spark.driver.memory", driver_memory)
         builder = builder.config("spark.driver.extraJavaOptions", f"{_JVM_OPTIONS} -Dlog4j2.configurationFile={log4j}")
     try:
-        return builder.getOrCreate()
+        session = builder.getOrCreate()
     except Exception as error:
         raise FruitsError(f"Spark did not start with master {master!r}: {error}") from error
+    if jvm := getattr(session.sparkContext._gateway, "proc", None):
+        # A notebook's kernel ends its children and waits for them: one that nobody reaps costs it 2 seconds.
+        threading.Thread(target=jvm.wait, daemon=True).start()
+    return session
 
 
 def describe_session(spark: "SparkSession") -> dict[str, str]:

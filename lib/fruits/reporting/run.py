@@ -1,9 +1,11 @@
 """Run the notebook by papermill and put its report in place, whole."""
 
 import dataclasses
+import importlib
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +39,12 @@ def run_pipeline(params: RunParams) -> Path:
     notebook = repository() / "notebooks" / "pipeline.ipynb"
     check_notebook(notebook)
     check_run(params)
-    from fruits.reporting.html import render_html
-
+    # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
+    threading.Thread(target=importlib.import_module, args=("fruits.reporting.html",), daemon=True).start()
     with storage.replaced_folder(params.report_folder) as draft:
         _execute(notebook, draft / "run.ipynb", params=params)
+        from fruits.reporting.html import render_html
+
         started = time.perf_counter()
         title = f"Fruits! {params.mode} ({params.target})"
         html = render_html(draft / "run.ipynb", title=title, banner=banner(params))

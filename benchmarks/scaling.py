@@ -1,0 +1,82 @@
+"""What a million images ask of the driver and of the PCA, with made-up files and features."""
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FEATURES = 1280
+
+
+def list_many(*, images: int, classes: int = 200, chosen: int = 100_000) -> dict[str, Any]:
+    """List a tree of empty files and select some of them."""
+    from fruits.images.listing import list_images
+    from fruits.images.selection import select_images
+
+    with tempfile.TemporaryDirectory() as folder:
+        for label in range(classes):
+            place = Path(folder) / "Training" / f"class {label:03d}"
+            place.mkdir(parents=True)
+            for number in range(images // classes):
+                (place / f"{number:07d}_100.jpg").touch()
+        started = time.perf_counter()
+        table = list_images(Path(folder), split="Training", classes=["*"])
+        listed = time.perf_counter()
+        selected = select_images(table, max_images=chosen, seed=42)
+        ended = time.perf_counter()
+    megabytes = int(table.memory_usage(deep=True).sum()) / 2**20
+    return {
+        "images": len(table),
+        "selected": len(selected),
+        "seconds": listed - started,
+        "selecting": ended - listed,
+        "table_mib": megabytes,
+    }
+
+
+class GeneratedFeatures:
+    """As many rows of random features as asked for, made in the workers: what StoredFeatures is to `fit_pca`."""
+
+    def __init__(self, spark: Any, *, rows: int, block: int = 2048) -> None:
+        self.sparkSession = spark
+        self.rows, self.block = rows, block
+
+    def select(self, *columns: str) -> "GeneratedFeatures":
+        """Return the features: they have no other column."""
+        return self
+
+    def mapInArrow(self, function: Any, schema: str) -> Any:  # noqa: N802 - as on a DataFrame
+        """Apply a function to the blocks of each task."""
+        block, rows = self.block, self.rows
+
+        def make_and_map(batches: Iterable[Any]) -> Iterator[Any]:
+            return function(_make_blocks(batches, block=block, rows=rows))
+
+        blocks = self.sparkSession.range(0, rows, block)
+        return blocks.mapInArrow(make_and_map, schema)
+
+
+def _make_blocks(batches: Iterable[Any], *, block: int, rows: int) -> Iterator[Any]:
+    import pyarrow as pa
+
+    from fruits.arrow import to_lists
+
+    for batch in batches:
+        for start in batch.column(0).to_pylist():
+            count = min(block, rows - start)
+            made = np.random.default_rng(start).random((count, FEATURES), np.float32)
+            yield pa.RecordBatch.from_arrays([to_lists(made)], ["features"])
+
+
+def fit_generated(*, images: int, k: int = 200) -> dict[str, Any]:
+    """Fit our PCA to generated features."""
+    from fruits.pca import fit_pca
+    from fruits.session import open_session
+
+    spark = open_session(master="local[2]", driver_memory="4g", name="benchmark")
+    started = time.perf_counter()
+    components = fit_pca(GeneratedFeatures(spark, rows=images), k=k)  # type: ignore[arg-type]
+    return {"seconds": time.perf_counter() - started, "images": components.count}
