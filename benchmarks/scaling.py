@@ -48,27 +48,22 @@ class GeneratedFeatures:
         """Return the features: they have no other column."""
         return self
 
-    def mapInArrow(self, function: Any, schema: str) -> Any:  # noqa: N802 - as on a DataFrame
-        """Apply a function to the blocks of each task."""
+    def mapPartitions(self, function: Any) -> Any:  # noqa: N802 - as on an RDD
+        """Apply a function to the blocks of each task and return what it yields, as an RDD."""
         block, rows = self.block, self.rows
-
-        def make_and_map(batches: Iterable[Any]) -> Iterator[Any]:
-            return function(_make_blocks(batches, block=block, rows=rows))
-
-        blocks = self.sparkSession.range(0, rows, block)
-        return blocks.mapInArrow(make_and_map, schema)
+        starts = self.sparkSession.sparkContext.parallelize(range(0, rows, block))
+        return starts.mapPartitions(lambda starts: function(_make_blocks(starts, block=block, rows=rows)))
 
 
-def _make_blocks(batches: Iterable[Any], *, block: int, rows: int) -> Iterator[Any]:
+def _make_blocks(starts: Iterable[int], *, block: int, rows: int) -> Iterator[Any]:
     import pyarrow as pa
 
     from fruits.arrow import to_lists
 
-    for batch in batches:
-        for start in batch.column(0).to_pylist():
-            count = min(block, rows - start)
-            made = np.random.default_rng(start).random((count, FEATURES), np.float32)
-            yield pa.RecordBatch.from_arrays([to_lists(made)], ["features"])
+    for start in starts:
+        count = min(block, rows - start)
+        made = np.random.default_rng(start).random((count, FEATURES), np.float32)
+        yield pa.RecordBatch.from_arrays([to_lists(made)], ["features"])
 
 
 def fit_generated(*, images: int, k: int = 200) -> dict[str, Any]:

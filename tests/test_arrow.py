@@ -30,7 +30,7 @@ source = ImageFolder(Path(sys.argv[1]))
 extractor = Extractor(model_id="m", make_predict=make, source=source, batch_size=2, errors=Errors())
 features = list(extractor.extract([batch]))
 assert [rows.num_rows for rows in features] == [1]
-assert list(_sum_task([rows.select(["features"]) for rows in features]))[0].num_rows == 1
+assert list(_sum_task([rows.select(["features"]) for rows in features]))[0][1].count == 1
 print("pandas" in sys.modules)
 """
 

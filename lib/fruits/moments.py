@@ -1,10 +1,11 @@
 """Count, mean and scatter matrix of rows that lie on many workers, summed the same way every time."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import pickle
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,12 @@ import pyarrow as pa
 from fruits.arrow import to_binary, to_column, to_matrix
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pyspark import RDD
     from pyspark.sql import DataFrame
 
     from fruits.features.stored import StoredFeatures
 
 Matrix = npt.NDArray[np.float64]
-_MOMENTS = "place bigint, count bigint, mean binary, scatter binary"
 # Partial sums (13 MB each in 1280 dimensions) that one worker, or the driver, adds up.
 _FAN_IN = 8
 
@@ -47,34 +47,56 @@ class Moments:
         return Moments(count, self.mean + gap * (other.count / count), scatter)
 
 
+# The sum of a task, and the place of the task among the others.
+_Partial = tuple[int, Moments]
+
+
 def sum_moments(features: "DataFrame | StoredFeatures", *, column: str) -> Moments | None:
     """Sum up the moments of a column of lists: in each task, then in a tree of tasks; None if there are no rows.
 
     The order of the sum depends on the rows and the number of tasks alone, so the last bit does too.
     """
-    partials = features.select(column).mapInArrow(_sum_task, _MOMENTS)
-    while (parts := partials.rdd.getNumPartitions()) > _FAN_IN:
-        partials = partials.repartition(math.ceil(parts / _FAN_IN)).mapInArrow(_merge_tasks, _MOMENTS)
-    table: pd.DataFrame = partials.toPandas()
-    return _merge_rows(table.itertuples(index=False, name=None))
+    partials = _sum_tasks(features, column=column)
+    while (parts := partials.getNumPartitions()) > _FAN_IN:
+        grouped = partials.map(_name_group).partitionBy(math.ceil(parts / _FAN_IN), int)
+        partials = grouped.mapPartitions(_merge_group)
+    return _merge(moments for _, moments in sorted(partials.collect(), key=itemgetter(0)))
 
 
-def _sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _sum_tasks(features: "DataFrame | StoredFeatures", *, column: str) -> "RDD[_Partial]":
+    from pyspark.sql import DataFrame
+
+    if isinstance(features, DataFrame):
+        pickled = features.select(column).mapInArrow(_sum_and_pickle, "place bigint, moments binary")
+        return pickled.rdd.map(lambda row: (row.place, pickle.loads(row.moments)))  # noqa: S301 - written by us
+    # No SQL: a session's first query costs it two seconds of planning.
+    return features.select(column).mapPartitions(_sum_task)
+
+
+def _sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[_Partial]:
     from pyspark import TaskContext
 
     task = TaskContext.get()
     rows = (to_matrix(batch.column(0)).astype(np.float64) for batch in batches if batch.num_rows)
-    yield from _write_moments(task.partitionId() if task else 0, _merge(Moments.of(matrix) for matrix in rows))
+    if moments := _merge(Moments.of(matrix) for matrix in rows):
+        yield task.partitionId() if task else 0, moments
 
 
-def _merge_tasks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    rows = [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
-    yield from _write_moments(min((place for place, *_ in rows), default=0), _merge_rows(rows))
+def _sum_and_pickle(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for place, moments in _sum_task(batches):
+        columns = [to_column(np.array([place])), to_binary(pickle.dumps(moments))]
+        yield pa.RecordBatch.from_arrays(columns, ["place", "moments"])
 
 
-def _merge_rows(rows: Iterable[tuple[int, int, bytes, bytes]]) -> Moments | None:
+def _name_group(partial: _Partial) -> tuple[int, _Partial]:
+    return partial[0] // _FAN_IN, partial
+
+
+def _merge_group(group: Iterable[tuple[int, _Partial]]) -> Iterator[_Partial]:
     # In the order of the tasks, whatever the order of their arrival: the same sums to the last bit.
-    return _merge(_read_moments(row) for _, *row in sorted(rows, key=itemgetter(0)))
+    named = sorted(group, key=lambda row: row[1][0])
+    if moments := _merge(moments for _, (_, moments) in named):
+        yield named[0][0], moments
 
 
 def _merge(moments: Iterable[Moments]) -> Moments | None:
@@ -82,16 +104,3 @@ def _merge(moments: Iterable[Moments]) -> Moments | None:
     for part in moments:
         total = total + part if total else part
     return total
-
-
-def _write_moments(place: int, moments: Moments | None) -> Iterator[pa.RecordBatch]:
-    if moments:
-        sums = (to_binary(moments.mean.tobytes()), to_binary(moments.scatter.tobytes()))
-        numbers = (to_column(np.array([number])) for number in (place, moments.count))
-        yield pa.RecordBatch.from_arrays([*numbers, *sums], ["place", "count", "mean", "scatter"])
-
-
-def _read_moments(row: Sequence[Any]) -> Moments:
-    count, mean, scatter = row
-    vector = np.frombuffer(mean)
-    return Moments(count, vector, np.frombuffer(scatter).reshape(vector.size, vector.size))

@@ -1,8 +1,8 @@
 """Stored features of some images, read by the workers straight from their Parquet files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from fruits.arrow import to_column
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyspark import RDD
     from pyspark.sql import DataFrame, SparkSession
 
 COLUMNS = {"path": "string", "label": "string", "split": "string", "features": "array<float>"}
@@ -21,12 +22,15 @@ BLOCK = 2048
 
 _BLOCKS = "files array<string>, file array<int>, row array<bigint>"
 
+# The files of a block, and for each image the index of its file and its row there.
+Block = tuple[Sequence[str], Sequence[int], Sequence[int]]
+T = TypeVar("T")
 MapBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFeatures:
-    """Path, label, split and features of some images; `select` and `mapInArrow` as a DataFrame has them.
+    """Path, label, split and features of some images, with `select`, `mapInArrow` and `mapPartitions`.
 
     A DataFrame of the same files would take every float through the JVM, into rows and out of them again, before a
     worker saw it. Here Spark carries the numbers of the rows, and workers read them. They come in blocks of `BLOCK`
@@ -58,9 +62,18 @@ class StoredFeatures:
             return self.sparkSession.createDataFrame([], schema)
 
         def read_and_map(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return function(_read_blocks(batches, columns))
+            blocks = (tuple(block.values()) for batch in batches for block in batch.to_pylist())
+            return function(_read_blocks(blocks, columns))
 
         return self.sparkSession.createDataFrame(self.blocks, _BLOCKS).mapInArrow(read_and_map, schema)
+
+    def mapPartitions(self, function: Callable[[Iterable[pa.RecordBatch]], Iterator[T]]) -> "RDD[T]":  # noqa: N802
+        """Apply a function to the batches of each task and return what it yields, as an RDD."""
+        columns = self.columns
+        context = self.sparkSession.sparkContext
+        tasks = max(1, min(context.defaultParallelism, len(self.blocks)))
+        blocks = context.parallelize(list(self.blocks.itertuples(index=False, name=None)), tasks)
+        return blocks.mapPartitions(lambda blocks: function(_read_blocks(blocks, columns)))
 
     def to_dataframe(self) -> "DataFrame":
         """Return the rows as a DataFrame: path, label, split (string), features (array<float> of 1280), as selected."""
@@ -81,19 +94,18 @@ def locate_images(images: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(blocks, columns=["files", "file", "row"])
 
 
-def _read_blocks(blocks: Iterable[pa.RecordBatch], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    for batch in blocks:
-        for block in batch.to_pylist():
-            file, row = np.array(block["file"], np.int32), np.array(block["row"], np.int64)
-            # By file, and within it by row: the order in which they can be read in one pass.
-            order = np.lexsort((row, file))
-            pieces = [
-                piece
-                for number, name in enumerate(block["files"])
-                for piece in _read_rows(name, np.sort(row[file == number]), columns)
-            ]
-            rows = pa.Table.from_batches(pieces).take(to_column(np.argsort(order)))
-            yield from rows.combine_chunks().to_batches()
+def _read_blocks(blocks: Iterable[Block], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    for names, files, numbers in blocks:
+        file, row = np.array(files, np.int32), np.array(numbers, np.int64)
+        # By file, and within it by row: the order in which they can be read in one pass.
+        order = np.lexsort((row, file))
+        pieces = [
+            piece
+            for number, name in enumerate(names)
+            for piece in _read_rows(name, np.sort(row[file == number]), columns)
+        ]
+        rows = pa.Table.from_batches(pieces).take(to_column(np.argsort(order)))
+        yield from rows.combine_chunks().to_batches()
 
 
 def _read_rows(file: str, rows: npt.NDArray[np.int64], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
