@@ -131,3 +131,13 @@ def test_fetch_from_a_missing_archive_is_refused(fruits: Fruits, tmp_path: Path)
 def test_version_and_help_exit_0(fruits: Fruits) -> None:
     assert __version__ in fruits("--version").stdout
     assert "MODE" in fruits("run", "-h").stdout
+
+
+def test_pack_says_what_it_did_and_refuses_in_a_sentence(fruits: Fruits, fruit_folder: Path, tmp_path: Path) -> None:
+    done = fruits("pack", str(fruit_folder), "packed")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].startswith("12 images packed into 1 shards, 0.0 MiB: ")
+    assert [file.name for file in (tmp_path / "cwd/packed").iterdir()] == ["images-00000.parquet"]
+    check_refusal(fruits("pack", "packed", "again"), code=2, message="is packed already")
+    check_refusal(fruits("pack", str(fruit_folder), "s3://b/x"), code=2, message="lies in an object store")
+    check_refusal(fruits("pack", "nowhere", "new"), code=2, message="holds nothing to pack")

@@ -19,6 +19,7 @@ from fruits.features.compute import Computation, compute_features, cut_batches
 from fruits.features.store import list_batches, read_features
 from fruits.images.decode import decode_image
 from fruits.images.listing import list_images
+from fruits.images.pack import pack_images
 
 Run = Callable[..., Computation]
 
@@ -55,10 +56,17 @@ def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeyp
 
         return predict
 
-    def run_with(images: pd.DataFrame, *, make: Callable[[], Any] = colour, images_per_task: int = 4) -> Computation:
+    def run_with(
+        images: pd.DataFrame,
+        *,
+        make: Callable[[], Any] = colour,
+        images_per_task: int = 4,
+        input_dir: Path = fruit_folder,
+        store: Path = store,
+    ) -> Computation:
         monkeypatch.setattr(compute, "broadcast_engine", lambda *_: make)
         options = {"batch_size": 2, "images_per_task": images_per_task}
-        return compute_features(spark, images, backbone=backbone, input_dir=fruit_folder, store=store, **options)
+        return compute_features(spark, images, backbone=backbone, input_dir=input_dir, store=store, **options)
 
     return run_with
 
@@ -153,3 +161,36 @@ def test_batches_are_equal_and_hold_every_image_once() -> None:
         assert max(sizes) <= 1024 * cores
         pd.testing.assert_frame_equal(pd.concat(batches), images)
     assert [len(batch) for batch in cut_batches(images[:5], cores=4, images_per_task=1024)] == [5]
+
+
+def test_packed_images_have_the_same_features_errors_and_keys(
+    run: Run, spark: SparkSession, fruit_folder: Path, store: Path, tmp_path: Path
+) -> None:
+    paths = list_training(fruit_folder)["path"]
+    (fruit_folder / paths[0]).write_bytes(b"")
+    (fruit_folder / paths[1]).unlink()
+    (fruit_folder / paths[1]).symlink_to("nowhere.jpg")
+    images, packed = list_training(fruit_folder), tmp_path / "packed"
+    pack_images(fruit_folder, packed)
+    other = tmp_path / "other"
+
+    loose = run(images)
+    tight = run(list_training(packed), input_dir=packed, store=other)
+
+    assert [(path, stage) for path, stage, _ in sorted(tight.errors)] == [(paths[0], "decode"), (paths[1], "read")]
+    assert (tight.features, tight.computed) == (loose.features, loose.computed) == (7, 7)
+    found = [read_features(spark, images, store=place).to_dataframe().toPandas() for place in (store, other)]
+    pd.testing.assert_frame_equal(*found)
+    assert run(list_training(packed), input_dir=packed).computed == 0
+
+
+def test_a_batch_that_fails_stops_the_others(run: Run, fruit_folder: Path, store: Path, log: Path) -> None:
+    def fail(pixels: Any) -> Any:
+        with log.open("a") as stream:
+            stream.write("image\n" * len(pixels))
+        raise ValueError("broken model")
+
+    with pytest.raises(FruitsError, match="broken model"):
+        run(list_training(fruit_folder), make=lambda: fail, images_per_task=1)
+    assert list_batches(store) == []
+    assert len(read_log(log, "image")) < 9

@@ -131,3 +131,10 @@ def test_a_parquet_file_that_is_no_shard_is_named(tmp_path: Path) -> None:
 def test_folders_are_found_out_by_looking(fruit_folder: Path, packed: Path) -> None:
     assert open_source(fruit_folder) == ImageFolder(fruit_folder)
     assert isinstance(open_source(packed), PackedImages)
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_work(fruit_folder: Path, tmp_path: Path) -> None:
+    (fruit_folder / os.fsdecode(b"Test/Kiwi/p\xeache.jpg")).write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"p\\udceache.jpg': the name is not UTF-8"):
+        pack_images(fruit_folder, tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()

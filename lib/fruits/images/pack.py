@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     if not tables:
         raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds Training/<class>/<image>.")
     images = pd.concat(tables).sort_values("path", ignore_index=True)
+    _check_names(images["path"])
     unreadable: list[str] = []
     with storage.replaced_folder(output_dir) as draft:
         with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
@@ -88,6 +89,14 @@ def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) ->
             unreadable.append(path)
     table = pa.Table.from_pandas(images.assign(content=contents), schema=SCHEMA, preserve_index=False)
     return table.replace_schema_metadata()  # pandas would add its version, and other bytes with each release
+
+
+def _check_names(paths: Iterable[str]) -> None:
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{path!r}: the name is not UTF-8, as Parquet asks; rename the file.") from error
 
 
 def _holds_shards_alone(folder: Path) -> bool:
