@@ -26,14 +26,14 @@ def draw_throughput(lines: dict[str, dict[int, list[float]]], *, alone: float, f
 
 def draw_milliseconds(steps: dict[str, float], folder: Path) -> None:
     """Draw where a core's milliseconds of an image go, as one bar."""
-    figure, ax = plt.subplots(figsize=(8, 1.9), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8, 2.3), layout="constrained")
     left = 0.0
     for (name, spent), colour in zip(steps.items(), INK, strict=True):
         ax.barh([0], [spent], left=left, color=colour, label=f"{name} {spent:.2f} ms")
         left += spent
     ax.set(yticks=[], xlabel="milliseconds of one core")
     ax.set_title(f"An image takes {left:.1f} ms of a core", loc="left")
-    ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.45), fontsize=8)
+    figure.legend(frameon=False, ncols=3, loc="outside lower center", fontsize=8)
     ax.spines[["top", "right", "left"]].set_visible(False)
     figure.savefig(folder / "milliseconds.png", dpi=110)
     plt.close(figure)

@@ -23,7 +23,7 @@ def run_job(name: str, **job: Any) -> dict[str, Any]:
     -------
     dict
         Its figures; `job`, the seconds of the whole process, imports and JVM included; `peak_mib`, the peak memory
-        of the driver, of the JVM and of the largest other process.
+        of the driver, of the JVM and of the largest other Python process.
 
     Raises
     ------
@@ -85,13 +85,16 @@ def _watch(process: "subprocess.Popen[Any]") -> dict[str, int]:
 
 
 def _look(pid: int) -> dict[str, int]:
-    """Return the memory of the driver, of the JVM and of the largest other process, MiB."""
+    """Return the memory of the driver, of the JVM and of the largest other Python process, MiB."""
     sizes: dict[str, int] = {}
     try:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
-            kind = "driver" if process.pid == pid else "jvm" if process.name() == "java" else "worker"
-            sizes[kind] = max(sizes.get(kind, 0), process.memory_info().rss // 2**20)
+            name = process.name()
+            kind = "driver" if process.pid == pid else "jvm" if name == "java" else "worker"
+            # A thread of the JVM that starts a program is, for a moment, a process under its name as large as the JVM.
+            if kind != "worker" or name.startswith("python"):
+                sizes[kind] = max(sizes.get(kind, 0), process.memory_info().rss // 2**20)
     except psutil.NoSuchProcess:
         pass
     return sizes
