@@ -1,10 +1,12 @@
 """Places: local from remote, whole files, whole folders."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fruits import storage
+from fruits import exchange, storage
 from fruits.errors import FruitsError, UsageError
 
 
@@ -113,3 +115,43 @@ def test_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: str) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(FruitsError, match=f"{tmp_path / folder} cannot be written"):
         storage.check_writable(tmp_path / folder)
+
+
+@pytest.mark.parametrize("at_one_stroke", [True, False])
+def test_two_at_once_replace_a_folder_again_and_again(
+    tmp_path: Path, at_one_stroke: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not at_one_stroke:
+        monkeypatch.setattr(exchange, "exchange", lambda *_: False)
+
+    def replace(number: int) -> None:
+        with storage.replaced_folder(tmp_path / "final") as draft:
+            for part in "ab":
+                (draft / part).write_text(str(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(replace, range(100)))
+    assert names(tmp_path) == ["final", "final/a", "final/b"]
+    assert len({(tmp_path / "final" / part).read_text() for part in "ab"}) == 1
+
+
+def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    storage.write_bytes(final / "table", b"")
+    if not exchange.exchange(final, final):
+        pytest.skip("this file system cannot exchange two names")
+    missing = []
+
+    def look(stop: threading.Event) -> None:
+        while not stop.is_set():
+            missing.append(not final.exists())
+
+    stop = threading.Event()
+    watcher = threading.Thread(target=look, args=(stop,))
+    watcher.start()
+    for _ in range(200):
+        with storage.replaced_folder(final) as draft:
+            (draft / "table").touch()
+    stop.set()
+    watcher.join()
+    assert not any(missing)

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fruits.errors import FruitsError, UsageError
+from fruits.exchange import put_in_place
 
 REMOTE_SCHEMES = ("s3://", "s3a://", "s3n://")
+# What a run that died may leave beside the files and folders it was about to put in place.
+LEFTOVERS = re.compile(r"\..+\.[0-9a-f]{8}(\.draft|\.old)?")
 
 
 def is_remote(location: str) -> bool:
@@ -70,9 +73,7 @@ def replaced_folder(final: Path) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
-        if final.exists():
-            final.rename(old)
-        draft.rename(final)
+        put_in_place(draft, final, old)
     except BaseException:
         if os.path.lexists(old) and not os.path.lexists(final):
             old.rename(final)
