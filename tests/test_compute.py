@@ -1,6 +1,7 @@
 """The computation on real Spark with fake models: once an image, once a worker, all of it or a failed run."""
 
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -63,9 +64,10 @@ def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeyp
         images_per_task: int = 4,
         input_dir: Path = fruit_folder,
         store: Path = store,
+        fresh: bool = False,
     ) -> Computation:
         monkeypatch.setattr(compute, "broadcast_engine", lambda *_: make)
-        options = {"batch_size": 2, "images_per_task": images_per_task}
+        options = {"batch_size": 2, "images_per_task": images_per_task, "fresh": fresh}
         return compute_features(spark, images, backbone=backbone, input_dir=input_dir, store=store, **options)
 
     return run_with
@@ -73,6 +75,10 @@ def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeyp
 
 def list_training(folder: Path) -> pd.DataFrame:
     return list_images(folder, split="Training", classes=["*"])
+
+
+def figures(done: Computation) -> tuple[int, int, list[tuple[str, str, str]]]:
+    return done.features, done.computed, done.errors
 
 
 def read_log(log: Path, what: str) -> list[str]:
@@ -106,14 +112,14 @@ def test_each_image_goes_through_the_model_once_errors_or_not(
 
 def test_a_worker_builds_the_model_once_for_all_its_tasks(run: Run, fruit_folder: Path, store: Path, log: Path) -> None:
     done = run(list_training(fruit_folder)[:8], images_per_task=1)
-    assert done == Computation(8, 8, [])
+    assert figures(done) == (8, 8, [])
     assert len(list(store.rglob("*.parquet"))) > 2
     assert len(read_log(log, "build")) in (1, 2)
     assert len(read_log(log, "image")) == 8
 
 
 def test_a_task_without_images_builds_no_model(run: Run, fruit_folder: Path, log: Path) -> None:
-    assert run(list_training(fruit_folder)[:1]) == Computation(1, 1, [])
+    assert figures(run(list_training(fruit_folder)[:1])) == (1, 1, [])
     assert len(read_log(log, "build")) == 1
 
 
@@ -122,11 +128,11 @@ def test_the_second_run_computes_what_is_new_or_changed_alone(
 ) -> None:
     images = list_training(fruit_folder)
     assert run(images[:6]).computed == 6
-    assert run(images) == Computation(9, 3, [])
+    assert figures(run(images)) == (9, 3, [])
     os.utime(fruit_folder / images["path"][0], ns=(1, 1))
-    assert run(list_training(fruit_folder)) == Computation(9, 1, [])
-    assert run(list_training(fruit_folder)) == Computation(9, 0, [])
-    assert (len(list_batches(store)), len(read_log(log, "image"))) == (3, 10)
+    assert figures(run(list_training(fruit_folder))) == (9, 1, [])
+    assert figures(run(list_training(fruit_folder))) == (9, 0, [])
+    assert (len(list_batches(store)), len(read_log(log, "image"))) == (5, 10)
 
 
 def test_images_that_all_fail_are_all_errors(run: Run, fruit_folder: Path, log: Path) -> None:
@@ -146,21 +152,80 @@ def test_a_broken_model_fails_the_run_and_leaves_no_batch(
             raise OSError("broken model")
         return np.full((len(pixels), 1000 if answer == "narrow" else 1280), np.nan, np.float32)
 
-    with pytest.raises(FruitsError, match=rf"failed on a worker: .*{word}"):
+    with pytest.raises(FruitsError, match=rf"the extraction of batch .* failed: .*{word}"):
         run(list_training(fruit_folder), make=lambda: predict)
     assert list(store.rglob("*.parquet")) == []
 
 
 def test_batches_are_equal_and_hold_every_image_once() -> None:
     images = pd.DataFrame({"path": range(67_692)})
-    for cores, count in ((2, 34), (8, 9), (16, 5)):
-        batches = cut_batches(images, cores=cores, images_per_task=1024)
+    for cores, tasks, count in ((2, 1, 68), (8, 1, 72), (16, 2, 40), (800, 100, 8)):
+        batches = cut_batches(images, tasks=tasks, cores=cores, images_per_task=1024)
         sizes = {len(batch) for batch in batches}
         assert len(batches) == count
         assert max(sizes) - min(sizes) <= 1
-        assert max(sizes) <= 1024 * cores
+        assert max(sizes) <= 1024 * tasks
         pd.testing.assert_frame_equal(pd.concat(batches), images)
-    assert [len(batch) for batch in cut_batches(images[:5], cores=4, images_per_task=1024)] == [5]
+    assert [len(batch) for batch in cut_batches(images[:5], tasks=1, cores=4, images_per_task=1024)] == [1, 1, 2, 1]
+
+
+def test_a_fresh_run_computes_all_anew_and_its_features_are_read(
+    run: Run, spark: SparkSession, fruit_folder: Path, store: Path, tmp_path: Path
+) -> None:
+    # A worker keeps its predict function from run to run, so what it returns lies in a file.
+    value = tmp_path / "value"
+
+    def make() -> Any:
+        return lambda pixels: np.full((len(pixels), 1280), float(value.read_text()), np.float32)
+
+    images = list_training(fruit_folder)
+    for number, expected in enumerate([(9, 9, []), (3, 3, []), (9, 0, [])], 1):
+        value.write_text(str(number))
+        fresh = number == 2
+        assert figures(run(images[:3] if fresh else images, make=make, fresh=fresh)) == expected
+
+    table = read_features(spark, images, store=store).to_dataframe().toPandas().sort_values("path")
+    assert [row[0] for row in table["features"]] == [2] * 3 + [1] * 6
+
+
+def test_what_cannot_be_read_any_more_is_not_read_back_in_a_fresh_run(
+    run: Run, fruit_folder: Path, store: Path
+) -> None:
+    images = list_training(fruit_folder)
+    run(images)
+    (fruit_folder / images["path"][0]).unlink()
+
+    done = run(images, fresh=True)
+
+    assert (done.features, done.computed, [path for path, *_ in done.errors]) == (8, 8, [images["path"][0]])
+    assert images["path"][0] not in set(done.images["path"])
+
+
+def test_a_worker_that_is_killed_is_replaced(run: Run, fruit_folder: Path, tmp_path: Path, log: Path) -> None:
+    mark = tmp_path / "killed"
+
+    def make() -> Any:
+        def predict(pixels: Any) -> Any:
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return np.zeros((len(pixels), 1280), np.float32)
+
+        return predict
+
+    assert figures(run(list_training(fruit_folder), make=make)) == (9, 9, [])
+    assert mark.exists()
+
+
+def test_a_worker_that_dies_each_time_fails_the_run_and_names_its_images(run: Run, fruit_folder: Path) -> None:
+    def make() -> Any:
+        return lambda pixels: os.kill(os.getpid(), signal.SIGKILL)
+
+    images = list_training(fruit_folder)
+    with pytest.raises(
+        FruitsError, match=r"the extraction of batch \d of 4 \(Training/.* to Training/.*\) failed: its"
+    ):
+        run(images, make=make)
 
 
 def test_packed_images_have_the_same_features_errors_and_keys(
@@ -187,10 +252,10 @@ def test_packed_images_have_the_same_features_errors_and_keys(
 def test_a_batch_that_fails_stops_the_others(run: Run, fruit_folder: Path, store: Path, log: Path) -> None:
     def fail(pixels: Any) -> Any:
         with log.open("a") as stream:
-            stream.write("image\n" * len(pixels))
+            stream.writelines(f"image {image.sum()}\n" for image in pixels)
         raise ValueError("broken model")
 
     with pytest.raises(FruitsError, match="broken model"):
         run(list_training(fruit_folder), make=lambda: fail, images_per_task=1)
     assert list_batches(store) == []
-    assert len(read_log(log, "image")) < 9
+    assert len(set(read_log(log, "image"))) < 9

@@ -102,7 +102,7 @@ def test_every_parquet_file_holds_path_and_features(store: Path, write: Write) -
     write(list_some(0, 1))
     write(list_some())
     files = list(store.rglob("*.parquet"))
-    assert len(files) == 2
+    assert len(files) == len(list_batches(store)) == 1  # a batch without features leaves nothing
     for file in files:
         assert {"path", "features"} <= {*pq.read_schema(file).names}
         assert len(pq.read_table(file)["features"].combine_chunks().flatten()) % 1280 == 0

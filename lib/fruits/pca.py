@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from fruits.arrow import to_lists, to_matrix
 from fruits.errors import FruitsError
+from fruits.failures import explain_failures
 from fruits.moments import Matrix, Moments, sum_moments
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def fit_pca(features: "DataFrame | StoredFeatures", *, k: int, column: str = "fe
     FruitsError
         For fewer than two rows, rows without any variance, or values that are not finite.
     """
-    moments = sum_moments(features, column=column)
+    with explain_failures("the PCA"):
+        moments = sum_moments(features, column=column)
     if moments is None:
         raise FruitsError("PCA needs at least 2 images, got 0; see errors.csv and the selection (classes, max_images).")
     return components_of(moments, k=k)

@@ -1,6 +1,7 @@
 """The SparkSession of a target; every Spark setting of the project, each with its reason."""
 
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -67,7 +68,7 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         # Workers run this very interpreter; Spark's default is whatever `python3` the PATH finds.
         os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
         log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
-        builder = builder.master(master).config(map=dict(_LOCAL_SETTINGS))
+        builder = builder.master(_allow_retries(master)).config(map=dict(_LOCAL_SETTINGS))
         builder = builder.config("spark.driver.memory", driver_memory)
         builder = builder.config("spark.driver.extraJavaOptions", f"{_JVM_OPTIONS} -Dlog4j2.configurationFile={log4j}")
     try:
@@ -78,6 +79,11 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         # A notebook's kernel ends its children and waits for them: one that nobody reaps costs it 2 seconds.
         threading.Thread(target=jvm.wait, daemon=True).start()
     return session
+
+
+def _allow_retries(master: str) -> str:
+    """Let a local task be tried as often as one on a cluster: else a worker that dies takes the run with it."""
+    return re.sub(r"^local(?:\[([^],]+)\])?$", lambda match: f"local[{match[1] or 1},4]", master)
 
 
 def describe_session(spark: "SparkSession") -> dict[str, str]:

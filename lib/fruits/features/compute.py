@@ -1,11 +1,9 @@
 """Compute the features that the store lacks, batch after batch, so that a run that dies loses little."""
 
 import math
-import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fruits.errors import FruitsError
+from fruits.failures import explain_failures
 from fruits.features.backbone import Backbone
 from fruits.features.engines import broadcast_engine
 from fruits.features.extract import Extractor, collect_errors, extract_features
@@ -25,17 +23,33 @@ from fruits.progress import track_rows
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Batches under way at once: while the last tasks of one end, the first of the next keep the other cores busy.
-AT_ONCE = 2
+# A batch is a Spark job. Small ones lose little when a run dies; more of them at once than this would keep the
+# driver of a large cluster busy with planning.
+JOBS_AT_ONCE = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Computation:
-    """What became of the images: features in the store, how many of them new, error rows (path, stage, reason)."""
+    """What became of the images.
 
-    features: int
+    Attributes
+    ----------
+    images : DataFrame
+        Those that have features in the store now.
+    computed : int
+        How many of them this run computed.
+    errors : list of (path, stage, reason)
+        The others.
+    """
+
+    images: pd.DataFrame
     computed: int
     errors: list[tuple[str, str, str]]
+
+    @property
+    def features(self) -> int:
+        """How many images have features."""
+        return len(self.images)
 
 
 def compute_features(
@@ -47,24 +61,25 @@ def compute_features(
     store: Path,
     batch_size: int,
     images_per_task: int,
+    fresh: bool = False,
 ) -> Computation:
     """Send the images that the store lacks through the model, with a progress bar, and store their features.
 
     Parameters
     ----------
-    batch_size
-        Images a forward pass, at most.
-    images_per_task
-        Images a task (and so a file), about.
+    batch_size, images_per_task
+        Images a forward pass, at most; images a task (and so a file), about.
+    fresh
+        Compute all of them, whatever the store holds; it keeps what it holds.
 
     Raises
     ------
     FruitsError
-        If the model fails; an image that cannot be decoded is an error row instead.
+        If the model, Spark or the disk fails; an image that cannot be decoded is an error row instead.
     """
-    missing = find_missing(images, store=store)
+    missing = images if fresh else find_missing(images, store=store)
     if missing.empty:
-        return Computation(len(images), 0, [])
+        return Computation(images, 0, [])
     errors = collect_errors(spark.sparkContext)
     extractor = Extractor(
         model_id=backbone.model_id,
@@ -73,49 +88,50 @@ def compute_features(
         batch_size=batch_size,
         errors=errors,
     )
-    with track_rows(spark, total=len(missing)), _one_sentence():
-        cores = spark.sparkContext.defaultParallelism
-        batches = cut_batches(missing, cores=cores, images_per_task=images_per_task)
-        _write_batches(spark, batches, extractor, store=store)
-    left = find_missing(images, store=store)
-    return Computation(len(images) - len(left), len(missing) - len(left), errors.value)
+    with track_rows(spark, total=len(missing)):
+        written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task)
+    left = find_missing(images, store=store, batches=written if fresh else None)
+    kept = images[~images["path"].isin(left["path"])]
+    return Computation(kept, len(missing) - len(left), errors.value)
 
 
-def cut_batches(images: pd.DataFrame, *, cores: int, images_per_task: int) -> list[pd.DataFrame]:
-    """Cut the images into batches of equal size, a task of at most `images_per_task` images for each core."""
-    count = math.ceil(len(images) / (cores * images_per_task))
+def cut_batches(images: pd.DataFrame, *, tasks: int, cores: int, images_per_task: int) -> list[pd.DataFrame]:
+    """Cut the images into equal batches that keep all cores busy to the end.
+
+    Parameters
+    ----------
+    tasks
+        Tasks a batch, of at most `images_per_task` images each.
+    """
+    rounds = math.ceil(len(images) / (cores * images_per_task))
+    count = min(len(images), math.ceil(rounds * cores / tasks))
     bounds = np.linspace(0, len(images), count + 1).round().astype(int)
     return [images[start:end] for start, end in pairwise(bounds)]
 
 
-def _write_batches(spark: "SparkSession", batches: list[pd.DataFrame], extractor: Extractor, *, store: Path) -> None:
+def _write_batches(
+    spark: "SparkSession", images: pd.DataFrame, extractor: Extractor, *, store: Path, images_per_task: int
+) -> Sequence[Path]:
     """Write each batch as a job of its own; the first that fails stops the others."""
+    cores = spark.sparkContext.defaultParallelism
+    tasks = max(1, cores // JOBS_AT_ONCE)
+    batches = cut_batches(images, tasks=tasks, cores=cores, images_per_task=images_per_task)
     group = f"fruits-{uuid.uuid4().hex[:8]}"
 
-    def write(number: int, batch: pd.DataFrame) -> None:
-        spark.sparkContext.setJobGroup(group, f"features, batch {number} of {len(batches)}", interruptOnCancel=True)
-        write_batch(extract_features(spark.createDataFrame(batch), extractor), store=store)
+    def write(number: int, batch: pd.DataFrame) -> Path:
+        name = f"batch {number} of {len(batches)}"
+        spark.sparkContext.setJobGroup(group, f"features, {name}", interruptOnCancel=True)
+        span = f"{batch['path'].iloc[0]} to {batch['path'].iloc[-1]}"
+        with explain_failures(f"the extraction of {name} ({span})"):
+            rows = spark.createDataFrame(batch).coalesce(tasks)
+            return write_batch(extract_features(rows, extractor), store=store)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    # One more than the cores can work on: while the last task of a job ends, the next job's are there.
+    with ThreadPoolExecutor(math.ceil(cores / tasks) + 1) as pool:
         jobs = [pool.submit(write, number, batch) for number, batch in enumerate(batches, 1)]
         try:
-            for job in as_completed(jobs):
-                job.result()
+            return [job.result() for job in as_completed(jobs)]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             spark.sparkContext.cancelJobGroup(group)
             raise
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Say what failed on the worker, out of the hundreds of lines that Spark wraps around it."""
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except (Py4JJavaError, PySparkException) as error:
-        named = re.findall(r"^\s*((?:\w+\.)*\w*(?:Error|Exception): .*)", str(error), re.MULTILINE)
-        said = next((line for line in reversed(named) if not line.startswith(("java.", "org.", "py4j."))), None)
-        raise FruitsError(f"the extraction failed on a worker: {said or str(error).splitlines()[0]}") from error

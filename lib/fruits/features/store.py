@@ -4,15 +4,19 @@
 its `_SUCCESS`; an image is known by path, length and time of modification.
 """
 
+import shutil
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fruits.errors import FruitsError
 from fruits.features.stored import StoredFeatures, locate_images
 
 if TYPE_CHECKING:
@@ -26,9 +30,14 @@ def list_batches(store: Path) -> list[Path]:
     return sorted(marker.parent for marker in store.glob("batch-*/_SUCCESS"))
 
 
-def find_missing(images: pd.DataFrame, *, store: Path) -> pd.DataFrame:
-    """Return the rows of `images` whose features the store does not hold."""
-    known = _read_keys(store)
+def list_unfinished(store: Path) -> list[Path]:
+    """Return the batches that a run began and did not complete, oldest first."""
+    return sorted(batch for batch in store.glob("batch-*") if not (batch / "_SUCCESS").exists())
+
+
+def find_missing(images: pd.DataFrame, *, store: Path, batches: Sequence[Path] | None = None) -> pd.DataFrame:
+    """Return the rows of `images` whose features the store does not hold; of its batches, if some are named."""
+    known = _read_keys(list_batches(store) if batches is None else batches)
     return images[~_keys(images).isin(_keys(known))].reset_index(drop=True)
 
 
@@ -40,32 +49,44 @@ def write_batch(features: "DataFrame", *, store: Path) -> Path:
     Path
         Folder of the batch.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     batch = store / f"batch-{stamp}-{uuid.uuid4().hex[:8]}"
     features.write.parquet(str(batch))
+    if not any(pq.read_metadata(file).num_rows for file in batch.glob("*.parquet")):
+        shutil.rmtree(batch)  # of images that cannot be read: they will be tried again, and leave another
     return batch
 
 
 def read_features(spark: "SparkSession", images: pd.DataFrame, *, store: Path) -> StoredFeatures:
-    """Find the features of some images in the store; an image that two runs computed is taken once.
+    """Find the features of some images in the store; of an image that two runs computed, the newer.
 
     Parameters
     ----------
     images
         The wanted rows, with path, length and modified.
     """
-    known = _read_keys(store).drop_duplicates(KEY)
+    known = _read_keys(list_batches(store)).drop_duplicates(KEY, keep="last")
     wanted = known[_keys(known).isin(_keys(images))]
     return StoredFeatures(sparkSession=spark, blocks=locate_images(wanted))
 
 
-def _read_keys(store: Path) -> pd.DataFrame:
-    """Return path, length, modified, file (str) and row (int64) of everything in the store."""
-    files = [str(file) for batch in list_batches(store) for file in sorted(batch.glob("*.parquet"))]
-    tables = [pq.read_table(file, columns=KEY).to_pandas() for file in files]
+def _read_keys(batches: Sequence[Path]) -> pd.DataFrame:
+    """Return path, length, modified, file (str) and row (int64) of everything in some batches."""
+    files = [str(file) for batch in batches for file in sorted(batch.glob("*.parquet"))]
+    tables = [_read_file(file) for file in files]
     tables = [table.assign(file=file, row=np.arange(len(table))) for file, table in zip(files, tables, strict=True)]
     nothing = pd.DataFrame([], columns=[*KEY, "file", "row"])
     return pd.concat(tables or [nothing], ignore_index=True).astype({"length": "int64", "modified": "int64"})
+
+
+def _read_file(file: str) -> pd.DataFrame:
+    try:
+        return pq.read_table(file, columns=KEY).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())
+        raise FruitsError(
+            f"{file} cannot be read ({said}); remove the folder {Path(file).parent}: the next run computes it anew."
+        ) from error
 
 
 def _keys(images: pd.DataFrame) -> pd.MultiIndex:

@@ -1,0 +1,61 @@
+"""What Spark, the JVM or the disk died of, in one sentence instead of hundreds of lines."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fruits.errors import FruitsError
+
+_KEPT = "Features that are stored are kept; run again to go on."
+_DIED = re.compile(r"Python worker exited unexpectedly|Python worker failed to connect back|ExecutorLostFailure")
+_JAVA = ("java.", "org.", "py4j.", "scala.", "io.")
+
+
+@contextmanager
+def explain_failures(doing: str) -> Iterator[None]:
+    """Turn what Spark and the system raise in the block into a sentence.
+
+    Parameters
+    ----------
+    doing
+        What is being done: the beginning of the sentence, such as "the extraction".
+
+    Raises
+    ------
+    FruitsError
+        "<doing> failed: ...", with what to do.
+    """
+    from py4j.protocol import Py4JError, Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        raise FruitsError(f"{doing} failed: {_find_cause(str(error))}") from error
+    except (Py4JError, ConnectionError) as error:
+        raise FruitsError(
+            f"{doing} failed: Spark's Java process is gone (killed, or out of memory? raise driver_memory). {_KEPT}"
+        ) from error
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise FruitsError(f"{doing} failed: {_full(error.filename)}") from error
+
+
+def _find_cause(said: str) -> str:
+    if "No space left on device" in said or "Disk quota exceeded" in said:
+        return _full(None)
+    if _DIED.search(said):
+        return (
+            "its worker process died again and again (killed by the system for want of memory? lower batch_size or "
+            f"the cores of spark_master). {_KEPT}"
+        )
+    named = re.findall(r"^\s*((?:\w+\.)*\w*(?:Error|Exception): .*)", said, re.MULTILINE)
+    cause = next((line for line in reversed(named) if not line.startswith(_JAVA)), None)
+    return cause or (named[-1] if named else said.splitlines()[0])
+
+
+def _full(file: str | None) -> str:
+    where = f" that holds {file}" if file else ""
+    return f"the disk{where} is full: make room, or name another output_dir. {_KEPT}"

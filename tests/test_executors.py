@@ -1,0 +1,71 @@
+"""More than one machine: executors in processes of their own, one of which dies."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys, threading, time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+import fruits.features.compute as compute
+from fruits.features.backbone import Backbone
+from fruits.images.listing import list_images
+from fruits.pca import fit_pca
+from fruits.features.store import read_features
+from fruits.session import open_session
+
+root, store = map(Path, sys.argv[1:])
+spark = open_session(master="local-cluster[2,1,1024]", driver_memory="1g")
+
+
+def make():
+    def predict(pixels):
+        time.sleep(0.2 * len(pixels))
+        return np.random.default_rng(0).random((len(pixels), 1280), np.float32)
+
+    return predict
+
+
+def kill_one():
+    while not list(store.glob("batch-*/_SUCCESS")):
+        time.sleep(0.05)
+    executors = [child for child in psutil.Process().children(recursive=True)
+                 if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()) and child.name() == "java"]
+    executors[0].kill()
+    print("killed 1 of", len(executors), flush=True)
+
+
+compute.broadcast_engine = lambda *_: make
+images = list_images(root, split="Training", classes=["*"])
+backbone = Backbone(weights="", sha256="", engine="litert", tensors=1, parameters=1, bytes=1, folder=Path())
+threading.Thread(target=kill_one, daemon=True).start()
+settings = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 1, "images_per_task": 3}
+done = compute.compute_features(spark, images, **settings)
+assert (done.features, done.computed, done.errors) == (24, 24, []), done
+assert fit_pca(read_features(spark, images, store=store), k=2).count == 24
+spark.stop()
+print("complete")
+"""
+
+
+@pytest.mark.notebook
+def test_an_executor_that_is_killed_is_replaced(tmp_path: Path, image_bytes: "pytest.FixtureRequest") -> None:
+    folder = tmp_path / "images/Training/Kiwi"
+    folder.mkdir(parents=True)
+    for number in range(24):
+        (folder / f"{number:02d}.jpg").write_bytes(image_bytes(seed=number))
+    environ = {**os.environ, "SPARK_WORKER_DIR": str(tmp_path / "work"), "SPARK_LOCAL_IP": "127.0.0.1"}
+
+    command = [sys.executable, "-c", SCRIPT, tmp_path / "images", tmp_path / "store"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=240, check=False)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "killed 1 of 2" in done.stdout
+    assert "complete" in done.stdout

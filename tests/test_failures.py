@@ -1,0 +1,45 @@
+"""What Spark, the JVM or the disk died of, in one sentence."""
+
+import errno
+
+import pytest
+from pyspark.errors import PySparkException
+
+from fruits.errors import FruitsError
+from fruits.failures import explain_failures
+
+TRACE = """An exception was thrown from the Python worker. Please see the stack trace below.
+Traceback (most recent call last):
+  File "x.py", line 1, in predict
+ValueError: broken model
+  at org.apache.spark.Something
+Caused by: java.lang.RuntimeException: again
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence"),
+    [
+        (PySparkException(TRACE), "baking failed: ValueError: broken model"),
+        (PySparkException("Job aborted\njava.io.IOException: No space left on device"), "the disk is full: make room"),
+        (
+            PySparkException("org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)"),
+            "worker proce",
+        ),
+        (PySparkException("java.io.IOException: Mkdirs failed"), "baking failed: java.io.IOException: Mkdirs failed"),
+        (PySparkException("odd"), "baking failed: odd"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "Spark's Java process is gone"),
+        (OSError(errno.ENOSPC, "No space left on device", "/out/pca.csv"), "the disk that holds /out/pca.csv is full"),
+    ],
+)
+def test_causes_come_in_a_sentence(raised: Exception, sentence: str) -> None:
+    with pytest.raises(FruitsError) as caught, explain_failures("baking"):
+        raise raised
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("raised", [KeyError("x"), FileNotFoundError(errno.ENOENT, "gone"), KeyboardInterrupt()])
+def test_other_errors_pass(raised: BaseException) -> None:
+    with pytest.raises(type(raised)), explain_failures("baking"):
+        raise raised
