@@ -1,6 +1,7 @@
 """The tables of a run: what they hold, and that a good one is never lost."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from pyspark.ml.feature import PCAModel
 from pyspark.sql import DataFrame, SparkSession
 
 from fruits import results
-from fruits.errors import FruitsError, UsageError
+from fruits.errors import FruitsError
 from fruits.pca import Components, Moments, components_of, project
 
 LABELS = ['Apple "Red", 1', "Poire à cuire", "Kiwi"]
@@ -122,26 +123,42 @@ def test_a_failure_while_saving_keeps_the_last_good_results(
     assert [entry.name for entry in saved.parent.iterdir()] == ["MINI"]
 
 
-@pytest.mark.parametrize(("target", "folder"), [("emr", "/somewhere"), ("local", "/elsewhere")])
-def test_results_of_others_are_not_overwritten(saved: Path, target: str, folder: str) -> None:
-    with pytest.raises(UsageError, match=r"holds results of target local, input /somewhere.*--replace"):
-        results.check_owner(saved, target=target, input_dir=Path(folder), replace=False)
-    results.check_owner(saved, target=target, input_dir=Path(folder), replace=True)
-
-
-def test_own_results_and_no_results_may_be_written(saved: Path, tmp_path: Path) -> None:
-    results.check_owner(saved, target="local", input_dir=Path("/somewhere"), replace=False)
-    results.check_owner(tmp_path / "none", target="local", input_dir=Path("/x"), replace=False)
-
-
-def test_a_folder_of_unknown_origin_is_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-
-    with pytest.raises(UsageError, match="an unknown run"):
-        results.check_owner(tmp_path, target="local", input_dir=Path("/x"), replace=False)
-
-
 def test_listed_must_be_features_plus_errors() -> None:
-    assert results.reconcile(listed=5, features=3, errors=2) == {"listed": 5, "features": 3, "errors": 2}
+    counts = results.reconcile(listed=5, features=3, computed=1, errors=2)
+    assert counts == {"listed": 5, "features": 3, "errors": 2, "reused": 2, "computed": 1}
     with pytest.raises(FruitsError, match=r"\+1 are unaccounted for"):
-        results.reconcile(listed=5, features=3, errors=1)
+        results.reconcile(listed=5, features=3, computed=3, errors=1)
+
+
+def test_too_many_errors_end_the_run_and_leave_their_reasons(tmp_path: Path) -> None:
+    errors = [("a.jpg", "decode", "empty file (0 bytes)"), ("b.jpg", "read", "Permission denied")]
+    counts = results.reconcile(listed=40, features=38, computed=38, errors=2)
+
+    results.check_error_share(counts, errors, most=0.05, file=tmp_path / "errors.csv")
+    assert not (tmp_path / "errors.csv").exists()
+    with pytest.raises(FruitsError, match=r"^2 of 40 images \(5\.0%\) could not be read; max_error_share allows 4\.9%"):
+        results.check_error_share(counts, errors, most=0.049, file=tmp_path / "errors.csv")
+    assert (tmp_path / "errors.csv").read_text().splitlines()[1] == "a.jpg,decode,empty file (0 bytes)"
+    nothing = results.reconcile(listed=0, features=0, computed=0, errors=0)
+    results.check_error_share(nothing, [], most=0, file=tmp_path / "errors.csv")
+
+
+def test_a_mixed_set_of_results_is_refused(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "MINI"
+    shutil.copytree(saved, folder)
+    assert len(results.read_scores(folder)) == 12
+    part = next((folder / "pca/parquet").glob("*.parquet"))
+
+    part.rename(part.with_name("part-of-another-run.parquet"))
+    with pytest.raises(
+        FruitsError, match=r"mixed set of results: pca/parquet/part-\S+ is (missing|of another run); run"
+    ):
+        results.read_scores(folder)
+    part.with_name("part-of-another-run.parquet").rename(part)
+    mean = folder / "model_info/mean.npy"
+    mean.write_bytes(mean.read_bytes()[:-1] + b"x")
+    with pytest.raises(FruitsError, match=r"model_info/mean\.npy was changed"):
+        results.read_scores(folder)
+    (folder / "run.json").unlink()
+    with pytest.raises(FruitsError, match="holds no finished results"):
+        results.read_scores(folder)

@@ -48,18 +48,15 @@ def build_manifest(
     backbone: Backbone,
     components: Components,
     counts: dict[str, int],
-    computed: int,
 ) -> dict[str, Any]:
     """Gather the manifest of a run.
 
     Parameters
     ----------
     counts
-        `listed`, `features` and `errors`.
-    computed
-        Images that this run sent through the model; the others' features were in the store.
+        `listed`, `features`, `errors`, `reused` and `computed`.
     """
-    extraction = stopwatch.seconds["extraction"]
+    extraction, computed = stopwatch.seconds["extraction"], counts["computed"]
     return {
         "mode": params.mode,
         "target": params.target,
@@ -95,6 +92,7 @@ def summarise(manifest: dict[str, Any]) -> dict[str, str]:
     needed = pca["components_for_target"]
     return {
         "images": f"{counts['listed']:,} listed = {counts['features']:,} features + {counts['errors']:,} errors",
+        "features": f"{counts['computed']:,} computed in this run, {counts['reused']:,} reused",
         "extraction": f"{rate:,.0f} images/s" if rate else "nothing to compute: all features were in the store",
         "components": f"{pca['kept']} kept of {pca['requested']} asked for",
         "variance kept": f"{pca['cumulative']:.4%}",

@@ -1,8 +1,8 @@
-"""The tables of a run: written as one, owned by one target and input, checked by reading them back."""
+"""The tables of a run: written as one, checked by reading them back."""
 
 import csv
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 
 from fruits import arrow, storage
-from fruits.errors import FruitsError, UsageError
+from fruits.errors import FruitsError
+from fruits.failures import explain_failures
+from fruits.marker import check_whole, write_marker
 from fruits.pca import Components, to_spark_model
 
 if TYPE_CHECKING:
@@ -27,40 +29,31 @@ VARIANCE = Path("model_info/variance.csv")
 SPARK_MODEL = Path("model_info/pca_model")
 MEAN = Path("model_info/mean.npy")
 ERRORS = Path("errors/errors.csv")
-OWNER = Path("run.json")
 _CSV_ROWS = 8192
 
 ErrorRow = tuple[str, str, str]
 
 
-def check_owner(folder: Path, *, target: str, input_dir: Path, replace: bool) -> None:
-    """Refuse to overwrite results that another target or input made.
+@dataclass(frozen=True)
+class Saved:
+    """What was saved: scores (path, label, split, pca) by path, and the checks it passed (check, found)."""
 
-    Raises
-    ------
-    UsageError
-        Naming whose results they are, and how to replace them.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; the results of {folder.name} go into a folder of this name.")
-    if replace or not folder.exists() or not any(folder.iterdir()):
-        return
-    try:
-        owner = json.loads((folder / OWNER).read_text())
-    except (OSError, ValueError):
-        owner = {}
-    if not isinstance(owner, dict) or not owner.keys() >= {"target", "input_dir"}:
-        owner = {}
-    if owner.get("target") != target or owner.get("input_dir") != str(input_dir):
-        whose = f"target {owner['target']}, input {owner['input_dir']}" if owner else "an unknown run"
-        raise UsageError(
-            f"{folder} holds results of {whose}; this run is of target {target}, input {input_dir}. "
-            "Choose another output_dir, or add --replace to overwrite them."
-        )
+    scores: pa.Table
+    checks: pd.DataFrame
 
 
-def reconcile(*, listed: int, features: int, errors: int) -> dict[str, int]:
-    """Return the three counts, if every listed image became either features or an error row.
+def reconcile(*, listed: int, features: int, computed: int, errors: int) -> dict[str, int]:
+    """Return the counts, if every listed image became either features or an error row.
+
+    Parameters
+    ----------
+    computed
+        Those of the features that this run computed; it reused the others.
+
+    Returns
+    -------
+    dict
+        `listed` = `features` + `errors`; `features` = `reused` + `computed`.
 
     Raises
     ------
@@ -72,7 +65,25 @@ def reconcile(*, listed: int, features: int, errors: int) -> dict[str, int]:
             f"{listed} images were listed, but {features} have features and {errors} an error: "
             f"{listed - features - errors:+d} are unaccounted for. Run again; if it stays so, it is a bug."
         )
-    return {"listed": listed, "features": features, "errors": errors}
+    reused = features - computed
+    return {"listed": listed, "features": features, "errors": errors, "reused": reused, "computed": computed}
+
+
+def check_error_share(counts: dict[str, int], errors: Sequence[ErrorRow], *, most: float, file: Path) -> None:
+    """Refuse to go on with a selection of which too much was lost; the error rows are left in `file` then.
+
+    Raises
+    ------
+    FruitsError
+        Naming the share of error rows and the largest allowed.
+    """
+    share = counts["errors"] / counts["listed"] if counts["listed"] else 0.0
+    if share > most:
+        write_errors(file, errors)
+        raise FruitsError(
+            f"{counts['errors']:,} of {counts['listed']:,} images ({share:.1%}) could not be read; max_error_share "
+            f"allows {most:.1%}. See {file.name} beside the report; mend or remove these images, or raise it."
+        )
 
 
 def save_results(
@@ -83,8 +94,8 @@ def save_results(
     components: Components,
     errors: Sequence[ErrorRow],
     owner: dict[str, Any],
-) -> None:
-    """Write all tables of a mode; they replace the earlier ones together, or not at all.
+) -> Saved:
+    """Write all tables of a mode and read them back; they replace the earlier ones together, or not at all.
 
     Parameters
     ----------
@@ -98,19 +109,33 @@ def save_results(
         Rows (path, stage, reason) of the images without features.
     owner
         Whose results these are: `target` and `input_dir`, at least.
+
+    Raises
+    ------
+    FruitsError
+        If the disk is full, or what was read back differs from what was written.
     """
-    with storage.replaced_folder(folder) as draft:
-        for file in (SCORES_CSV, METADATA, VARIANCE, ERRORS):
-            (draft / file).parent.mkdir(parents=True, exist_ok=True)
+    kept = images[~images["path"].isin({path for path, _, _ in errors})]
+    with explain_failures("saving the results"), storage.replaced_folder(folder) as draft:
         scores.write.parquet(str(draft / SCORES))
-        _write_scores_csv(draft / SCORES_CSV, read_scores(draft), width=components.kept)
-        lost = {path for path, _, _ in errors}
-        images[~images["path"].isin(lost)].to_csv(draft / METADATA, index=False)
-        variance_table(components).to_csv(draft / VARIANCE, index=False)
+        written = _read_scores(draft)
+        _write_tables(draft, written, images=kept, components=components, errors=errors)
         to_spark_model(scores.sparkSession, components).save(str(draft / SPARK_MODEL))
-        np.save(draft / MEAN, components.mean)
-        write_errors(draft / ERRORS, errors)
-        (draft / OWNER).write_text(json.dumps(owner, indent=2) + "\n")
+        checks = check_results(scores.sparkSession, draft, features=len(kept))
+        write_marker(draft, owner=owner)
+    return Saved(written, checks)
+
+
+def _write_tables(
+    draft: Path, scores: pa.Table, *, images: pd.DataFrame, components: Components, errors: Sequence[ErrorRow]
+) -> None:
+    for file in (SCORES_CSV, METADATA, VARIANCE, MEAN):
+        (draft / file).parent.mkdir(parents=True, exist_ok=True)
+    _write_scores_csv(draft / SCORES_CSV, scores, width=components.kept)
+    images.to_csv(draft / METADATA, index=False)
+    variance_table(components).to_csv(draft / VARIANCE, index=False)
+    np.save(draft / MEAN, components.mean)
+    write_errors(draft / ERRORS, errors)
 
 
 def variance_table(components: Components) -> pd.DataFrame:
@@ -127,7 +152,18 @@ def write_errors(file: Path, errors: Sequence[ErrorRow]) -> None:
 
 
 def read_scores(folder: Path) -> pa.Table:
-    """Read the Parquet scores of a mode, sorted by path: path, label, split, pca."""
+    """Read the Parquet scores of a mode, sorted by path: path, label, split, pca.
+
+    Raises
+    ------
+    FruitsError
+        If the results are not whole: see `check_whole`.
+    """
+    check_whole(folder)
+    return _read_scores(folder)
+
+
+def _read_scores(folder: Path) -> pa.Table:
     files = sorted(str(file) for file in (folder / SCORES).glob("*.parquet"))
     return ds.dataset(files).to_table().sort_by("path")
 
@@ -147,7 +183,7 @@ def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.D
     """
     from pyspark.ml.feature import PCAModel
 
-    table = read_scores(folder)
+    table = _read_scores(folder)
     text = pd.read_csv(folder / SCORES_CSV, keep_default_na=False, dtype={"label": str})
     if not len(table) == len(text) == features:
         raise FruitsError(f"{folder}: {len(table)} Parquet rows and {len(text)} CSV rows; {features} were written.")
