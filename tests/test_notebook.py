@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from papermill.parameterize import parameterize_notebook
 
 from fruits.errors import FruitsError
 from fruits.params import load_params
@@ -61,9 +62,33 @@ def test_a_lost_tag_is_found(tmp_path: Path) -> None:
         check_notebook(tmp_path / "lost.ipynb")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"; import os; os.abort() #',
+        "\n__import__('os').abort()\n",
+        "\\",
+        "\\\"\n'",
+        "''' \"\"\" {seed} {{}} %s $(ls) `ls`",
+        "{__import__('os').abort()}",
+        "\r\u2028\x00é\U0001f34e",
+    ],
+)
+def test_values_are_values_in_the_notebook_and_never_code(value: str) -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    parameters = {"input_dir": value, "classes": [value, "Apple*"]}
+    done = parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
+
+    (cell,) = (cell for cell in done.cells if "injected-parameters" in cell.metadata.get("tags", []))
+    assigned = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+    assert assigned == parameters
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+    folder = tmp_path_factory.mktemp("runs") / "it's {mode} [v1] 100% $HOME"
+    folder.mkdir()
+    return folder
 
 
 def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -87,7 +112,7 @@ def test_sample_run_makes_results_and_report(place: Path) -> None:
     assert "100/100" in done.stdout
     assert sorted(file.name for file in report.iterdir()) == ["manifest.json", "run.html", "run.ipynb", "variance.png"]
     manifest = json.loads((report / "manifest.json").read_text())
-    assert manifest["counts"] == {"listed": 100, "features": 100, "errors": 0}
+    assert manifest["counts"] == {"listed": 100, "features": 100, "errors": 0, "reused": 0, "computed": 100}
     assert manifest["pca"]["kept"] == 99
     assert Path(manifest["model_flatbuffer"]).stat().st_size == pytest.approx(8.85e6, rel=0.01)
     html = (report / "run.html").read_text()
@@ -155,7 +180,7 @@ def test_all_apples_of_fruits_360(place: Path, shared: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     manifest = json.loads((place / "reports/local/APPLES/manifest.json").read_text())
-    assert manifest["counts"] == {"listed": 6404, "features": 6404, "errors": 0}
+    assert manifest["counts"] == {"listed": 6404, "features": 6404, "errors": 0, "reused": 0, "computed": 6404}
     assert manifest["pca"]["kept"] == 200
     # shared/README.md: equal to an independent EMR run of the official weights.
     variance = pd.read_csv(place / "real/APPLES/model_info/variance.csv", index_col="component")

@@ -1,15 +1,19 @@
 """The command `fruits`: one function a sub-command, each a skin over one call."""
 
+import io
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
 from fruits import __version__, storage
 from fruits.errors import FruitsError
-from fruits.params import TARGETS, load_params
+from fruits.params import TARGETS, list_modes, load_params
+from fruits.redaction import redact_secrets
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -35,10 +39,12 @@ def cli() -> None:
 @click.argument("mode")
 @_target_option(default="sample")
 @_SET
+@click.option("--fresh", is_flag=True, help="Compute all features anew; stored ones are neither used nor deleted.")
 @click.option("--replace", is_flag=True, help="Overwrite results that another target or input made.")
-def run(mode: str, target: str, settings: Sequence[str], replace: bool) -> None:
+def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: bool) -> None:
     """Run the pipeline in MODE (a file in params/) and write its report."""
-    overrides = _split_settings(settings) | ({"replace": "true"} if replace else {})
+    flags = {"fresh": fresh, "replace": replace}
+    overrides = _split_settings(settings) | {key: "true" for key, value in flags.items() if value}
     params = load_params(mode, target, overrides)
     from fruits.reporting.run import run_pipeline
 
@@ -83,6 +89,24 @@ def pack(input_dir: str, output_dir: str) -> None:
     click.echo(f"{report.images} images packed into {report.shards} shards, {report.bytes / 2**20:.1f} MiB: {packed}")
 
 
+@cli.command()
+@_target_option(default="sample")
+@_SET
+@click.option("--yes", is_flag=True, help="Delete; without it the command only shows what it would delete.")
+def clean(target: str, settings: Sequence[str], yes: bool) -> None:
+    """Show, and with --yes delete, what runs that died left behind: unfinished batches, drafts, parts of files."""
+    # Any mode does: the folders are the target's.
+    params = load_params(list_modes()[0], target, _split_settings(settings))
+    from fruits.leftovers import find_leftovers, measure, remove_leftovers
+
+    found = find_leftovers(params)
+    size = measure(found) / 2**20
+    for entry in remove_leftovers(params) if yes else found:
+        click.echo(entry)
+    done = "deleted" if yes else "would be deleted; add --yes to delete them" if found else "to delete"
+    click.echo(f"{len(found)} leftovers, {size:.1f} MiB, {done}.")
+
+
 def _split_settings(settings: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for setting in settings:
@@ -94,15 +118,24 @@ def _split_settings(settings: Sequence[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the command line: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(redact_secrets(said.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except FruitsError as error:
-        click.echo(f"fruits: {error}", err=True)
+        click.echo(redact_secrets(f"fruits: {error}"), err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("fruits: interrupted", err=True)
         sys.exit(130)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave through every `finally`: the kernel and Spark are stopped on the way."""
+    click.echo("fruits: terminated", err=True)
+    sys.exit(128 + number)

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,13 @@ def _is_integer(value: object, *, at_least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
 
 
-def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+def _is_share(value: object, *, zero: bool = False) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and (0 < value <= 1 or (zero and value == 0))  # type: ignore[operator]
+
+
+def _is_share_or_none(value: object) -> bool:
+    return (value == 0 and not isinstance(value, bool)) or _is_share(value)
 
 
 def _is_text(value: object) -> bool:
@@ -40,12 +46,7 @@ def _key(group: str, allowed: str, check: _Check) -> Any:
     return dataclasses.field(metadata={"group": group, "allowed": allowed, "check": check})
 
 
-def _what(allowed: str, check: _Check) -> Any:
-    return _key("what", allowed, check)
-
-
-def _where(allowed: str, check: _Check) -> Any:
-    return _key("where", allowed, check)
+_what, _where = partial(_key, "what"), partial(_key, "where")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class RunParams:
     split: str = _what(f"one of {', '.join(SPLITS)}", lambda v: v in SPLITS)
     pca_components: int = _what("an integer >= 1", lambda v: _is_integer(v, at_least=1))
     variance_target: float = _what("a number above 0, at most 1", _is_share)
+    max_error_share: float = _what("a number from 0 to 1 (0 = none at all)", lambda v: _is_share(v, zero=True))
     seed: int = _what("an integer from 0 to 2**32 - 1", lambda v: _is_integer(v, at_least=0) and v < 2**32)
 
     target: str = _where(f"one of {', '.join(TARGETS)}", lambda v: v in TARGETS)
@@ -72,6 +74,7 @@ class RunParams:
     driver_memory: str = _where("a JVM memory size such as 4g", lambda v: bool(re.fullmatch(r"\d+[mg]", str(v))))
     batch_size: int = _where("an integer >= 1 (images a forward pass)", lambda v: _is_integer(v, at_least=1))
     images_per_task: int = _where("an integer >= 1", lambda v: _is_integer(v, at_least=1))
+    fresh: bool = _where("true or false", lambda v: isinstance(v, bool))
     replace: bool = _where("true or false", lambda v: isinstance(v, bool))
 
     def path(self, key: str) -> Path:
@@ -214,7 +217,7 @@ def _normalise(key: str, value: Any) -> Any:
         return ""
     if key == "classes" and isinstance(value, list):
         return tuple(value)
-    if key == "variance_target" and isinstance(value, int) and not isinstance(value, bool):
+    if key in {"variance_target", "max_error_share"} and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
 

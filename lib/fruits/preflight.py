@@ -1,16 +1,16 @@
 """Everything that can be refused before Spark starts, is refused here."""
 
-from fruits import storage
+from fruits import locks, storage
 from fruits.features.weights import find_weights
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home
+from fruits.marker import check_owner
 from fruits.params import RunParams, repository
-from fruits.results import check_owner
 
 
 def check_run(params: RunParams) -> None:
-    """Check that a run can begin: folders, images, weights, Java, ownership of the results.
+    """Check that a run can begin: folders, images, weights, Java, ownership of the results; hold its folders.
 
     The sample is rendered and ImageNet weights are downloaded where they are asked for and not there yet.
 
@@ -28,4 +28,5 @@ def check_run(params: RunParams) -> None:
         find_java_home()
     for folder in (params.path("output_dir"), params.path("report_dir")):
         storage.check_writable(folder)
+        locks.hold_folder(folder)
     find_weights(params.weights, base=repository())

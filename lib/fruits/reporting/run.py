@@ -8,19 +8,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fruits import storage
 from fruits.errors import FruitsError
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# Where `fruits run` gathers a report before it replaces the old one. Unset when the notebook is run by hand.
-DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
-SAMPLE_BANNER = "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit."
+from fruits.redaction import redact_secrets
+from fruits.reporting.notebook import DRAFT_VARIABLE, ERRORS, banner
 
 
 def run_pipeline(params: RunParams) -> Path:
@@ -74,44 +68,41 @@ def check_notebook(notebook: Path) -> None:
         raise FruitsError(f"{notebook}: the parameters cell and params/ differ in {sorted(names ^ set(KEYS))}.")
 
 
-def banner(params: RunParams) -> str | None:
-    """Return the warning that a report of sample images or untrained weights wears."""
-    if params.target == "sample" and params.weights == "random":
-        return SAMPLE_BANNER
-    if params.target == "sample":
-        return "Sample images, drawn by a program: this report says nothing about fruit."
-    if params.weights == "random":
-        return "Untrained weights: the features of this report say nothing about fruit."
-    return None
-
-
-def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure: "Figure") -> None:
-    """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them."""
-    folder = Path(os.environ.get(DRAFT_VARIABLE) or params.report_folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "variance.png", dpi=150)
-    storage.write_bytes(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
-
-
 def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     os.environ[DRAFT_VARIABLE] = str(output.parent)
     try:
         papermill.execute_notebook(
-            notebook,
-            output,
+            # Papermill fills in `{name}` in paths.
+            *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),
             parameters=json.loads(json.dumps(dataclasses.asdict(params))),
             kernel_name="python3",
             stdout_file=sys.stdout,
             cwd=notebook.parent,
         )
     except papermill.PapermillExecutionError as error:
-        failed = params.report_folder / "run.failed.ipynb"
-        storage.write_bytes(failed, output.read_bytes())
+        failed = _keep_failed(output, params=params)
         raise FruitsError(f"cell {error.exec_count} failed: {error.ename}: {error.evalue}\nSee {failed}") from error
+    except DeadKernelError as error:
+        failed = _keep_failed(output, params=params)
+        raise FruitsError(
+            "the notebook's kernel died (killed, or out of memory?). Stored features are kept; run again to go on.\n"
+            f"See {failed}"
+        ) from error
     finally:
         del os.environ[DRAFT_VARIABLE]
+    storage.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
+
+
+def _keep_failed(output: Path, *, params: RunParams) -> Path:
+    """Put what was executed, and the error rows that may have failed it, beside the last good report."""
+    failed = params.report_folder / "run.failed.ipynb"
+    storage.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
+    if (errors := output.with_name(ERRORS)).exists():
+        storage.write_bytes(params.report_folder / ERRORS, errors.read_bytes())
+    return failed
 
 
 def _add_report_seconds(file: Path, seconds: float) -> None:

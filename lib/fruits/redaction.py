@@ -1,0 +1,32 @@
+"""Secrets taken out of texts that people read or keep: messages, notebooks, reports."""
+
+import os
+import re
+from collections.abc import Mapping
+
+_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+# An access key id has 20 characters (IAM user guide, "IAM identifiers").
+_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
+# The query of a presigned URL is its key; user and password may stand before the host.
+_SIGNED = re.compile(
+    r"([?&](?:X-Amz-[A-Za-z-]+|Signature|AWSAccessKeyId|sig|token|Expires)=)[^&\s\"'\\<>)]+", re.IGNORECASE
+)
+_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@\"']+@", re.IGNORECASE)
+_GONE = "[redacted]"
+
+
+def redact_secrets(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Replace AWS keys, what signs a presigned URL, and logins in URLs by `[redacted]`.
+
+    Parameters
+    ----------
+    text
+        A message, or a whole notebook as JSON: no quote or brace is touched.
+    environ
+        Where the keys of this process are looked up, to be found literally.
+    """
+    for name in _SECRET_VARIABLES:
+        if len(value := environ.get(name, "")) >= 8:
+            text = text.replace(value, _GONE)
+    text = _SIGNED.sub(rf"\1{_GONE}", _KEY_ID.sub(_GONE, text))
+    return _LOGIN.sub(rf"\1{_GONE}@", text)

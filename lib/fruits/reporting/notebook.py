@@ -1,0 +1,62 @@
+"""What the notebook does for its report, and for the command that runs it."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fruits import storage
+from fruits.params import RunParams
+from fruits.redaction import redact_secrets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Where `fruits run` gathers a report before it replaces the old one. Unset when the notebook is run by hand.
+DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
+ERRORS = "errors.csv"
+SAMPLE_BANNER = "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit."
+
+
+def end_with_command() -> None:
+    """End this kernel, and Spark with it, when the `fruits run` that started it is killed; nothing otherwise.
+
+    Jupyter's own watch waits for process 1 to inherit the kernel; in a desktop session or a container another may.
+    """
+    parent = os.getppid()
+    if DRAFT_VARIABLE not in os.environ or os.environ.get("JPY_PARENT_PID") != str(parent):
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def banner(params: RunParams) -> str | None:
+    """Return the warning that a report of sample images or untrained weights wears."""
+    if params.target == "sample" and params.weights == "random":
+        return SAMPLE_BANNER
+    if params.target == "sample":
+        return "Sample images, drawn by a program: this report says nothing about fruit."
+    if params.weights == "random":
+        return "Untrained weights: the features of this report say nothing about fruit."
+    return None
+
+
+def report_folder(params: RunParams) -> Path:
+    """Return where the notebook puts the parts of its report: a draft, if a command runs it."""
+    return Path(os.environ.get(DRAFT_VARIABLE) or params.report_folder)
+
+
+def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure: "Figure") -> None:
+    """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them."""
+    folder = report_folder(params)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / "variance.png", dpi=150)
+    text = redact_secrets(json.dumps(manifest, indent=2) + "\n")
+    storage.write_bytes(folder / "manifest.json", text.encode())
