@@ -7,10 +7,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab test bench lint format lock clean
+.PHONY: help env run lab test test-faults bench lint format lock clean
 
 help: ## list the words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## build .venv from requirements.lock (Python 3.11)
 
@@ -33,6 +33,9 @@ bench: env ## measure the pipeline beside its baselines, 40 min of an idle machi
 
 test: env ## run all tests
 	$(BIN)/python -m pytest
+
+test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
+	$(BIN)/python -m pytest -m faults
 
 lint: env ## check style and types, and that notebooks are committed without outputs
 	$(BIN)/ruff check lib tests notebooks benchmarks

@@ -1,0 +1,232 @@
+"""Runs of the command that are killed, stopped, starved of disk or doubled: nothing is lost, nothing is left."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from faults import Place, make_place, wait_for
+
+from fruits.features.backbone import prepare_backbone
+from fruits.features.store import list_batches, list_unfinished
+from fruits.marker import check_whole
+from fruits.results import read_scores
+
+pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
+IMAGES, TASK = 1500, 100
+# 1,500 images are 16 tasks of equal size on 2 cores.
+BATCH = 93
+WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    prepare_backbone("random", None, engine="litert", seed=42, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Make 1,500 images of three kinds of apples: some ten seconds of extraction."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    root, noise = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for number in range(IMAGES):
+        folder = root / "Training" / f"Apple {number % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = io.BytesIO()
+        Image.fromarray(noise.integers(0, 255, (20, 20, 3), np.uint8)).save(stream, "JPEG")
+        (folder / f"{number:04d}.jpg").write_bytes(stream.getvalue())
+    return root
+
+
+@pytest.fixture
+def place(tmp_path: Path, models: Path, images: Path) -> Iterator[Place]:
+    settings = {"input_dir": images, "weights": "random", "images_per_task": TASK, "pca_components": 20}
+    yield from make_place(tmp_path, models=models, **settings)
+
+
+def check_complete(place: Place, *, images: int = IMAGES, mode: str = "APPLES") -> None:
+    """Check that a mode's results are whole, with each image once."""
+    check_whole(place.output / mode)
+    paths = read_scores(place.output / mode)["path"].to_pylist()
+    assert len(paths) == len(set(paths)) == images
+
+
+def count_stored(place: Place) -> int:
+    files = [file for batch in list_batches(place.store) for file in batch.glob("*.parquet")]
+    return sum(len(pd.read_parquet(file, columns=["path"])) for file in files)
+
+
+@pytest.mark.parametrize("victim", ["command", "kernel", "JVM"])
+def test_a_killed_run_leaves_nothing_running_and_the_next_goes_on(place: Place, victim: str) -> None:
+    run = place.start()
+    run.wait_for_batches(3)
+    run.kill(victim)
+    _, complained = run.end(code=-signal.SIGKILL if victim == "command" else 1)
+    if victim != "command":
+        assert "run again to go on" in complained
+        assert (place.report / "run.failed.ipynb").exists()
+    place.wait_until_alone()
+
+    stored, begun = count_stored(place), list_unfinished(place.store)
+    assert stored >= 3 * BATCH
+    assert len(begun) <= 3  # a batch a core, and the next in line
+    assert not place.output.joinpath("APPLES").exists()
+    place.start().end(code=0)
+    assert place.manifest["counts"]["reused"] == stored
+    check_complete(place)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_stops_spark_and_keeps_its_batches(place: Place, number: signal.Signals, code: int) -> None:
+    run = place.start()
+    run.wait_for_batches(2)
+
+    run.process.send_signal(number)  # to the command alone: it must pass it on
+    run.end(code=code)
+
+    place.wait_until_alone(3)
+    assert count_stored(place) >= 2 * BATCH
+    assert not place.report.exists()
+    assert [entry.name for entry in place.report.parent.iterdir()] == []
+
+
+def test_a_kill_while_saving_leaves_the_last_results_whole(place: Place) -> None:
+    place.start(max_images=300).end(code=0)
+    before = place.output.joinpath("APPLES/run.json").read_bytes()
+    run = place.start(max_images=400)
+    wait_for(lambda: bool(list(place.output.glob(".APPLES.*.draft"))), what="the draft", unless=run.process)
+    run.kill("kernel")
+    run.end(code=1)
+
+    check_complete(place, images=300)
+    assert place.output.joinpath("APPLES/run.json").read_bytes() == before
+    leftovers = subprocess.run(clean(place), capture_output=True, text=True, check=True).stdout
+    assert ".draft" in leftovers
+    assert "add --yes to delete them" in leftovers
+    subprocess.run([*clean(place), "--yes"], check=True, capture_output=True)
+    assert not list(place.output.glob(".APPLES.*"))
+    check_complete(place, images=300)
+
+
+def clean(place: Place) -> list[str]:
+    from faults import FRUITS
+
+    folders = {"output_dir": place.output, "report_dir": place.folder / "reports"}
+    return [str(FRUITS), "clean", "--target", "local", *(f"--set={key}={value}" for key, value in folders.items())]
+
+
+def test_runs_at_once_are_all_right(place: Place) -> None:
+    runs = [place.start(), place.start(), place.start(mode="MINI")]
+    busy = runs[0]
+    busy.wait_for_batches(1)
+    refused = subprocess.run([*clean(place), "--yes"], capture_output=True, text=True, check=False)
+
+    for run in runs:
+        run.end(code=0)
+
+    assert refused.returncode == 1
+    assert "a run is at work" in refused.stderr
+    check_complete(place)
+    check_complete(place, images=100, mode="MINI")
+    assert list_unfinished(place.store) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "out"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=25m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(
+    small_disk: Path, tmp_path: Path, models: Path, images: Path
+) -> None:
+    shutil.copytree(models, small_disk / "models")
+    settings = {"input_dir": images, "weights": "random", "images_per_task": TASK, "pca_components": 20}
+    place = Place(tmp_path, settings)
+    _, complained = place.start().end(code=1)
+
+    assert "is full: make room, or name another output_dir" in complained
+    stored = count_stored(place)
+    subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
+    place.start().end(code=0)
+    assert place.manifest["counts"]["reused"] == stored > 0
+    check_complete(place)
+
+
+@pytest.mark.parametrize("folder", ["output_dir", "report_dir"])
+def test_a_folder_that_cannot_be_written_is_refused(place: Place, folder: str) -> None:
+    closed = place.folder / "closed"
+    closed.mkdir(mode=0o555)
+    drop = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    if os.getuid() == 0 and not shutil.which("setpriv"):
+        pytest.skip("setpriv is not there to drop root's rights")
+
+    run = place.start(prefix=drop if os.getuid() == 0 else (), **{folder: closed / "new"})
+
+    _, complained = run.end(code=1)
+    assert f"{closed}/new cannot be written (Permission denied)" in complained
+    assert complained.count("\n") == 1
+
+
+@pytest.mark.faults
+def test_ten_kills_in_a_row_lose_nothing(
+    tmp_path: Path, models: Path, shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kill command, kernel or JVM at random moments of the extraction of all 6,404 apples, ten times."""
+    weights = shared / WEIGHTS
+    prepare_backbone(str(weights), weights, engine="litert", seed=42, folder=models)
+    chance = random.Random(int(os.environ.get("FRUITS_TEST_SEED", "1")))  # noqa: S311 - not for secrets
+    said: list[str] = []
+    for place in make_place(tmp_path, models=models, input_dir=shared / "fruits-360", weights=weights):
+        for number in range(10):
+            before = count_stored(place)
+            victim, delay = chance.choice(["command", "kernel", "JVM"]), chance.uniform(0, 5)
+            kill_in_extraction(place, victim, delay)
+            begun = len(list_unfinished(place.store))
+            said.append(
+                f"kill {number + 1}: {victim} after {delay:.1f} s; {before} -> {count_stored(place)} stored, {begun}"
+            )
+            shutil.rmtree(tmp_path / "seen", ignore_errors=True)
+        stored = count_stored(place)
+        place.start().end(code=0)
+        counts = place.manifest["counts"]
+        check_complete(place, images=6404)
+        assert counts == {"listed": 6404, "features": 6404, "errors": 0, "reused": stored, "computed": 6404 - stored}
+        assert count_stored(place) == 6404
+    with capsys.disabled():
+        print("\n".join(["", *said, str(counts)]))  # noqa: T201 - the figures of the closing note
+
+
+def kill_in_extraction(place: Place, victim: str, delay: float) -> None:
+    known = len(list_batches(place.store)) + len(list_unfinished(place.store))
+    run = place.start()
+    run.wait_for_batches(known + 1, finished=False)
+    before = set(list_unfinished(place.store))
+    try:
+        run.process.wait(delay)
+    except subprocess.TimeoutExpired:
+        run.kill(victim)
+    run.end()
+    place.wait_until_alone()
+    # A batch a core at most was under way, and the next in line.
+    assert len(set(list_unfinished(place.store)) - before) <= 3
