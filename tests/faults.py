@@ -106,7 +106,7 @@ class Run:
         said, complained = self.process.communicate(timeout=PATIENCE)
         if code is not None:
             assert self.process.returncode == code, said[-2000:] + complained[-2000:]
-        assert "Traceback" not in complained
+        assert "Traceback" not in complained, complained[-3000:]
         return said, complained
 
 

@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -29,6 +29,8 @@ def track_rows(
     every
         Seconds between looks.
     """
+    from py4j.protocol import Py4JError
+
     store = spark._jsparkSession.sharedState().statusStore()
     earlier = set(_list_executions(store))
     stop = threading.Event()
@@ -36,8 +38,9 @@ def track_rows(
     with tqdm(total=total, unit=unit, file=sys.stdout, mininterval=every, ncols=88) as bar:
 
         def look_on() -> None:
-            while not stop.wait(every):
-                _advance(bar, min(total, _count_rows(store, earlier, node)))
+            with suppress(Py4JError, ConnectionError):  # a JVM that died is for the block to say
+                while not stop.wait(every):
+                    _advance(bar, min(total, _count_rows(store, earlier, node)))
 
         watcher = threading.Thread(target=look_on, daemon=True)
         watcher.start()

@@ -4,6 +4,7 @@ import math
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -113,6 +114,8 @@ def _write_batches(
     spark: "SparkSession", images: pd.DataFrame, extractor: Extractor, *, store: Path, images_per_task: int
 ) -> Sequence[Path]:
     """Write each batch as a job of its own; the first that fails stops the others."""
+    from py4j.protocol import Py4JError
+
     cores = spark.sparkContext.defaultParallelism
     tasks = max(1, cores // JOBS_AT_ONCE)
     batches = cut_batches(images, tasks=tasks, cores=cores, images_per_task=images_per_task)
@@ -133,5 +136,6 @@ def _write_batches(
             return [job.result() for job in as_completed(jobs)]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            spark.sparkContext.cancelJobGroup(group)
+            with suppress(Py4JError, ConnectionError):  # if the JVM is what died
+                spark.sparkContext.cancelJobGroup(group)
             raise

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import logging
 import os
 import sys
 import threading
@@ -91,6 +92,10 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
             "the notebook's kernel died (killed, or out of memory?). Stored features are kept; run again to go on.\n"
             f"See {failed}"
         ) from error
+    except (KeyboardInterrupt, SystemExit):
+        # The cell that was interrupted ends in an error that nobody awaits any more.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise
     finally:
         del os.environ[DRAFT_VARIABLE]
     storage.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
