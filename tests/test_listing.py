@@ -1,13 +1,16 @@
 """Class folders to a table: everything that is an image by name, whatever is in it, and nothing twice."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from fruits.errors import UsageError
-from fruits.images.listing import check_classes, list_images
+from fruits.images.listing import check_classes, find_ignored, has_images, list_images
+from fruits.images.source import open_source
 
 
 def put(root: Path, *files: str, content: bytes = b"x") -> Path:
@@ -36,11 +39,10 @@ def test_table_has_a_row_for_every_image(fruit_folder: Path) -> None:
 
 
 def test_names_of_every_kind_are_listed_and_hidden_or_other_files_are_not(tmp_path: Path) -> None:
-    odd = ["UPPER.JPG", "a b.jpeg", "c.Png", "d'été #1 [2] 50%.jpg", "two.dots.JPEG", "line\nbreak.png"]
+    odd = ["UPPER.JPG", "a b.jpeg", "c.Png", "d'été #1 [2] 50%.jpg", "two.dots.JPEG", "line\nbreak.png", "no suffix"]
     put(tmp_path / "Training/Pomme d'été", *odd)
-    put(
-        tmp_path / "Training/Pomme d'été", ".hidden.jpg", "notes.txt", "jpg", "x.jpg.part", "Thumbs.db", "dir.jpg/y.txt"
-    )
+    others = [".hidden.jpg", "notes.txt", "a.jpg.", "x.jpg.part", "Thumbs.db", "dir.jpg/y.txt"]
+    put(tmp_path / "Training/Pomme d'été", *others)
     put(tmp_path / "Training", ".hidden/1.jpg", "no class.jpg")
     table = list_images(tmp_path, split="Training", classes=["Pomme d'été"])
     assert table["path"].tolist() == sorted(f"Training/Pomme d'été/{name}" for name in odd)
@@ -112,6 +114,48 @@ def test_class_without_an_image_is_refused_as_early_as_a_missing_one(fruit_folde
     put(fruit_folder, "Training/Plum/notes.txt")
     with pytest.raises(UsageError, match="Plum"):
         check_classes(fruit_folder, split="Training", classes=["Kiwi", "Plum"])
+
+
+def test_what_is_not_listed_is_found_in_the_classes_asked_for(fruit_folder: Path) -> None:
+    put(fruit_folder / "Training", "Kiwi/.hidden.jpg", "Kiwi/Thumbs.db", "Apple Braeburn/a.txt", "no class.jpg")
+    put(fruit_folder / "Training", "Kiwi/.cache/1.jpg", "Kiwi/.cache/2.jpg", "Plum/.DS_Store", "Test/Kiwi/a.txt")
+    os.mkfifo(fruit_folder / "Training/Kiwi/pipe.jpg")
+    (fruit_folder / "Training/Kiwi/device.jpg").symlink_to("/dev/null")
+    (fruit_folder / "Training/Kiwi/gone").symlink_to("nowhere")
+    names = [".cache", ".hidden.jpg", "Thumbs.db", "device.jpg", "gone", "pipe.jpg"]
+    kiwi = ["Training/no class.jpg", *(f"Training/Kiwi/{name}" for name in names)]
+    others = ["Training/Apple Braeburn/a.txt", "Training/Plum/.DS_Store", "Training/Test/Kiwi/a.txt"]
+    assert find_ignored(fruit_folder, split="Training", classes=["Ki*", "Test"]) == sorted([*kiwi, others[2]])
+    assert find_ignored(fruit_folder, split="Training", classes=["*"]) == sorted([*kiwi, *others])
+    assert len(paths(fruit_folder)) == 9
+
+
+def test_a_name_that_is_not_utf8_is_spelt_out_and_cannot_be_read(tmp_path: Path) -> None:
+    put(tmp_path, os.fsdecode(b"Training/P\xeache/1.jpg"), os.fsdecode(b"Training/Kiwi/\xff" + b"\xe9" * 200 + b".jpg"))
+    table = list_images(tmp_path, split="Training", classes=["P?udceache", "Kiwi"])
+    assert table["path"].tolist() == [
+        "Training/Kiwi/\\udcff" + "\\udce9" * 200 + ".jpg",
+        "Training/P\\udceache/1.jpg",
+    ]
+    assert set(table["label"]) == {"Kiwi", "P\\udceache"}
+    for path in table["path"]:
+        with pytest.raises(OSError, match="the name is not UTF-8; rename"):
+            open_source(tmp_path).read(path)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(fruit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scan(folder: Path) -> Any:
+        if folder.name == "Kiwi":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", scan)
+    for look in (list_images, check_classes, find_ignored):
+        with pytest.raises(UsageError, match=r"Training/Kiwi cannot be listed \(Permission denied\); make it readable"):
+            look(fruit_folder, split="Training", classes=["Apple*"])
+    with pytest.raises(UsageError, match="Training/Kiwi cannot be listed"):
+        has_images(fruit_folder, split="Training")
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["missing", "empty"])

@@ -3,6 +3,7 @@
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -133,8 +134,20 @@ def test_folders_are_found_out_by_looking(fruit_folder: Path, packed: Path) -> N
     assert isinstance(open_source(packed), PackedImages)
 
 
-def test_a_name_that_is_not_utf8_is_refused_before_work(fruit_folder: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_told_and_stays_an_error(fruit_folder: Path, tmp_path: Path) -> None:
     (fruit_folder / os.fsdecode(b"Test/Kiwi/p\xeache.jpg")).write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"p\\udceache.jpg': the name is not UTF-8"):
-        pack_images(fruit_folder, tmp_path / "packed")
-    assert not (tmp_path / "packed").exists()
+    report = pack_images(fruit_folder, tmp_path / "packed")
+    assert report.unreadable == [r"Test/Kiwi/p\udceache.jpg"]
+    assert report.unreadable[0] in list_images(tmp_path / "packed", split="Test", classes=["*"])["path"].to_numpy()
+
+
+def test_a_split_that_cannot_be_listed_is_not_left_out(fruit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scan(folder: Path) -> Any:
+        if "Test" in folder.parts:
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(UsageError, match="Test cannot be listed"):
+        pack_images(fruit_folder, fruit_folder.parent / "packed")

@@ -1,23 +1,40 @@
 """Class folders, or packed shards, to one table of images."""
 
 import os
+import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from fruits.errors import UsageError
 from fruits.images.classes import match_classes
 from fruits.images.packed import list_packed, list_shards
+from fruits.images.source import spell_name
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_Folder = tuple[Path, list["os.DirEntry[str]"]]
 COLUMNS = ("path", "label", "split", "length", "modified")
+
+
+class _Found(NamedTuple):
+    """A folder and the files in it."""
+
+    folder: Path
+    images: list["os.DirEntry[str]"]
+    ignored: list[str]
+
+    @property
+    def label(self) -> str:
+        return spell_name(self.folder.name)
 
 
 def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.DataFrame:
     """List the images of some classes, whether or not they can be read.
+
+    Images are files with a suffix of `IMAGE_SUFFIXES` or none at all. `find_ignored` tells of the others.
 
     Parameters
     ----------
@@ -31,23 +48,65 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
     Returns
     -------
     DataFrame
-        One row an image, sorted by path: `path` (str, relative to `input_dir`, with `/`), `label` (str, the
-        parent folder), `split` (str), `length` (int64, bytes; 0 where the file cannot be looked at),
-        `modified` (int64, nanoseconds since 1970; 0 likewise).
+        One row an image, sorted by path: `path` (str, relative to `input_dir`, with `/`, as `spell_name` writes
+        it), `label` (str, the parent folder), `split` (str), `length` (int64, bytes; 0 where the file cannot be
+        looked at), `modified` (int64, nanoseconds since 1970; 0 likewise).
 
     Raises
     ------
     UsageError
-        If the folder is missing, or a glob matches no class that holds images.
+        If the folder is missing, a folder cannot be listed, or a glob matches no class that holds images.
     """
     if list_shards(input_dir):
         return _match_packed(input_dir, split=split, classes=classes)
     rows = []
-    for folder, files in _match_folders(input_dir, split=split, classes=classes):
-        parent = folder.relative_to(input_dir).as_posix()
-        rows += [(f"{parent}/{file.name}", folder.name, split, *_look_at(file)) for file in files]
+    for found in _match_folders(input_dir, split=split, classes=classes):
+        parent = found.folder.relative_to(input_dir).as_posix()
+        rows += [(spell_name(f"{parent}/{file.name}"), found.label, split, *_look_at(file)) for file in found.images]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"length": "int64", "modified": "int64"}).sort_values("path", ignore_index=True)
+
+
+def find_ignored(input_dir: Path, *, split: str, classes: Sequence[str]) -> list[str]:
+    """Find the files in class folders that are not listed as images: by their suffix, hidden, or pipes and devices.
+
+    Parameters
+    ----------
+    input_dir, split, classes
+        As `list_images` has them.
+
+    Returns
+    -------
+    list of str
+        Paths relative to `input_dir`, sorted, with those directly in the folder of the split, which have no class; a
+        hidden folder counts as one. None in packed shards.
+
+    Raises
+    ------
+    UsageError
+        If the folder of the split is missing, or a folder cannot be listed.
+    """
+    if list_shards(input_dir):
+        return []
+    root = input_dir / split
+    return sorted(
+        spell_name(f"{found.folder.relative_to(input_dir).as_posix()}/{name}")
+        for found in _walk(root)
+        if found.folder == root or any(fnmatchcase(found.label, glob) for glob in classes)
+        for name in found.ignored
+    )
+
+
+def has_images(input_dir: Path, *, split: str) -> bool:
+    """Tell whether a folder of class folders has the split, with any image in it.
+
+    Raises
+    ------
+    UsageError
+        If a folder cannot be listed.
+    """
+    root = input_dir / split
+    return _is_folder(root) and any(found.images for found in _walk(root))
 
 
 def check_classes(input_dir: Path, *, split: str, classes: Sequence[str]) -> None:
@@ -68,21 +127,21 @@ def _match_packed(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.
     return images[images["label"].isin(asked)].sort_values("path", ignore_index=True)
 
 
-def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> list[_Folder]:
+def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> list[_Found]:
     root = input_dir / split
-    if not root.is_dir():
+    folders = [found for found in _walk(root) if found.images]
+    there = [found.label for found in folders]
+    asked = match_classes(there, classes, where=f"class folders with images of {root}")
+    return [found for found in folders if found.label in asked]
+
+
+def _walk(root: Path) -> Iterator[_Found]:
+    """Yield `root` and every folder below it; linked folders are followed once."""
+    if not _is_folder(root):
         raise UsageError(
-            f"there is no folder {root}; input_dir must hold {split}/<class>/<image>. "
+            f"there is no folder {root}; input_dir must hold {root.name}/<class>/<image>. "
             "`fruits fetch MODE` brings Fruits-360."
         )
-    folders = [(folder, files) for folder, files in _class_folders(root) if files]
-    there = [folder.name for folder, _ in folders]
-    asked = match_classes(there, classes, where=f"class folders with images of {root}")
-    return [found for found in folders if found[0].name in asked]
-
-
-def _class_folders(root: Path) -> Iterator[_Folder]:
-    """Yield every folder below `root` with its image files; linked folders are followed once."""
     seen = set()
     waiting = deque([root])
     while waiting:
@@ -90,21 +149,49 @@ def _class_folders(root: Path) -> Iterator[_Folder]:
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
-        with os.scandir(folder) as entries:
-            visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-        files = []
-        for entry in visible:
-            if entry.is_dir(follow_symlinks=False):
+        found = _Found(folder, [], [])
+        for entry in _scan(folder):
+            if entry.name.startswith("."):
+                found.ignored.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
                 waiting.appendleft(folder / entry.name)
-            elif entry.is_symlink() and Path(entry.path).is_dir():
+            elif entry.is_symlink() and _is_folder(entry.path):
                 waiting.append(folder / entry.name)  # after all real folders: a class keeps its own name
-            elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                files.append(entry)
-        if folder != root:
-            yield folder, files
+            elif folder != root and _is_image(entry):
+                found.images.append(entry)
+            else:
+                found.ignored.append(entry.name)
+        yield found
 
 
-def _look_at(file: os.DirEntry[str]) -> tuple[int, int]:
+def _is_folder(path: Path | str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
+
+
+def _scan(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be listed ({error.strerror}); make it readable, or move it elsewhere."
+        ) from error
+
+
+def _is_image(file: "os.DirEntry[str]") -> bool:
+    """Tell images by their suffix; without any, they must be there. Opening a pipe would wait for ever."""
+    named = file.name.lower().endswith(IMAGE_SUFFIXES)
+    if not named and "." in file.name:
+        return False
+    if file.is_file(follow_symlinks=False):
+        return True
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except OSError:
+        return named
+
+
+def _look_at(file: "os.DirEntry[str]") -> tuple[int, int]:
     try:
         status = file.stat()
     except OSError:

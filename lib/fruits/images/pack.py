@@ -1,8 +1,7 @@
 """A class-folder tree bundled into a few Parquet shards."""
 
-import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from tqdm import tqdm
 
 from fruits import storage
 from fruits.errors import UsageError
-from fruits.images.listing import list_images
+from fruits.images.listing import has_images, list_images
 from fruits.images.packed import GROUP_ROWS, SCHEMA, list_shards
+from fruits.images.source import ImageFolder
 from fruits.params import SPLITS
 
 # The size of an HDFS block and of Spark's splits: one GET of S3 answers for 26,000 images of 5 kB.
@@ -52,14 +52,11 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
         raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
     if output_dir.exists() and not (output_dir.is_dir() and _holds_shards_alone(output_dir)):
         raise UsageError(f"{output_dir} holds other things than shards; name a new or an empty folder.")
-    tables = []
-    for split in SPLITS:
-        with contextlib.suppress(UsageError):  # a split that is not there
-            tables.append(list_images(input_dir, split=split, classes=["*"]))
-    if not tables:
+    splits = [split for split in SPLITS if has_images(input_dir, split=split)]
+    if not splits:
         raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds Training/<class>/<image>.")
+    tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits]
     images = pd.concat(tables).sort_values("path", ignore_index=True)
-    _check_names(images["path"])
     unreadable: list[str] = []
     with storage.replaced_folder(output_dir) as draft:
         with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
@@ -80,23 +77,16 @@ def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFr
 
 
 def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) -> pa.Table:
-    contents = []
+    source = ImageFolder(input_dir)
+    contents: list[bytes | None] = []
     for path in images["path"]:
         try:
-            contents.append((input_dir / path).read_bytes())
+            contents.append(source.read(path))
         except OSError:
             contents.append(None)
             unreadable.append(path)
     table = pa.Table.from_pandas(images.assign(content=contents), schema=SCHEMA, preserve_index=False)
     return table.replace_schema_metadata()  # pandas would add its version, and other bytes with each release
-
-
-def _check_names(paths: Iterable[str]) -> None:
-    for path in paths:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(f"{path!r}: the name is not UTF-8, as Parquet asks; rename the file.") from error
 
 
 def _holds_shards_alone(folder: Path) -> bool:
