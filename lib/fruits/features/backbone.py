@@ -18,7 +18,7 @@ from fruits.features.weights import PARAMETERS, TENSORS, hash_file
 FEATURES = 1280
 BYTES = 4 * PARAMETERS
 # What an image goes through before the network and in which precision; a change makes new features.
-RECIPE = "PIL RGB bicubic 224 x/127.5-1 float32"
+RECIPE = "PIL RGB, 16-bit grey >> 8, bicubic 224 x/127.5-1 float32"
 # In the name of converted files: another recipe must not find this one's flatbuffer.
 RECIPE_MARK = hashlib.sha256(RECIPE.encode()).hexdigest()[:4]
 PREPARED = ("weights.npz", "model.tflite", "model.json")
