@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.features.extract import KEPT, Extractor, collect_errors, extract_features
@@ -57,9 +58,9 @@ def test_each_image_gets_its_own_features_on_spark(spark: SparkSession, fruit_fo
         features[:, :3] = pixels.mean(axis=(1, 2))
         return features
 
-    images = list_images(fruit_folder, split="Training", classes=["*"])
-    broken = images["path"][2]
+    broken = list_images(fruit_folder, split="Training", classes=["*"])["path"][2]
     (fruit_folder / broken).write_bytes(b"\xff\xd8\xff no image")
+    images = list_images(fruit_folder, split="Training", classes=["*"])
     errors = collect_errors(spark.sparkContext)
     rows = spark.createDataFrame(images).repartition(3)
     found = extract_features(rows, make_extractor(fruit_folder, predict, errors=errors))
@@ -93,7 +94,7 @@ def test_what_cannot_be_read_or_decoded_is_an_error_row(fruit_folder: Path) -> N
         (paths[3], "decode"),
         (paths[8], "read"),
     ]
-    words = ("0 bytes", "Truncated", "not an image", "No such file")
+    words = ("0 bytes", "truncated", "not an image", "No such file")
     assert all(word in reason for word, (*_, reason) in zip(words, errors, strict=True))
     assert sorted([*table["path"], *(path for path, *_ in errors)]) == list(paths)
 
@@ -106,6 +107,28 @@ def test_packed_content_is_not_read_from_disk(tmp_path: Path, image_bytes: Calla
     assert found.num_rows == 1
     assert found["features"][0].as_py()[0] == pytest.approx(200, abs=3)
     assert errors == [(row["path"], "decode", "empty file (0 bytes)")]
+
+
+def test_a_file_that_the_listing_could_not_look_at_is_taken_as_it_is(tmp_path: Path, image_bytes: Any) -> None:
+    (tmp_path / "1.jpg").write_bytes(image_bytes())
+    rows = [{"path": "1.jpg", "label": "", "split": "", "length": 0, "modified": modified} for modified in (0, 1)]
+    errors = Rows()
+    extractor = make_extractor(tmp_path, predict_colour, errors=errors)
+    (found,) = extractor.extract([pa.RecordBatch.from_pylist(rows)])
+    assert found["modified"].to_pylist() == [0]
+    reason = f"changed since it was listed: 0 bytes then, {len(image_bytes())} now; run again"
+    assert errors == [("1.jpg", "read", reason)]
+
+
+@pytest.mark.parametrize("stage", ["read", "decode"])
+def test_lack_of_memory_names_the_image(stage: str, fruit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    where, name = (ImageFolder, "read") if stage == "read" else (Image.Image, "resize")
+    monkeypatch.setattr(where, name, fail)
+    with pytest.raises(MemoryError, match=rf"^'Training/Apple Braeburn/0_100.jpg': no memory to {stage}"):
+        extract_here(fruit_folder, predict_colour)
 
 
 def test_a_forward_pass_takes_at_most_batch_size_and_no_pass_is_empty(fruit_folder: Path) -> None:

@@ -79,15 +79,28 @@ class Extractor:
                 pixels.append(decode_image(content))
                 kept.append(index)
             except (OSError, DecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                self.errors.add([(row["path"], stage, reason)])
+                self.errors.add([(row["path"], stage, _give_reason(error))])
+            except MemoryError as error:
+                raise MemoryError(f"{row['path']!r}: {str(error) or f'no memory to {stage} it'}") from error
         if len(kept) < rows.num_rows:
             rows = rows.take(to_column(np.array(kept, np.int64)))
         return _to_batch(rows, self._predict(pixels))
 
     def _read(self, row: dict[str, Any]) -> bytes:
         content: bytes | None = row.get("content")
-        return self.source.read(row["path"]) if content is None else content
+        if content is not None:
+            return content
+        content = self.source.read(row["path"])
+        length, looked_at = row["length"], (row["length"], row["modified"]) != (0, 0)
+        if looked_at and len(content) != length:
+            raise OSError(f"changed since it was listed: {length:,} bytes then, {len(content):,} now; run again")
+        return content
+
+
+def _give_reason(error: OSError | DecodeError) -> str:
+    """Return one line without the path, which the error row has already."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(reason.split())
 
 
 def _to_batch(rows: pa.RecordBatch, features: Features) -> pa.RecordBatch:
