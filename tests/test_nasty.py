@@ -1,0 +1,264 @@
+"""The nasty corpus, from the decoder to the saved tables: features or a reason a person understands, nothing lost."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nasty
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+from nasty import Nasty
+from pyspark.sql import SparkSession
+
+from fruits.features import compute
+from fruits.features.backbone import Backbone
+from fruits.features.compute import Computation, compute_features
+from fruits.features.store import read_features
+from fruits.features.stored import StoredFeatures
+from fruits.images.decode import DecodeError, decode_image
+from fruits.images.listing import find_ignored, list_images
+from fruits.images.pack import pack_images
+from fruits.images.packed import list_shards
+from fruits.pca import fit_pca, project
+from fruits.results import METADATA, SCORES, SCORES_CSV, check_results, read_scores, reconcile, save_results
+
+ROWS = {row.listed: row for row in nasty.rows()}
+GOOD = sorted(path for path, row in ROWS.items() if not row.stage)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a folder: what was listed, computed and stored."""
+
+    images: pd.DataFrame
+    done: Computation
+    stored: StoredFeatures
+
+    def table(self) -> pd.DataFrame:
+        return self.stored.to_dataframe().toPandas().sort_values("path", ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nasty")
+    nasty.write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards") / "packed"
+    pack_images(corpus, folder)
+    return folder
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Compute features whose answers are known: the mean colour."""
+
+    def build() -> Callable[[Any], Any]:
+        return lambda pixels: np.pad(pixels.mean(axis=(1, 2)), ((0, 0), (0, 1277))).astype(np.float32)
+
+    def run_on(folder: Path, images: pd.DataFrame) -> Outcome:
+        store = tmp_path_factory.mktemp("store")
+        numbers = {"tensors": 0, "parameters": 0, "bytes": 0}
+        backbone = Backbone(weights="fake", sha256=uuid.uuid4().hex, engine="litert", folder=store, **numbers)
+        options = {"backbone": backbone, "batch_size": 8, "images_per_task": 1024}
+        done = compute_features(spark, images, input_dir=folder, store=store, **options)
+        return Outcome(images, done, read_features(spark, images, store=store))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compute, "broadcast_engine", lambda *_: build)
+        yield run_on
+
+
+@pytest.fixture(scope="module")
+def loose(run: Run, corpus: Path) -> Outcome:
+    return run(corpus, list_images(corpus, split="Training", classes=["*"]))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS.values() if isinstance(row.content, bytes)], ids=lambda r: r.path)
+def test_bytes_become_pixels_or_a_reason(row: Nasty) -> None:
+    if row.stage == "decode":
+        with pytest.raises(DecodeError) as caught:
+            decode_image(row.content)
+        assert re.fullmatch(row.reason, str(caught.value))
+    else:
+        pixels = decode_image(row.content)
+        assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.uint8)
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(ROWS) >= 40
+    assert len({row.path.split("/")[1] for row in ROWS.values()}) >= 15
+
+
+def test_everything_is_listed_or_ignored(corpus: Path, packed: Path) -> None:
+    images = list_images(corpus, split="Training", classes=["*"])
+    assert set(images["path"]) == set(ROWS)
+    assert find_ignored(corpus, split="Training", classes=["*"]) == sorted(nasty.IGNORED)
+    assert images["label"].tolist() == [path.split("/")[-2] for path in images["path"]]
+    pd.testing.assert_frame_equal(list_images(packed, split="Training", classes=["*"]), images)
+    assert find_ignored(packed, split="Training", classes=["*"]) == []
+
+
+def test_listed_is_features_plus_errors(loose: Outcome, corpus: Path) -> None:
+    errors = {path: (stage, reason) for path, stage, reason in loose.done.errors}
+    assert reconcile(listed=len(ROWS), features=loose.done.features, errors=len(loose.done.errors))
+    assert {path: stage for path, (stage, _) in errors.items()} == {p: r.stage for p, r in ROWS.items() if r.stage}
+    for path, (_, reason) in errors.items():
+        assert re.fullmatch(ROWS[path].reason, reason)
+    table = loose.table()
+    assert table["path"].tolist() == GOOD
+    colours = [decode_image((corpus / path).read_bytes()).mean(axis=(0, 1)) for path in GOOD]
+    np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours, atol=1e-3)
+
+
+def test_packed_is_the_same(loose: Outcome, run: Run, packed: Path) -> None:
+    tight = run(packed, list_images(packed, split="Training", classes=["*"]))
+    assert len(list_shards(packed)) == 1
+    pd.testing.assert_frame_equal(tight.table(), loose.table())
+    for ours, theirs in zip(sorted(tight.done.errors), sorted(loose.done.errors), strict=True):
+        assert ours == theirs or ours[1] == theirs[1] == "read"
+        assert ours[2] == theirs[2] or ours[2] == "could not be read when it was packed"
+
+
+def test_names_survive_the_saved_tables(spark: SparkSession, loose: Outcome, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "NASTY"
+    components = fit_pca(loose.stored, k=3)
+    save_results(
+        folder,
+        scores=project(loose.stored, components),
+        images=loose.images,
+        components=components,
+        errors=loose.done.errors,
+        owner={"target": "local", "input_dir": "/somewhere"},
+    )
+    check_results(spark, folder, features=len(GOOD))
+    labels = [path.split("/")[-2] for path in GOOD]
+    with (folder / SCORES_CSV).open(newline="", encoding="utf-8") as stream:
+        text = list(csv.DictReader(stream))
+    assert [(row["path"], row["label"]) for row in text] == list(zip(GOOD, labels, strict=True))
+    with (folder / METADATA).open(newline="", encoding="utf-8") as stream:
+        assert [(row["path"], row["label"]) for row in csv.DictReader(stream)] == list(zip(GOOD, labels, strict=True))
+    with (folder / "errors/errors.csv").open(newline="", encoding="utf-8") as stream:
+        assert [tuple(row) for row in csv.reader(stream)][1:] == sorted(loose.done.errors)
+    assert read_scores(folder)["label"].to_pylist() == labels
+    assert sorted(ds.dataset(folder / SCORES).to_table()["path"].to_pylist()) == GOOD
+
+
+def test_files_that_vanish_or_change_after_the_listing_are_errors(run: Run, fruit_folder: Path) -> None:
+    images = list_images(fruit_folder, split="Training", classes=["*"])
+    gone, grown, cut, folder = images["path"][[0, 2, 5, 7]]
+    before = (fruit_folder / grown).read_bytes()
+    (fruit_folder / gone).unlink()
+    (fruit_folder / grown).write_bytes(before + b"more")
+    (fruit_folder / cut).write_bytes(b"")
+    (fruit_folder / folder).unlink()
+    (fruit_folder / folder).mkdir()
+
+    done = run(fruit_folder, images).done
+
+    changed = "changed since it was listed: {:,} bytes then, {:,} now; run again"
+    lengths = images.set_index("path")["length"]
+    assert sorted(done.errors) == [
+        (gone, "read", "No such file or directory"),
+        (grown, "read", changed.format(lengths[grown], lengths[grown] + 4)),
+        (cut, "read", changed.format(lengths[cut], 0)),
+        (folder, "read", "Is a directory"),
+    ]
+    assert done.features == 5
+
+
+@pytest.mark.parametrize("content", [b"no image", b""], ids=["text", "empty"])
+def test_one_class_of_one_bad_image(run: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "Training/Kiwi").mkdir(parents=True)
+    (tmp_path / "Training/Kiwi/1.jpg").write_bytes(content)
+    outcome = run(tmp_path, list_images(tmp_path, split="Training", classes=["*"]))
+    assert (outcome.done.features, len(outcome.done.errors), len(outcome.stored)) == (0, 1, 0)
+
+
+LOCKED = """
+import json, sys
+from pathlib import Path
+import pyarrow as pa
+from fruits.errors import UsageError
+from fruits.features.extract import Extractor
+from fruits.images.listing import list_images
+from fruits.images.source import ImageFolder
+
+class Rows(list):
+    add = list.extend
+
+folder, errors = Path(sys.argv[1]), Rows()
+images = list_images(folder, split="Training", classes=["*"])
+extractor = Extractor(model_id="", make_predict=None, source=ImageFolder(folder), batch_size=9, errors=errors)
+found = [batch.num_rows for batch in extractor.extract(pa.Table.from_pandas(images).to_batches())]
+try:
+    list_images(folder, split="Test", classes=["*"])
+except UsageError as error:
+    refused = str(error)
+print(json.dumps([images["length"].tolist(), found, errors, refused]))
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that others may enter; pytest's own are closed to them."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for place in folder.rglob("*"):
+        if place.is_dir():
+            place.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def unprivileged() -> list[str]:
+    """Return what makes a command one of nobody's: root reads everything."""
+    if os.geteuid():
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("the tests run as root, and there is no setpriv to become nobody")
+    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", sys.executable]
+    if subprocess.run([*command, "-c", "import fruits"], capture_output=True, check=False).returncode:
+        pytest.skip("the tests run as root, and nobody may not read this environment")
+    return command[:-1]
+
+
+def test_what_may_not_be_read_is_an_error_row_and_what_may_not_be_listed_is_refused(
+    open_folder: Path, image_bytes: Callable[..., bytes]
+) -> None:
+    for path in ("Training/Kiwi/secret.jpg", "Training/Plum/1.jpg", "Test/Kiwi/1.jpg"):
+        (open_folder / path).parent.mkdir(parents=True)
+        (open_folder / path).write_bytes(image_bytes())
+    (open_folder / "Training/Kiwi/secret.jpg").chmod(0)
+    (open_folder / "Training/Plum").chmod(0o444)  # Its names may be read, its files not even looked at.
+    (open_folder / "Test/Kiwi").chmod(0)
+    command = [*unprivileged(), sys.executable, "-c", LOCKED, str(open_folder)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=open_folder)
+
+    lengths, found, errors, refused = json.loads(done.stdout)
+    assert lengths == [len(image_bytes()), 0]
+    assert sum(found) == 0
+    reason = ["read", "Permission denied"]
+    assert errors == [["Training/Kiwi/secret.jpg", *reason], ["Training/Plum/1.jpg", *reason]]
+    assert refused == (
+        f"{open_folder}/Test/Kiwi cannot be listed (Permission denied); make it readable, or move it elsewhere."
+    )
