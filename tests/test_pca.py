@@ -1,6 +1,11 @@
 """PCA against answers anyone can compute, against scikit-learn and against Spark's own."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.ml.feature import PCA, PCAModel
 from pyspark.ml.functions import array_to_vector
@@ -8,6 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 from sklearn import decomposition
 
 from fruits.errors import FruitsError
+from fruits.features.store import read_features
+from fruits.features.stored import StoredFeatures, locate_images
 from fruits.moments import Moments
 from fruits.pca import components_of, count_components, fit_pca, project, to_spark_model
 
@@ -129,15 +136,45 @@ def test_a_target_of_everything_is_reached_in_spite_of_rounding() -> None:
     assert count_components(np.cumsum(np.full(10, 0.1)), 1.0) == 10
 
 
-@pytest.mark.parametrize(
+# A sum of seven equal numbers divided by seven must be the number, whatever its digits.
+SAME = np.tile(np.random.default_rng(7).exponential(size=1280).astype(np.float32), (7, 1))
+HOPELESS = pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        (np.empty((0, 3)), "got 0"),
-        (np.ones((1, 3)), "got 1"),
-        (np.full((4, 3), 0.1), "without any variance"),
-        (np.array([[1.0, np.nan], [0.0, 1.0]]), "NaN or infinite"),
+        (np.empty((0, 3)), r"^PCA needs at least 2 images, got 0; see errors.csv and the selection"),
+        (np.ones((1, 3)), r"^PCA needs at least 2 images, got 1; take more \(classes, max_images\)\.$"),
+        (np.full((4, 3), 0.1), r"^PCA of 4 images without any variance: all features are the same\.$"),
+        (SAME, r"^PCA of 7 images without any variance"),
+        (np.zeros((5, 3)), r"^PCA of 5 images without any variance"),
+        (np.array([[1.0, np.nan], [0.0, 1.0]]), "^PCA got features that are NaN or infinite; compute them anew"),
+        (np.array([[1.0, np.inf], [0.0, np.inf], [0.0, 1.0]]), "^PCA got features that are NaN or infinite"),
+        (np.array([[-np.inf, 1.0], [np.inf, 1.0]]), "^PCA got features that are NaN or infinite"),
     ],
+    ids=["no image", "one image", "four alike", "seven alike", "all zero", "NaN", "infinite", "both infinite"],
 )
+
+
+@HOPELESS
 def test_what_has_no_components_is_refused(spark: SparkSession, rows: np.ndarray, sentence: str) -> None:
     with pytest.raises(FruitsError, match=sentence):
         fit_pca(to_frame(spark, rows), k=2)
+
+
+@HOPELESS
+def test_stored_features_without_components_are_refused(
+    spark: SparkSession, rows: np.ndarray, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fruits.features.stored.BLOCK", 2)
+    names = [f"{number}.jpg" for number in range(len(rows))]
+    features = pa.array(rows.tolist(), pa.list_(pa.float32()))
+    table = pa.table({"path": names, "label": names, "split": names, "features": features})
+    pq.write_table(table, tmp_path / "features.parquet")
+    places = pd.DataFrame({"path": names, "file": str(tmp_path / "features.parquet"), "row": range(len(rows))})
+    with pytest.raises(FruitsError, match=sentence):
+        fit_pca(StoredFeatures(sparkSession=spark, blocks=locate_images(places)), k=2)
+
+
+def test_an_empty_selection_has_no_components(spark: SparkSession, tmp_path: Path) -> None:
+    images = pd.DataFrame({"path": [], "length": [], "modified": []}).astype({"path": str})
+    with pytest.raises(FruitsError, match="got 0"):
+        fit_pca(read_features(spark, images, store=tmp_path), k=2)

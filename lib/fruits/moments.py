@@ -32,13 +32,16 @@ class Moments:
     mean: Matrix
     scatter: Matrix
 
+    # Of what is not finite, the sums are not either, and `pca` says so in a sentence.
     @classmethod
+    @np.errstate(invalid="ignore")
     def of(cls, rows: Matrix) -> "Moments":
         """Compute the moments of rows of shape (n, d)."""
         mean = rows.mean(axis=0)
         centred = rows - mean
         return cls(len(rows), mean, centred.T @ centred)
 
+    @np.errstate(invalid="ignore")
     def __add__(self, other: "Moments") -> "Moments":
         """Merge by the pairwise formula of Chan, Golub and LeVeque (1979): no cancellation of large means."""
         count = self.count + other.count
