@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +15,12 @@ from fruits.session import open_session
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+
+# The same examples every time; `--hypothesis-profile=long` looks for others.
+_TOGETHER = {"deadline": 5000, "database": None}
+hypothesis.settings.register_profile("short", max_examples=150, derandomize=True, **_TOGETHER)
+hypothesis.settings.register_profile("long", max_examples=20_000, derandomize=False, **_TOGETHER)
+hypothesis.settings.load_profile("short")
 
 
 def make_weights_file() -> bytes:
