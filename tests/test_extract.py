@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +171,35 @@ def test_workers_import_no_framework() -> None:
     code = f"import sys, fruits.features.extract, fruits.features.engines; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class SlowFolder(ImageFolder):
+    """Gives no answer for the images of some classes."""
+
+    def read(self, path: str) -> bytes:
+        if "Apple" in path:
+            time.sleep(30)
+        return super().read(path)
+
+
+def extract_slowly(folder: Path, errors: Rows, classes: list[str]) -> list[pa.RecordBatch]:
+    images = list_images(folder, split="Training", classes=classes)
+    slow = SlowFolder(folder)
+    extractor = replace(make_extractor(folder, predict_colour, errors=errors), source=slow, image_seconds=0.1)
+    return list(extractor.extract(pa.Table.from_pandas(images).to_batches()))
+
+
+def test_images_that_give_no_answer_are_error_rows(fruit_folder: Path) -> None:
+    errors = Rows()
+    found = extract_slowly(fruit_folder, errors, ["Apple Braeburn", "Kiwi"])
+    assert [(stage, reason) for _, stage, reason in errors] == [("read", "no answer in 0.1 s")] * 4
+    assert set(pa.Table.from_batches(found)["label"].to_pylist()) == {"Kiwi"}
+
+
+def test_when_nothing_gives_an_answer_the_task_fails_and_names_images(fruit_folder: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(
+        RuntimeError, match=r"Training/Apple.*0_100\.jpg, .*no answer in 0\.1 s; is the disk or the network"
+    ):
+        extract_slowly(fruit_folder, Rows(), ["Apple*"])
+    assert time.monotonic() - started < 10

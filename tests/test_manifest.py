@@ -27,6 +27,7 @@ def manifest(spark: SparkSession) -> dict[str, object]:
         backbone=backbone,
         components=components_of(Moments.of(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])), k=1),
         counts={"listed": 5, "features": 4, "errors": 1, "reused": 1, "computed": 3},
+        ignored=2,
     )
 
 

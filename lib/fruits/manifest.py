@@ -48,6 +48,7 @@ def build_manifest(
     backbone: Backbone,
     components: Components,
     counts: dict[str, int],
+    ignored: int,
 ) -> dict[str, Any]:
     """Gather the manifest of a run.
 
@@ -55,6 +56,8 @@ def build_manifest(
     ----------
     counts
         `listed`, `features`, `errors`, `reused` and `computed`.
+    ignored
+        Files in the class folders that are no images.
     """
     extraction, computed = stopwatch.seconds["extraction"], counts["computed"]
     return {
@@ -66,6 +69,7 @@ def build_manifest(
         "model": {name: getattr(backbone, name) for name in _MODEL_KEYS},
         "model_flatbuffer": str(backbone.flatbuffer),
         "counts": counts,
+        "ignored": ignored,
         "images_per_second": round(computed / extraction, 2) if computed else None,
         "pca": describe_components(components, variance_target=params.variance_target),
         "seconds": dict(stopwatch.seconds),

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fruits.arrow import to_column, to_lists
+from fruits.features import limits
 from fruits.features.backbone import FEATURES
 from fruits.features.engines import Features, Predict
 from fruits.images.decode import DecodeError, Pixels, decode_image
@@ -51,15 +52,21 @@ class Extractor:
     source: ImageSource
     batch_size: int
     errors: "ErrorRows"
+    image_seconds: float = limits.IMAGE_SECONDS
+    slice_seconds: float = limits.SLICE_SECONDS
 
     def extract(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the features of the images that can be decoded; note the others in `errors`.
 
-        An exception of the model is not caught: a broken model fails the run, it makes no bad images.
+        An exception of the model is not caught: a broken model fails the run, it makes no bad images. Neither is it
+        the image's fault if `limits.MOST_TIMEOUTS` images of a task give no answer.
         """
+        timeouts: list[str] = []
         for batch in batches:
             for start in range(0, batch.num_rows, self.batch_size):
-                yield self._extract_slice(batch.slice(start, self.batch_size))
+                with limits.limit_slice(self.slice_seconds):
+                    features = self._extract_slice(batch.slice(start, self.batch_size), timeouts)
+                yield features
 
     def _predict(self, pixels: list[Pixels]) -> Features:
         if not pixels:
@@ -69,15 +76,21 @@ class Extractor:
             _PREDICTORS[self.model_id] = self.make_predict()
         return _PREDICTORS[self.model_id](np.stack(pixels))
 
-    def _extract_slice(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+    def _extract_slice(self, rows: pa.RecordBatch, timeouts: list[str]) -> pa.RecordBatch:
         pixels, kept = [], []
         for index, row in enumerate(rows.to_pylist()):
             stage = "read"
             try:
-                content = self._read(row)
-                stage = "decode"
-                pixels.append(decode_image(content))
+                with limits.limit_image(self.image_seconds):
+                    content = self._read(row)
+                    stage = "decode"
+                    pixels.append(decode_image(content))
                 kept.append(index)
+            except TimeoutError as error:
+                timeouts.append(row["path"])
+                if len(timeouts) == limits.MOST_TIMEOUTS:
+                    raise RuntimeError(f"{', '.join(timeouts)}: {error}; is the disk or the network there?") from error
+                self.errors.add([(row["path"], stage, str(error))])
             except (OSError, DecodeError) as error:
                 self.errors.add([(row["path"], stage, _give_reason(error))])
             except MemoryError as error:

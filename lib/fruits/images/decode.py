@@ -66,7 +66,7 @@ def decode_image(content: bytes, *, size: int = IMAGE_SIZE) -> Pixels:
         try:
             with _open_image(content) as image:
                 return np.asarray(_to_rgb(image).resize((size, size)))
-        except DecodeError:
+        except (DecodeError, TimeoutError):  # a worker's patience may end in here
             raise
         except MemoryError as error:
             raise MemoryError(f"no memory to decode {len(content):,} bytes of {_name_format(content)}") from error

@@ -15,6 +15,7 @@ from fruits.errors import FruitsError
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
+from fruits.reporting.kernel import LOG, manage_kernel, read_last_words
 from fruits.reporting.notebook import DRAFT_VARIABLE, ERRORS, banner
 
 
@@ -74,12 +75,14 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
     from nbclient.exceptions import DeadKernelError
 
     os.environ[DRAFT_VARIABLE] = str(output.parent)
+    log = output.with_name(LOG)
     try:
         papermill.execute_notebook(
             # Papermill fills in `{name}` in paths.
             *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),
             parameters=json.loads(json.dumps(dataclasses.asdict(params))),
             kernel_name="python3",
+            kernel_manager_class=manage_kernel(log),
             stdout_file=sys.stdout,
             cwd=notebook.parent,
         )
@@ -90,7 +93,7 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
         failed = _keep_failed(output, params=params)
         raise FruitsError(
             "the notebook's kernel died (killed, or out of memory?). Stored features are kept; run again to go on.\n"
-            f"See {failed}"
+            f"Its last words: {read_last_words(log) or 'none'}\nSee {failed}"
         ) from error
     except (KeyboardInterrupt, SystemExit):
         # The cell that was interrupted ends in an error that nobody awaits any more.
@@ -98,6 +101,7 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
         raise
     finally:
         del os.environ[DRAFT_VARIABLE]
+    log.unlink()
     storage.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
 
 
