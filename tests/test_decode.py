@@ -165,6 +165,15 @@ def test_lack_of_memory_is_no_bad_image(monkeypatch: pytest.MonkeyPatch) -> None
         decode_image(JPEG)
 
 
+def test_the_end_of_somebodys_patience_is_no_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise TimeoutError("no answer in 1 s")
+
+    monkeypatch.setattr(Image.Image, "resize", fail)
+    with pytest.raises(TimeoutError, match=r"^no answer in 1 s$"):
+        decode_image(JPEG)
+
+
 def test_an_error_without_words_gets_some(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise KeyError(5)
