@@ -168,6 +168,7 @@ NAMED = [
     "100% #1/50%25 #2?a=b&c.jpg",
     "*[a-z]?/{a,b}*[0].jpg",
     "line\nbreak/two\nlines\r.jpg",
+    "carriage\rreturn/a\rb.jpg",
     " spaces /  .jpg",
     "back\\slash\ttab/\\N.jpg",
     "NA/nan.jpg",

@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from fruits.errors import FruitsError
@@ -75,7 +76,7 @@ def test_a_lost_tag_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_values_are_values_in_the_notebook_and_never_code(value: str) -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = load_notebook_node(str(NOTEBOOK))
     parameters = {"input_dir": value, "classes": [value, "Apple*"]}
     done = parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
 

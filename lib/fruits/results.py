@@ -132,7 +132,9 @@ def _write_tables(
     for file in (SCORES_CSV, METADATA, VARIANCE, MEAN):
         (draft / file).parent.mkdir(parents=True, exist_ok=True)
     _write_scores_csv(draft / SCORES_CSV, scores, width=components.kept)
-    images.to_csv(draft / METADATA, index=False)
+    # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
+    odd = images["path"].str.contains("\r").any()
+    images.to_csv(draft / METADATA, index=False, quoting=csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL)
     variance_table(components).to_csv(draft / VARIANCE, index=False)
     np.save(draft / MEAN, components.mean)
     write_errors(draft / ERRORS, errors)
