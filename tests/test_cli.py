@@ -89,7 +89,9 @@ def test_run_that_cannot_begin_is_refused_before_it_writes(
     done = fruits("run", "MINI", *places, "--set", setting)
     check_refusal(done, code=code, message=message)
     assert len(done.stderr.splitlines()) == 1
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".jpg"] == []
+    assert [
+        path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".jpg" and path.name != ".in-use"
+    ] == []
 
 
 def test_broken_java_home_is_named_with_the_ways_out(fruits: Fruits, places: list[str], tmp_path: Path) -> None:
@@ -131,6 +133,13 @@ def test_fetch_from_a_missing_archive_is_refused(fruits: Fruits, tmp_path: Path)
 def test_version_and_help_exit_0(fruits: Fruits) -> None:
     assert __version__ in fruits("--version").stdout
     assert "MODE" in fruits("run", "-h").stdout
+
+
+def test_what_the_system_refuses_is_a_sentence(fruits: Fruits, fruit_folder: Path) -> None:
+    done = fruits("pack", str(fruit_folder), "/proc/fruits/new")
+    check_refusal(done, code=1, message="/proc/fruits")
+    assert done.stderr.count("\n") == 1
+    check_refusal(fruits("run", "MINI", "--set", 'input_dir="a\\0b"'), code=2, message="holds a NUL")
 
 
 def test_pack_says_what_it_did_and_refuses_in_a_sentence(fruits: Fruits, fruit_folder: Path, tmp_path: Path) -> None:

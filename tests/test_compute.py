@@ -1,6 +1,7 @@
 """The computation on real Spark with fake models: once an image, once a worker, all of it or a failed run."""
 
 import os
+import shutil
 import signal
 import uuid
 from collections import Counter
@@ -199,6 +200,22 @@ def test_what_cannot_be_read_any_more_is_not_read_back_in_a_fresh_run(
 
     assert (done.features, done.computed, [path for path, *_ in done.errors]) == (8, 8, [images["path"][0]])
     assert images["path"][0] not in set(done.images["path"])
+
+
+def test_what_another_run_computes_meanwhile_is_no_error_here(
+    run: Run, fruit_folder: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, other = list_training(fruit_folder), tmp_path / "other"
+    run(images[:1], store=other)
+    (fruit_folder / images["path"][0]).unlink()
+    write = compute.write_batch
+
+    def write_while_another_run_does(*args: Any, **options: Any) -> Path:
+        shutil.copytree(other, store, dirs_exist_ok=True)
+        return write(*args, **options)
+
+    monkeypatch.setattr(compute, "write_batch", write_while_another_run_does)
+    assert figures(run(images)) == (9, 8, [])
 
 
 def test_a_worker_that_is_killed_is_replaced(run: Run, fruit_folder: Path, tmp_path: Path, log: Path) -> None:

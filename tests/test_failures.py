@@ -27,6 +27,12 @@ Caused by: java.lang.RuntimeException: again
             "worker proce",
         ),
         (PySparkException("java.io.IOException: Mkdirs failed"), "baking failed: java.io.IOException: Mkdirs failed"),
+        (
+            PySparkException(
+                "An error occurred while calling o405.load.\n: org.apache.hadoop.X.InvalidInputException: gone"
+            ),
+            "baking failed: org.apache.hadoop.X.InvalidInputException: gone",
+        ),
         (PySparkException("odd"), "baking failed: odd"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "Spark's Java process is gone"),
         (OSError(errno.ENOSPC, "No space left on device", "/out/pca.csv"), "the disk that holds /out/pca.csv is full"),

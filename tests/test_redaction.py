@@ -16,6 +16,10 @@ HIDDEN = 8 * "wJ/+="
         (f"key {KEY}.", "key [redacted]."),
         (f"{HIDDEN} was refused", "[redacted] was refused"),
         ("https://b.s3.eu-west-1.amazonaws.com/k?X-Amz-Signature=abc&X-Amz-Date=1", None),
+        (
+            "<td>/in?X-Amz-Algorithm=AWS4&amp;X-Amz-Signature=abc</td>",
+            "<td>/in?X-Amz-Algorithm=[redacted]&amp;X-Amz-Signature=[redacted]</td>",
+        ),
         ("http://me:pass@host/x.zip", "http://[redacted]@host/x.zip"),
         ("s3://bucket/data/Apple Red 1/a@b.jpg", "s3://bucket/data/Apple Red 1/a@b.jpg"),
         ("Training/100%_?=#.jpg, token of thanks", "Training/100%_?=#.jpg, token of thanks"),

@@ -12,6 +12,7 @@ import click
 
 from fruits import __version__, storage
 from fruits.errors import FruitsError
+from fruits.failures import describe_os_error
 from fruits.params import TARGETS, list_modes, load_params
 from fruits.redaction import redact_secrets
 
@@ -49,8 +50,7 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
     from fruits.reporting.run import run_pipeline
 
     report = run_pipeline(params)
-    click.echo(f"Results: {params.results_dir}")
-    click.echo(f"Report:  {report}")
+    click.echo(redact_secrets(f"Results: {params.results_dir}\nReport:  {report}"))
 
 
 @cli.command()
@@ -130,6 +130,9 @@ def main() -> None:
     except FruitsError as error:
         click.echo(redact_secrets(f"fruits: {error}"), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(redact_secrets(f"fruits: {describe_os_error(error)}"), err=True)
+        sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         click.echo("fruits: interrupted", err=True)
         sys.exit(130)

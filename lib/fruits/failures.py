@@ -1,12 +1,14 @@
 """What Spark, the JVM or the disk died of, in one sentence instead of hundreds of lines."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fruits.errors import FruitsError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _KEPT = "Features that are stored are kept; run again to go on."
 _DIED = re.compile(r"Python worker exited unexpectedly|Python worker failed to connect back|ExecutorLostFailure")
 _JAVA = ("java.", "org.", "py4j.", "scala.", "io.")
@@ -38,24 +40,32 @@ def explain_failures(doing: str) -> Iterator[None]:
             f"{doing} failed: Spark's Java process is gone (killed, or out of memory? raise driver_memory). {_KEPT}"
         ) from error
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno not in _FULL:
             raise
-        raise FruitsError(f"{doing} failed: {_full(error.filename)}") from error
+        raise FruitsError(f"{doing} failed: {describe_os_error(error)}") from error
+
+
+def describe_os_error(error: OSError) -> str:
+    """Say in a sentence what the system refused, and what to do."""
+    if error.errno in _FULL:
+        return _full(error.filename)
+    what = f"{error.filename}: " if error.filename else ""
+    return f"{what}{error.strerror or error}; check the folders that were named (input_dir, output_dir, report_dir)."
 
 
 def _find_cause(said: str) -> str:
-    if "No space left on device" in said or "Disk quota exceeded" in said:
+    if any(os.strerror(number) in said for number in _FULL):
         return _full(None)
     if _DIED.search(said):
         return (
             "its worker process died again and again (killed by the system for want of memory? lower batch_size or "
             f"the cores of spark_master). {_KEPT}"
         )
-    named = re.findall(r"^\s*((?:\w+\.)*\w*(?:Error|Exception): .*)", said, re.MULTILINE)
+    named = re.findall(r"^[\s:]*((?:\w+\.)*\w*(?:Error|Exception): .*)", said, re.MULTILINE)
     cause = next((line for line in reversed(named) if not line.startswith(_JAVA)), None)
     return cause or (named[-1] if named else said.splitlines()[0])
 
 
 def _full(file: str | None) -> str:
     where = f" that holds {file}" if file else ""
-    return f"the disk{where} is full: make room, or name another output_dir. {_KEPT}"
+    return f"the disk{where} is full: make room, or name another folder. {_KEPT}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
+from fruits.redaction import redact_secrets
 
 MARKER = Path("run.json")
 
@@ -18,7 +19,7 @@ def write_marker(folder: Path, *, owner: dict[str, Any]) -> None:
     On an object store nothing is renamed: there this list alone tells a whole set of files from a mixed one.
     """
     marker = {**owner, "run_id": uuid.uuid4().hex, "files": _list_files(folder)}
-    storage.write_bytes(folder / MARKER, (json.dumps(marker, indent=2) + "\n").encode())
+    storage.write_bytes(folder / MARKER, redact_secrets(json.dumps(marker, indent=2) + "\n").encode())
 
 
 def check_owner(folder: Path, *, target: str, input_dir: Path, replace: bool) -> None:
@@ -39,7 +40,7 @@ def check_owner(folder: Path, *, target: str, input_dir: Path, replace: bool) ->
         owner = {}
     if not isinstance(owner, dict) or not owner.keys() >= {"target", "input_dir"}:
         owner = {}
-    if owner.get("target") != target or owner.get("input_dir") != str(input_dir):
+    if owner.get("target") != target or owner.get("input_dir") != redact_secrets(str(input_dir)):
         whose = f"target {owner['target']}, input {owner['input_dir']}" if owner else "an unknown run"
         raise UsageError(
             f"{folder} holds results of {whose}; this run is of target {target}, input {input_dir}. "

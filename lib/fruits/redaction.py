@@ -9,7 +9,8 @@ _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_K
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 # The query of a presigned URL is its key; user and password may stand before the host.
 _SIGNED = re.compile(
-    r"([?&](?:X-Amz-[A-Za-z-]+|Signature|AWSAccessKeyId|sig|token|Expires)=)[^&\s\"'\\<>)]+", re.IGNORECASE
+    r"((?:[?&]|&amp;|%26|\\u0026)(?:X-Amz-[A-Za-z-]+|Signature|AWSAccessKeyId|sig|token|Expires)=)[^&\s\"'\\<>)]+",
+    re.IGNORECASE,
 )
 _LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@\"']+@", re.IGNORECASE)
 _GONE = "[redacted]"

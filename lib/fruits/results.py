@@ -70,7 +70,7 @@ def reconcile(*, listed: int, features: int, computed: int, errors: int) -> dict
 
 
 def check_error_share(counts: dict[str, int], errors: Sequence[ErrorRow], *, most: float, file: Path) -> None:
-    """Refuse to go on with a selection of which too much was lost; the error rows are left in `file` then.
+    """Leave the error rows in `file`, if there are any, and refuse to go on if they are too many.
 
     Raises
     ------
@@ -78,8 +78,9 @@ def check_error_share(counts: dict[str, int], errors: Sequence[ErrorRow], *, mos
         Naming the share of error rows and the largest allowed.
     """
     share = counts["errors"] / counts["listed"] if counts["listed"] else 0.0
-    if share > most:
+    if errors:
         write_errors(file, errors)
+    if share > most:
         raise FruitsError(
             f"{counts['errors']:,} of {counts['listed']:,} images ({share:.1%}) could not be read; max_error_share "
             f"allows {most:.1%}. See {file.name} beside the report; mend or remove these images, or raise it."
@@ -190,7 +191,7 @@ def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.D
     if not len(table) == len(text) == features:
         raise FruitsError(f"{folder}: {len(table)} Parquet rows and {len(text)} CSV rows; {features} were written.")
     gap = float(np.abs(to_matrix(table) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
-    if gap > 1e-6 or text["path"].tolist() != table["path"].to_pylist():
+    if not gap <= 1e-6 or text["path"].tolist() != table["path"].to_pylist():
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
     model = PCAModel.load(storage.escape_glob(folder / SPARK_MODEL))
     rows = [

@@ -34,6 +34,8 @@ def resolve(location: str, *, base: Path) -> Path:
             f"{location} lies in an object store, which this version cannot read or write yet; "
             "name a local folder (copy the data with `aws s3 sync` first)."
         )
+    if "\0" in location:
+        raise UsageError(f"{location!r} holds a NUL, which no folder's name can; name a local folder.")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", location):
         raise UsageError(f"{location} is no folder on this machine; name a local folder.")
     try:
@@ -46,7 +48,8 @@ def resolve(location: str, *, base: Path) -> Path:
 
 def escape_glob(path: Path) -> str:
     """Spell a path for Spark's readers, which take `*?[]{}` in it for a pattern."""
-    return re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path))
+    escaped = re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path))
+    return escaped.replace(",", "?")  # a list of paths to some of them, whatever is put before it
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -91,9 +91,23 @@ def compute_features(
     )
     with track_rows(spark, total=len(missing)):
         written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task)
-    left = find_missing(images, store=store, batches=written if fresh else None)
-    kept = images[~images["path"].isin(left["path"])]
-    return Computation(kept, len(missing) - len(left), errors.value)
+    return _reconcile(images, missing, errors.value, store=store, written=written, fresh=fresh)
+
+
+def _reconcile(
+    images: pd.DataFrame,
+    missing: pd.DataFrame,
+    errors: list[tuple[str, str, str]],
+    *,
+    store: Path,
+    written: Sequence[Path],
+    fresh: bool,
+) -> Computation:
+    """Look what has features now; another run at the same time may have computed what this one could not read."""
+    left = set(find_missing(images, store=store, batches=written if fresh else None)["path"])
+    computed = len(missing) - len(find_missing(missing, store=store, batches=written))
+    kept = images[~images["path"].isin(left)]
+    return Computation(kept, computed, [row for row in errors if row[0] in left])
 
 
 def cut_batches(images: pd.DataFrame, *, tasks: int, cores: int, images_per_task: int) -> list[pd.DataFrame]:

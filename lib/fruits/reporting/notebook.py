@@ -54,8 +54,14 @@ def report_folder(params: RunParams) -> Path:
 
 
 def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure: "Figure") -> None:
-    """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them."""
+    """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them.
+
+    By hand there is no page to go with them; one that an earlier command made would tell of other results.
+    """
     folder = report_folder(params)
+    if DRAFT_VARIABLE not in os.environ:
+        for stale in ("run.html", "run.ipynb", "run.failed.ipynb"):
+            (folder / stale).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "variance.png", dpi=150)
     text = redact_secrets(json.dumps(manifest, indent=2) + "\n")

@@ -109,6 +109,7 @@ def _keep_failed(output: Path, *, params: RunParams) -> Path:
     """Put what was executed, and the error rows that may have failed it, beside the last good report."""
     failed = params.report_folder / "run.failed.ipynb"
     storage.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
+    (params.report_folder / ERRORS).unlink(missing_ok=True)
     if (errors := output.with_name(ERRORS)).exists():
         storage.write_bytes(params.report_folder / ERRORS, errors.read_bytes())
     return failed
