@@ -113,6 +113,7 @@ def write_performance(found: dict[str, Any], folder: Path) -> None:
             ],
             _throughput_rows(runs),
         ),
+        flat=f"{_spread_of_sizes(runs):.0%}",
         files=runs["ours @ 67692"][-1]["files"],
         steps=_table(["step", "ms"], [(name, f"{value:.2f}") for name, value in steps.items()]),
         spent=f"{spent:.2f}",
@@ -170,6 +171,13 @@ def _throughput_rows(runs: Runs) -> list[tuple[Any, ...]]:
         memory = ", ".join(str(max(peak.get(kind, 0) for peak in peaks)) for kind in ("driver", "jvm", "worker"))
         rows.append((f"{at:,}", *(_spread(_rates(found)) if found else "" for found in (warm, cold)), memory))
     return rows
+
+
+def _spread_of_sizes(runs: Runs) -> float:
+    """How far apart the rates of the three sizes lie, as a share of the highest."""
+    found = [_find(runs, "ours, warm", at) or _find(runs, "ours", at) for at in (640, 6_404, 67_692)]
+    rates = [median(_rates(side)) for side in found]
+    return 1 - min(rates) / max(rates)
 
 
 def _section_rows(runs: Runs) -> list[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from typing import NoReturn
 IMAGE_SECONDS = 60.0
 # Seconds for a slice of images, the forward pass included: half a second on a slow core.
 SLICE_SECONDS = 600.0
-# Images without an answer, in one worker, after which it is not the image that is at fault.
+# Images without an answer, in one task, after which it is not the image that is at fault.
 MOST_TIMEOUTS = 5
 
 
