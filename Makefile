@@ -7,10 +7,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab test test-faults bench lint format lock clean
+.PHONY: help env run lab test test-faults test-integration bench lint format lock clean
 
 help: ## list the words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## build .venv from requirements.lock (Python 3.11)
 
@@ -37,20 +37,28 @@ test: env ## run all tests
 test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
 
+test-integration: env ## run the tests against doubles of AWS, 4 min (after `make test`; needs the package registry)
+	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
+	$(BIN)/python -m pytest -m integration
+
 lint: env ## check style and types, and that notebooks are committed without outputs
-	$(BIN)/ruff check lib tests notebooks benchmarks
-	$(BIN)/ruff format --check lib tests notebooks benchmarks
+	$(BIN)/ruff check lib emr tests notebooks benchmarks
+	$(BIN)/ruff format --check lib emr tests notebooks benchmarks
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 format: env ## rewrite code and notebooks in house style
-	$(BIN)/ruff check --fix lib tests notebooks benchmarks
-	$(BIN)/ruff format lib tests notebooks benchmarks
+	$(BIN)/ruff check --fix lib emr tests notebooks benchmarks
+	$(BIN)/ruff format lib emr tests notebooks benchmarks
 	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
-lock: env ## resolve the pins of pyproject.toml into requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --quiet --output-file requirements.lock
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet
+
+lock: env ## resolve the pins of pyproject.toml into requirements.lock, those of the tests of AWS and of the nodes
+	$(COMPILE) pyproject.toml --extra aws --group dev --output-file requirements.lock
+	$(COMPILE) --group integration --constraints requirements.lock \
+		--output-file requirements-integration.lock
+	$(COMPILE) emr/requirements-worker.in --constraints requirements.lock --output-file emr/requirements-worker.txt
 
 clean: ## remove what runs made (data/sample and reports), not .venv and not your data
 	rm -rf data/sample reports/*/
