@@ -1,0 +1,54 @@
+"""What was made and where, remembered between commands in a file that git ignores."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fruits import storage
+from fruits.errors import UsageError
+
+STATE_FILE = ".fruits-aws.json"
+
+
+class State:
+    """The bucket, the cluster and what it was estimated at; written whole or not at all."""
+
+    def __init__(self, file: Path, *, frozen: bool = False) -> None:
+        self.file = file
+        self.frozen = frozen
+        self.values: dict[str, Any] = {}
+        if file.is_file():
+            try:
+                self.values = dict(json.loads(file.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise UsageError(f"{file} is not what was written there ({error}); move it away and repeat.") from error
+
+    def get(self, key: str) -> Any:
+        """Return a remembered value, None if there is none."""
+        return self.values.get(key)
+
+    def need(self, key: str, *, command: str) -> Any:
+        """Return a remembered value.
+
+        Raises
+        ------
+        UsageError
+            Naming the command that comes first.
+        """
+        if not self.values.get(key):
+            raise UsageError(f"there is no {key.replace('_', ' ')} yet; first run: scripts/aws_setup.sh {command}")
+        return self.values[key]
+
+    def update(self, **values: Any) -> None:
+        """Remember values; None forgets one. A dry run remembers nothing."""
+        if self.frozen:
+            return
+        self.values = {key: value for key, value in (self.values | values).items() if value is not None}
+        content = json.dumps(self.values, indent=2, sort_keys=True, default=str) + "\n"
+        storage.write_bytes(self.file, content.encode())
+
+    def forget(self) -> None:
+        """Remove the file."""
+        if not self.frozen:
+            self.values = {}
+            self.file.unlink(missing_ok=True)

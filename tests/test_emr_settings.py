@@ -1,0 +1,124 @@
+"""Settings, releases and state of the AWS side: what is refused, and in which words."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from emr.releases import check_release
+from emr.settings import EU_REGIONS, SETTINGS_FILE, load_settings
+from emr.state import State
+
+from fruits.errors import UsageError
+from fruits.params import list_modes
+
+
+def test_the_file_is_what_the_contract_says() -> None:
+    settings = load_settings()
+    assert (settings.region, settings.release, settings.task_count) == ("eu-west-1", "emr-7.5.0", 0)
+    assert settings.node_types == [("m5.xlarge", 1, "ON_DEMAND"), ("m5.xlarge", 2, "ON_DEMAND")]
+    assert set(settings.dataset) == set(list_modes())
+    assert str(settings.prices["date"]) == "2025-03-02"
+
+
+def test_spot_nodes_are_task_nodes_alone() -> None:
+    settings = load_settings(["task_count=3"])
+    assert settings.node_types[-1] == ("m5.xlarge", 3, "SPOT")
+    assert [market for _, _, market in settings.node_types[:2]] == ["ON_DEMAND", "ON_DEMAND"]
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-2", "eu-central-2", "ap-south-1", "", "EU-WEST-1"])
+def test_regions_outside_the_eu_are_refused(region: str) -> None:
+    with pytest.raises(UsageError, match=r"London.*Zurich.*not in the EU"):
+        load_settings([f"region={region}"])
+
+
+def test_regions_of_the_eu_are_taken() -> None:
+    assert [load_settings([f"region={region}"]).region for region in EU_REGIONS] == list(EU_REGIONS)
+    assert not {"eu-west-2", "eu-central-2"} & set(EU_REGIONS)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("core_count=0", "core_count = 0: allowed: an integer from 1 to 20"),
+        ("core_count=true", "core_count = True: allowed: an integer"),
+        ("idle_minutes=0", "idle_minutes = 0: allowed: an integer from 1 to 10080"),
+        ("core_types=m5.xlarge", "core_types = 'm5.xlarge': unknown; allowed: name, region"),
+        ("core_type=m5", "core_type = 'm5': allowed: an instance type"),
+        ("core_type=p4d.24xlarge", "core_type = 'p4d.24xlarge': no price; add it to prices.instances"),
+        ("wheelhouse=perhaps", "wheelhouse = 'perhaps': allowed: true or false"),
+        ("core_count", "--set core_count: allowed: KEY=VALUE"),
+        ("name=Fruits!", "name = 'Fruits!': allowed: lower-case letters"),
+    ],
+)
+def test_wrong_settings_are_named(setting: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_settings([setting])
+    assert message in str(caught.value)
+
+
+def test_all_mistakes_come_in_one_error() -> None:
+    with pytest.raises(UsageError, match=r"(?s)region = 'mars'.*root_gb = 1"):
+        load_settings(["region=mars", "root_gb=1"])
+
+
+@pytest.mark.parametrize(("content", "message"), [("- a", "holds list"), ("a: [", "not valid YAML"), (None, "cannot")])
+def test_a_file_that_is_none_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "cluster.yaml"
+    if content:
+        file.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        load_settings(file=file)
+
+
+def test_every_key_is_explained() -> None:
+    lines = SETTINGS_FILE.read_text().split("# ---- what")[0].splitlines()
+    assert all("#" in line for line in lines if line.strip())
+
+
+@pytest.mark.parametrize(
+    ("release", "message"),
+    [
+        ("emr-spark-8.1.0", "has no JupyterHub"),
+        ("emr-spark-8.0.0", "Spark 4"),
+        ("emr-8.0.0", "has no JupyterHub"),
+        ("emr-7.0.0", "no Python 3.11"),
+        ("emr-6.15.0", "no Python 3.11"),
+        ("emr-seven", "no Python 3.11"),
+    ],
+)
+def test_releases_that_cannot_serve_are_refused(release: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        check_release(release, today=date(2026, 11, 24))
+    assert "emr-7.14.0" in str(caught.value)
+
+
+def test_an_old_release_is_warned_of_from_its_day_on() -> None:
+    assert check_release("emr-7.5.0", today=date(2026, 11, 20)) is None
+    assert "emr-7.14.0" in str(check_release("emr-7.5.0", today=date(2026, 11, 21)))
+    assert check_release("emr-7.14.0", today=date(2026, 11, 24)) is None
+
+
+def test_state_is_remembered_and_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / ".fruits-aws.json"
+    State(file).update(bucket="b", cluster="j-1")
+    state = State(file)
+    state.update(cluster=None)
+    assert json.loads(file.read_text()) == {"bucket": "b"}
+    with pytest.raises(UsageError, match=r"no cluster yet; first run: scripts/aws_setup.sh create-cluster"):
+        state.need("cluster", command="create-cluster")
+    state.forget()
+    assert not file.exists()
+
+
+def test_a_dry_run_remembers_nothing(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.json", frozen=True)
+    state.update(bucket="b")
+    assert not state.file.exists()
+
+
+def test_a_broken_state_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(UsageError, match="move it away"):
+        State(tmp_path / "state.json")
