@@ -1,0 +1,142 @@
+"""The AWS account: sends requests, or only notes them (--dry-run), and says in a sentence what AWS refused."""
+
+from typing import Any
+
+from emr.request import Request
+from fruits.errors import FruitsError, UsageError
+
+_ADVICE = {
+    "AccessDenied": "your user or role lacks this permission; documentation/GUIDE_MIGRATION_AWS.md lists those needed",
+    "AccessDeniedException": "your user or role lacks this permission",
+    "UnauthorizedOperation": "your user or role lacks this permission",
+    "ExpiredToken": "log in again (`aws sso login`, or new keys)",
+    "InvalidClientTokenId": "these credentials are not valid; check `aws configure list`",
+    "SignatureDoesNotMatch": "the secret key is wrong; check `aws configure list`",
+    "RequestTimeTooSkewed": "set this machine's clock",
+}
+
+
+class AwsError(FruitsError):
+    """AWS refused a request; `code` is its error code."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Account:
+    """Clients of one region, made when first needed: a dry run needs neither credentials nor a network."""
+
+    def __init__(self, region: str, *, dry_run: bool = False) -> None:
+        self.region = region
+        self.dry_run = dry_run
+        self.planned: list[Request] = []
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def client(self, service: str, *, region: str | None = None) -> Any:
+        """Return the boto3 client of a service.
+
+        Raises
+        ------
+        UsageError
+            If boto3 is not installed.
+        """
+        key = (service, region or self.region)
+        if key not in self._clients:
+            try:
+                import boto3
+                from botocore.config import Config
+            except ImportError as error:
+                raise UsageError("boto3 is not installed; `make env` installs it (the extra `aws`).") from error
+            config = Config(retries={"mode": "adaptive", "max_attempts": 8}, max_pool_connections=32)
+            self._clients[key] = boto3.client(service, region_name=key[1], config=config)
+        return self._clients[key]
+
+    def send(self, request: Request, *, planned: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request that changes something; in a dry run note it and answer `planned`.
+
+        Returns
+        -------
+        dict
+            AWS's answer; empty if the error said that nothing is left to do.
+
+        Raises
+        ------
+        AwsError
+            What was asked, what AWS said and what to do.
+        """
+        if self.dry_run:
+            self.planned.append(request)
+            return planned or {}
+        return self._call(request, region=None) or {}
+
+    def read(
+        self, request: Request, *, planned: dict[str, Any] | None = None, region: str | None = None
+    ) -> dict[str, Any] | None:
+        """Send a request that only looks; in a dry run note it and answer `planned`.
+
+        Returns
+        -------
+        dict or None
+            AWS's answer; None if the error is one of `request.fine`: there is no such thing.
+        """
+        if self.dry_run:
+            self.planned.append(request)
+            return planned
+        return self._call(request, region=region)
+
+    def read_all(self, request: Request, *, key: str, region: str | None = None) -> list[Any]:
+        """Look at all pages of a list; empty in a dry run."""
+        if self.dry_run:
+            self.planned.append(request)
+            return []
+        pages: list[Any] = []
+        client = self.client(request.service, region=region)
+        if not client.can_paginate(request.operation):
+            return list((self._call(request, region=region) or {}).get(key, []))
+        with _Sentence(request) as sentence:
+            for page in client.get_paginator(request.operation).paginate(**request.arguments):
+                pages.extend(page.get(key, []))
+        return [] if sentence.fine else pages
+
+    def _call(self, request: Request, *, region: str | None) -> dict[str, Any] | None:
+        answer: dict[str, Any] = {}
+        with _Sentence(request) as sentence:
+            answer = getattr(self.client(request.service, region=region), request.operation)(**request.arguments)
+        return None if sentence.fine else answer
+
+
+class _Sentence:
+    """Turns what boto3 raises into one sentence; swallows what the request calls fine."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.fine = False
+
+    def __enter__(self) -> "_Sentence":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is None or isinstance(error, FruitsError):
+            return False
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+        what = f"{self.request.service} {self.request.operation}"
+        if isinstance(error, ClientError):
+            code, said = (error.response["Error"].get(part, "") for part in ("Code", "Message"))
+            if code in self.request.fine:
+                self.fine = True
+                return True
+            raise AwsError(f"AWS refused {what}: {code}: {said}. {_advise(code)}", code=code) from error
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            raise FruitsError(
+                f"{what}: no AWS credentials were found; run `aws configure` (or `aws sso login`), or set AWS_PROFILE."
+            ) from error
+        if isinstance(error, BotoCoreError):
+            raise FruitsError(f"{what}: {error}. Check the network, the region and `aws configure list`.") from error
+        return False
+
+
+def _advise(code: str) -> str:
+    advice = _ADVICE.get(code)
+    return f"{advice[0].upper()}{advice[1:]}." if advice else "Nothing else was done; repeat the command when mended."
