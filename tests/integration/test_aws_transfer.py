@@ -1,0 +1,168 @@
+"""Images up, results down, against moto: nothing twice, nothing half, nothing else's."""
+
+import os
+from pathlib import Path
+
+import pytest
+from cloud import BUCKET, Cloud
+from emr import etag, transfer
+from emr.account import Account
+
+from fruits.errors import FruitsError
+
+pytestmark = pytest.mark.integration
+pytest_plugins = ("cloud_fixtures",)
+RAW = "data/raw/fruits-360/"
+
+
+def uploads(cloud: Cloud, *arguments: str) -> str:
+    done = cloud.run("upload-dataset", *arguments)
+    assert (done.code, done.err) == (0, "")
+    return done.out
+
+
+def test_images_are_packed_first(with_bucket: Cloud, fruit_folder: Path) -> None:
+    out = uploads(with_bucket, str(fruit_folder))
+    assert with_bucket.keys(RAW) == {f"{RAW}images-00000.parquet"}
+    assert "1 sent, 0 were there; all verified" in out
+    assert "0 sent, 1 were there; all verified" in uploads(with_bucket, str(fruit_folder))
+
+
+def test_images_go_as_they_are_if_asked(with_bucket: Cloud, fruit_folder: Path) -> None:
+    (fruit_folder / "Training" / "Kiwi" / "Pêche d'été 1.jpg").write_bytes(b"not an image")
+    out = uploads(with_bucket, str(fruit_folder), "--files")
+    here = {RAW + file.relative_to(fruit_folder).as_posix() for file in fruit_folder.rglob("*") if file.is_file()}
+    assert with_bucket.keys(RAW) == here
+    assert "13 sent" in out
+
+
+def test_an_upload_goes_on_where_it_stopped(with_bucket: Cloud, fruit_folder: Path) -> None:
+    uploads(with_bucket, str(fruit_folder), "--files")
+    s3 = with_bucket.client("s3")
+    s3.delete_object(Bucket=BUCKET, Key=f"{RAW}Training/Kiwi/0_100.jpg")
+    s3.put_object(Bucket=BUCKET, Key=f"{RAW}Training/Kiwi/1_100.jpg", Body=b"half")
+    assert "2 sent, 10 were there; all verified" in uploads(with_bucket, str(fruit_folder), "--files")
+
+
+def test_shards_and_files_are_never_there_together(with_bucket: Cloud, fruit_folder: Path) -> None:
+    uploads(with_bucket, str(fruit_folder), "--files")
+    uploads(with_bucket, str(fruit_folder))
+    assert with_bucket.keys(RAW) == {f"{RAW}images-00000.parquet"}
+
+
+def test_code_model_and_weights_travel_along(with_bucket: Cloud, fruit_folder: Path) -> None:
+    model = with_bucket.home / "data" / "models" / "abcd-1234"
+    model.mkdir(parents=True)
+    for name in ("model.json", "model.tflite", "weights.npz"):
+        (model / name).write_bytes(name.encode())
+    (with_bucket.home / "data/models/random-42").mkdir()
+    (with_bucket.home / "data/models/random-42/model.json").write_text("{}")
+    keras = with_bucket.home / "keras/models/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    keras.parent.mkdir(parents=True)
+    keras.write_bytes(b"h5")
+    weights = with_bucket.home / "mine.h5"
+    weights.write_bytes(b"h5")
+    out = uploads(with_bucket, str(fruit_folder), "--files", "--weights", str(weights))
+    assert with_bucket.keys("data/models/") - {"data/models/"} == {
+        f"data/models/abcd-1234/{name}" for name in ("model.json", "model.tflite", "weights.npz")
+    }
+    assert {"code/bootstrap.sh", "code/step.sh", "code/requirements-worker.txt", "code/weights/mine.h5"} <= (
+        with_bucket.keys("code/")
+    )
+    assert f"code/keras/models/{keras.name}" in with_bucket.keys("code/")
+    assert "weights: weights/mine.h5" in out
+
+
+def test_a_missing_model_is_told(with_bucket: Cloud, fruit_folder: Path) -> None:
+    assert "No prepared model is here" in uploads(with_bucket, str(fruit_folder), "--files")
+
+
+def test_a_folder_without_images_is_refused(with_bucket: Cloud, tmp_path: Path) -> None:
+    done = with_bucket.run("upload-dataset", str(tmp_path))
+    assert done.code == 2
+    assert "holds neither Training/ nor Test/" in done.err
+
+
+def put_results(cloud: Cloud) -> dict[str, bytes]:
+    results = {
+        "data/MINI/pca/csv/pca.csv": b"path,label\n",
+        "data/MINI/metadata/metadata.csv": b"path\n",
+        "data/APPLES/pca/csv/pca.csv": b"apples",
+        "data/features/m/batch-1/part-0.parquet": os.urandom(64),
+        "data/models/m/model.tflite": b"flat",
+        "data/MINI_$folder$": b"",
+        "reports/emr/MINI/run.html": b"<html>",
+        "reports/local/MINI/run.html": b"<html>not ours",
+    }
+    for key, content in results.items():
+        cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=content)
+    return results
+
+
+def files_of(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_results_come_back_into_folders_of_their_own(with_bucket: Cloud) -> None:
+    results = put_results(with_bucket)
+    done = with_bucket.run("download-results")
+    assert done.code == 0
+    folder = with_bucket.home / "data/emr_output"
+    assert files_of(folder) == {"MINI/pca/csv/pca.csv", "MINI/metadata/metadata.csv", "APPLES/pca/csv/pca.csv"}
+    assert (folder / "APPLES/pca/csv/pca.csv").read_bytes() == results["data/APPLES/pca/csv/pca.csv"]
+    assert files_of(with_bucket.home / "reports/emr") == {"MINI/run.html"}
+    assert "3 fetched, 0 were there" in done.out
+    (folder / "APPLES/pca/csv/pca.csv").write_bytes(b"appels")  # of the same length
+    assert "1 fetched, 2 were there" in with_bucket.run("download-results").out
+    assert (folder / "APPLES/pca/csv/pca.csv").read_bytes() == b"apples"
+
+
+def test_modes_and_features_can_be_chosen(with_bucket: Cloud) -> None:
+    put_results(with_bucket)
+    assert with_bucket.run("download-results", "APPLES", "--features").code == 0
+    assert files_of(with_bucket.home / "data/emr_output") == {
+        "APPLES/pca/csv/pca.csv",
+        "features/m/batch-1/part-0.parquet",
+    }
+
+
+def test_nothing_to_download_is_said(with_bucket: Cloud) -> None:
+    done = with_bucket.run("download-results")
+    assert done.code == 2
+    assert "holds no results yet" in done.err
+
+
+def test_large_files_travel_in_parts_and_are_verified(
+    with_bucket: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = 5 * 2**20  # the least that S3 takes
+    for module in (etag, transfer):
+        monkeypatch.setattr(module, "PART_BYTES", part)
+    monkeypatch.setattr(etag.etag_of, "__kwdefaults__", {"part_bytes": part, "parts": None})
+    large = tmp_path / "large.bin"
+    large.write_bytes(os.urandom(2 * part + 17))
+    account = Account("eu-west-1")
+    moved = transfer.upload(account, {"data/large.bin": large}, bucket=BUCKET, prefix="data/large")
+    assert (moved.files, moved.skipped) == (1, 0)
+    entry = transfer.list_objects(account, BUCKET, "data/large")["data/large.bin"]
+    assert entry.etag.endswith("-3")
+    assert transfer.upload(account, {"data/large.bin": large}, bucket=BUCKET, prefix="data/large").skipped == 1
+
+
+def test_what_arrives_other_than_it_lies_there_is_no_file(
+    with_bucket: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_bucket.client("s3").put_object(Bucket=BUCKET, Key="data/MINI/a.csv", Body=b"abc")
+    account = Account("eu-west-1")
+    entry = transfer.list_objects(account, BUCKET, "data/MINI")["data/MINI/a.csv"]
+    wrong = transfer.Entry(entry.key, entry.size, "0" * 32)
+    with pytest.raises(FruitsError, match="arrived other than it lies there"):
+        transfer.download(account, [wrong], bucket=BUCKET, prefix="data/", folder=tmp_path / "out")
+    assert files_of(tmp_path / "out") == set()
+
+
+def test_a_failed_upload_says_how_to_go_on(with_bucket: Cloud, tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"a")
+    with pytest.raises(FruitsError, match="AWS refused"):
+        transfer.upload(Account("eu-west-1"), {"a": file}, bucket="nobodys-bucket", prefix="")
