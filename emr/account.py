@@ -6,6 +6,7 @@ from emr.request import Request
 from fruits.errors import FruitsError, UsageError
 
 _ADVICE = {
+    "BucketAlreadyExists": "somebody else in the world has a bucket of this name; choose another",
     "AccessDenied": "your user or role lacks this permission; documentation/GUIDE_MIGRATION_AWS.md lists those needed",
     "AccessDeniedException": "your user or role lacks this permission",
     "UnauthorizedOperation": "your user or role lacks this permission",

@@ -135,9 +135,9 @@ def check_free(context: Context, bucket: str) -> None:
     UsageError
         Naming what the bucket is.
     """
-    found = context.account.read(
-        Request("s3", "get_bucket_location", {"Bucket": bucket}, fine=("NoSuchBucket",)), planned=None
-    )
+    # Denied: somebody else's. S3 says so in better words when it is asked to make one of the same name.
+    request = Request("s3", "get_bucket_location", {"Bucket": bucket}, fine=("NoSuchBucket", "AccessDenied"))
+    found = context.account.read(request)
     if found is None:
         return
     check_location(found, bucket=bucket, region=context.settings.region)

@@ -22,6 +22,7 @@ TERMINATE = "scripts/aws_setup.sh terminate"
 _EVERY = 15.0
 # IAM tells EMR's regions of a new role within seconds, and instance profiles within a minute at most.
 _ROLE_PATIENCE = 90
+_UNKNOWN_ROLE = ("instanceprofile", "instance profile", "service role", "assume role")
 
 
 def run_request(settings: Settings, *, bucket: str, subnet: str, groups: dict[str, str], key: str | None) -> Request:
@@ -172,7 +173,7 @@ def _start(context: Context, request: Request) -> str:
         try:
             return str(context.account.send(request, planned={"JobFlowId": "<cluster>"})["JobFlowId"])
         except FruitsError as error:
-            fresh = "instance profile" in str(error).lower() or "assume" in str(error).lower()
+            fresh = any(words in str(error).lower() for words in _UNKNOWN_ROLE)
             if not fresh or time.monotonic() > deadline:
                 raise
             time.sleep(_EVERY / 3)

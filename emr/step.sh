@@ -3,6 +3,8 @@
 # client mode. Its output is in the bucket while it runs, its exit code when it has ended.
 #
 #   step.sh BUCKET MODE RUN VENV      BUCKET: s3://name; RUN: a name for this run's folder in logs/runs/
+#
+# SPARK_HOME, FRUITS_MASTER and FRUITS_TICK (seconds between copies of the output) are for tests: a node needs none.
 set -euo pipefail
 bucket=$1 mode=$2 run=$3 venv=$4
 spark=${SPARK_HOME:-/usr/lib/spark}
@@ -45,7 +47,9 @@ export PYSPARK_PYTHON=$venv/bin/python PYSPARK_DRIVER_PYTHON=$venv/bin/python
 # The release's own PySpark, not one from a package index: it must match the cluster's Spark.
 py4j=("$spark"/python/lib/py4j-*-src.zip)
 export PYTHONPATH=$work/fruits/lib:$spark/python:${py4j[0]}
-export PYSPARK_SUBMIT_ARGS="--master yarn --deploy-mode client --py-files $work/code/fruits.zip pyspark-shell"
+# Spark's own bar would overwrite the notebook's in the output.
+export PYSPARK_SUBMIT_ARGS="--master ${FRUITS_MASTER:-yarn} --deploy-mode client --py-files $work/code/fruits.zip \
+  --conf spark.ui.showConsoleProgress=false pyspark-shell"
 
 # The exit code must be the run's, not tee's: pipefail is set.
 "$venv/bin/python" -u -c 'from fruits.cli import main; main()' run "$mode" --target emr 2>&1 | tee -a "$log"

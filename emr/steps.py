@@ -64,8 +64,13 @@ def run_mode(context: Context, mode: str, *, every: float = _EVERY) -> int:
     if code:
         _say_failure(context, run, step=step, status=ended)
         return code
-    moved = fetch_folder(context, f"{REPORTS}emr/{mode}/", context.home / "reports" / "emr" / mode)
-    context.say(f"Report: {context.home / 'reports' / 'emr' / mode / 'run.html'} ({moved.files} files)")
+    folder = context.home / "reports" / "emr" / mode
+    moved = fetch_folder(context, f"{REPORTS}emr/{mode}/", folder)
+    if not moved.files:
+        raise FruitsError(
+            f"the run succeeded, but left no report in s3://{bucket}/{REPORTS}emr/{mode}/: see its output."
+        )
+    context.say(f"Report: {folder / 'run.html'} ({moved.files} files)")
     return 0
 
 

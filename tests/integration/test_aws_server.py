@@ -8,8 +8,11 @@ import json
 import os
 from pathlib import Path
 
+import boto3
 import pytest
+import yaml
 from cloud import BUCKET, CIDR, shell
+from primary_node import primary_node
 
 from fruits.params import repository
 
@@ -39,6 +42,44 @@ def test_the_commands_one_after_the_other(endpoint: str, home: Path, fruit_folde
     assert "Nothing of ours" in aws("audit")
     # The shards stay: they are a copy of images of this machine.
     assert {file.parent.name for file in home.rglob("*") if file.is_file()} == {"fruits-360"}
+
+
+def start(env: dict[str, str], images: Path) -> None:
+    for command in (["create-bucket", BUCKET], ["upload-dataset", str(images)], ["create-cluster", *CIDR]):
+        assert shell(str(SCRIPT), *command, "--yes", env=env).returncode == 0
+
+
+def test_a_step_is_really_refused_what_this_version_cannot(
+    endpoint: str, home: Path, fruit_folder: Path, tmp_path: Path
+) -> None:
+    """All the way to `fruits run` on the node, which refuses s3:// folders until the pipeline reads them."""
+    env = os.environ | {"AWS_ENDPOINT_URL": endpoint}
+    start(env, fruit_folder)
+    with primary_node(tmp_path / "node", endpoint=endpoint):
+        done = shell(str(SCRIPT), "run", "MINI", env=env)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "lies in an object store" in done.stdout
+    assert "The step is FAILED" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_step_really_runs_the_notebook(endpoint: str, home: Path, fruit_folder: Path, tmp_path: Path) -> None:
+    """The same on folders of this machine: papermill, Spark by PYSPARK_SUBMIT_ARGS, the package as a zip."""
+    env = os.environ | {"AWS_ENDPOINT_URL": endpoint}
+    start(env, fruit_folder)
+    values = yaml.safe_load((home / "params/emr.yaml").read_text())
+    values |= {"input_dir": str(fruit_folder), "output_dir": str(tmp_path / "out"), "weights": "random"}
+    values |= {"report_dir": str(tmp_path / "reports")}
+    (home / "params/emr.yaml").write_text(yaml.safe_dump(values))
+    s3 = boto3.client("s3", endpoint_url=endpoint, region_name="eu-west-1")
+    s3.put_object(Bucket=BUCKET, Key="reports/emr/MINI/run.html", Body=b"<html>")  # what the run would have written
+    with primary_node(tmp_path / "node", endpoint=endpoint):
+        done = shell(str(SCRIPT), "run", "MINI", env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "COMPLETED" in done.stdout
+    manifest = json.loads((tmp_path / "reports/emr/MINI/manifest.json").read_text())
+    assert (manifest["target"], manifest["counts"]["features"]) == ("emr", 7)
+    assert (home / "reports/emr/MINI/run.html").is_file()
 
 
 def test_a_question_without_a_yes_stops_the_command(endpoint: str, home: Path, fruit_folder: Path) -> None:

@@ -1,0 +1,93 @@
+"""What a cluster is waited for: roles that AWS has not spread yet, states, its end."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emr import cluster
+from emr.account import Account, AwsError
+from emr.context import Context
+from emr.request import Request
+from emr.settings import load_settings
+from emr.state import State
+
+from fruits.errors import FruitsError, UsageError
+
+
+class Played(Account):
+    """Answers in the order it was given answers; an exception among them is raised."""
+
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
+        super().__init__("eu-west-1")
+        self.answers = list(answers)
+        self.asked: list[Request] = []
+
+    def _call(self, request: Request, *, region: str | None) -> dict[str, Any] | None:
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(cluster, "_EVERY", 0)
+
+    def make(account: Account, said: list[str] | None = None) -> Context:
+        state = State(tmp_path / "state.json")
+        state.update(bucket="mine", cluster="j-1")
+        say = (said if said is not None else []).append
+        return Context(
+            settings=load_settings(), account=account, state=state, home=tmp_path, say=say, ask=lambda _: None
+        )
+
+    return make
+
+
+REQUEST = Request("emr", "run_job_flow", {})
+
+
+@pytest.mark.parametrize(
+    "words", ["Invalid InstanceProfile: fruits-emr-node.", "Service role fruits-emr-service is invalid"]
+)
+def test_a_role_just_made_is_waited_for(make: Any, words: str) -> None:
+    unknown = AwsError(f"AWS refused emr run_job_flow: ValidationException: {words}", code="ValidationException")
+    account = Played(unknown, unknown, {"JobFlowId": "j-7"})
+    assert cluster._start(make(account), REQUEST) == "j-7"
+    assert len(account.asked) == 3
+
+
+def test_another_refusal_is_not_repeated(make: Any) -> None:
+    account = Played(AwsError("AWS refused: vCPU limit", code="ValidationException"), {"JobFlowId": "j-7"})
+    with pytest.raises(AwsError, match="vCPU limit"):
+        cluster._start(make(account), REQUEST)
+    assert len(account.asked) == 1
+
+
+def status(state: str, **reason: str) -> dict[str, Any]:
+    return {"Cluster": {"Status": {"State": state, "StateChangeReason": reason}}}
+
+
+def test_each_change_is_told_once(make: Any) -> None:
+    said: list[str] = []
+    account = Played(*(status(state) for state in ("STARTING", "STARTING", "BOOTSTRAPPING", "WAITING")))
+    cluster.wait_for(make(account, said), "j-1", cluster.READY)
+    assert [line.split()[1] for line in said] == ["STARTING", "BOOTSTRAPPING", "WAITING"]
+
+
+def test_a_cluster_that_ends_instead_says_why_and_where_to_look(make: Any) -> None:
+    failed = status("TERMINATED_WITH_ERRORS", Code="BOOTSTRAP_FAILURE", Message="bootstrap action 1 failed")
+    with pytest.raises(FruitsError, match=r"BOOTSTRAP_FAILURE.*s3://mine/logs/j-1/node/ \(bootstrap-actions"):
+        cluster.wait_for(make(Played(status("STARTING"), failed)), "j-1", cluster.READY)
+
+
+def test_a_cluster_in_another_region_than_its_bucket_is_refused(make: Any) -> None:
+    with pytest.raises(UsageError, match="lies in eu-west-3, the cluster in eu-west-1"):
+        cluster.check_bucket(make(Played({"LocationConstraint": "eu-west-3"})), "mine")
+
+
+def test_a_cluster_of_the_same_name_but_not_ours_is_not_taken(make: Any) -> None:
+    account = Played({"Cluster": {"Status": {"State": "WAITING"}, "Tags": []}})
+    account.read_all = lambda *_, **__: [{"Id": "j-2", "Name": "fruits", "Status": {"State": "WAITING"}}]  # type: ignore[method-assign]
+    assert cluster.find_cluster(make(account)) is None
