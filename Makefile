@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab test test-faults test-integration bench lint format lock clean
+.PHONY: help env run lab test test-faults test-integration rehearse-aws bench lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ test-faults: env ## kill runs at random moments, ten times in a row (5 min, need
 test-integration: env ## run the tests against doubles of AWS, 6 min (after `make test`; needs the package registry)
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	$(BIN)/python -m pytest -m integration
+
+rehearse-aws: env ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE]
+	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
+	PYTHONPATH=tests/integration:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
+		$(if $(WEIGHTS),--weights $(WEIGHTS))
 
 lint: env ## check style and types, and that notebooks are committed without outputs
 	$(BIN)/ruff check lib emr tests notebooks benchmarks

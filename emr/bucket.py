@@ -121,6 +121,9 @@ def create_bucket(context: Context, bucket: str) -> None:
     account.send(create_request(bucket, settings.region))
     for request in setup_requests(bucket, settings):
         account.send(request)
+    earlier = context.state.get("bucket")
+    if earlier not in (None, bucket):
+        context.say(f"Until now it was {earlier}: it stays, and cleanup removes {bucket} alone; `audit` lists both.")
     context.state.update(bucket=bucket, region=settings.region)
     context.say(f"Bucket {bucket} in {settings.region}: private, encrypted, TLS only, tagged project={settings.name}.")
     if not account.dry_run:

@@ -34,6 +34,8 @@ def cleanup(context: Context, *, keep_bucket: bool) -> None:
             context.params_file.unlink()
             context.say(f"removed {context.params_file}")
         context.state.forget()
+    if not bucket:
+        context.say("No bucket is remembered here. `audit` lists those of ours; `create-bucket NAME` takes one back.")
     (context.home / KNOWN_HOSTS).unlink(missing_ok=True)
     context.say("Done. `audit` looks for what may be left, in all regions.")
 

@@ -14,6 +14,7 @@ from emr.context import Context
 from emr.request import Request
 from emr.settings import read_yaml
 from emr.transfer import list_objects, upload
+from fruits import storage
 from fruits.errors import FruitsError, UsageError
 from fruits.params import SPLITS, load_params, repository
 
@@ -75,6 +76,8 @@ def ship_code(context: Context, *, weights: Path | None = None) -> None:
     if weights and not weights.is_file():
         raise UsageError(f"--weights: there is no file {weights}.")
     account, bucket = context.account, context.bucket
+    if weights:
+        name_weights(context, weights)
     archives = build_archives(repository(), params_file=context.params_file)
     for name, content in archives.items():
         request = Request("s3", "put_object", {"Bucket": bucket, "Key": CODE + name, "Body": content})
@@ -84,9 +87,17 @@ def ship_code(context: Context, *, weights: Path | None = None) -> None:
     files |= {f"{CODE}keras/models/{file.name}": file for file in sorted(cache.glob(_BACKBONE))}
     if weights:
         files[f"{CODE}weights/{weights.name}"] = weights
-        context.say(f"On the cluster this is `weights: weights/{weights.name}` (params/emr.yaml).")
     upload(account, files, bucket=bucket, prefix=CODE)
     context.say(f"Code in s3://{bucket}/{CODE}: {len(archives) + len(files)} files.")
+
+
+def name_weights(context: Context, weights: Path) -> None:
+    """Write into `params/emr.yaml` what a file of weights is called on the cluster (`step.sh` puts it there)."""
+    file, line = context.params_file, f"weights: weights/{weights.name}"
+    if file.is_file() and not context.account.dry_run:
+        text = re.sub(r"^weights:.*$", lambda _: line, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        storage.write_bytes(file, text.encode())
+    context.say(f"In {file}: {line}")
 
 
 def ship_model(context: Context) -> None:

@@ -4,8 +4,10 @@ A plugin that the modules here name, not a conftest: other tests import from the
 """
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,19 +90,29 @@ def with_cluster(with_bucket: Cloud, fruit_folder: Path) -> Cloud:
     return with_bucket
 
 
-@pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start moto's server; what is said of bucket policies above holds here, too."""
-    pytest.importorskip("moto", reason=NO_MOTO)
+@contextmanager
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Start moto's server, empty; what is said of bucket policies above holds here, too."""
     from moto.iam.access_control import PermissionResult
     from moto.s3.models import FakeBucket
     from moto.server import ThreadedMotoServer
 
     monkeypatch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)
-    yield f"http://{host}:{port}"
-    server.stop()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch, one_policy: str) -> Iterator[str]:
+    monkeypatch.setattr("moto.iam.models.aws_managed_policies_data", one_policy)
+    with serve(monkeypatch) as url:
+        yield url

@@ -251,6 +251,23 @@ def test_cleanup_leaves_what_is_not_ours(with_cluster: Cloud) -> None:
     assert "theirs" in {group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]}
 
 
+def test_a_forgotten_bucket_is_taken_back_by_its_name(with_bucket: Cloud) -> None:
+    (with_bucket.home / ".fruits-aws.json").unlink()
+    done = with_bucket.run("cleanup")
+    assert "`audit` lists those of ours; `create-bucket NAME` takes one back" in done.out
+    assert with_bucket.keys("data/raw/")
+    assert with_bucket.run("create-bucket", BUCKET).code == 0
+    assert with_bucket.run("cleanup").code == 0
+    assert with_bucket.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_a_second_bucket_does_not_make_the_first_forgotten(with_bucket: Cloud) -> None:
+    done = with_bucket.run("create-bucket", "another-of-ours")
+    assert f"Until now it was {BUCKET}: it stays" in done.out
+    assert with_bucket.keys("data/raw/")
+    assert "s3://another-of-ours/" in (with_bucket.home / "params/emr.yaml").read_text()
+
+
 def test_cleanup_can_keep_the_bucket(with_cluster: Cloud) -> None:
     assert with_cluster.run("cleanup", "--keep-bucket").code == 0
     assert with_cluster.keys("data/raw/")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from cloud import BUCKET, Cloud
 from emr import etag, transfer
 from emr.account import Account
@@ -71,6 +72,7 @@ def test_code_model_and_weights_travel_along(with_bucket: Cloud, fruit_folder: P
     )
     assert f"code/keras/models/{keras.name}" in with_bucket.keys("code/")
     assert "weights: weights/mine.h5" in out
+    assert yaml.safe_load((with_bucket.home / "params/emr.yaml").read_text())["weights"] == "weights/mine.h5"
 
 
 def test_a_missing_model_is_told(with_bucket: Cloud, fruit_folder: Path) -> None:
