@@ -171,6 +171,13 @@ def check_location(answer: dict[str, Any], *, bucket: str, region: str) -> None:
         )
 
 
+def check_place(context: Context, bucket: str) -> None:
+    """Ask S3 where a bucket lies, before anything is sent there or computed on it; as `check_location`."""
+    location = context.account.read(Request("s3", "get_bucket_location", {"Bucket": bucket}))
+    if location is not None:
+        check_location(location, bucket=bucket, region=context.settings.region)
+
+
 def is_ours(context: Context, bucket: str) -> bool:
     """Tell whether a bucket bears our tag."""
     tags = context.account.read(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emr import keypair, network, roles
-from emr.bucket import CODE, LOGS, check_location
+from emr.bucket import CODE, LOGS, check_place
 from emr.configurations import VENV, build_configurations
 from emr.context import Context
 from emr.costs import estimate_hour, estimate_run, format_money
@@ -102,9 +102,17 @@ def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> None:
         check_bucket(context, bucket)
         _create(context, cidr=cidr)
     if wait and not context.account.dry_run:
-        wait_for(context, context.state.need("cluster", command="create-cluster"), READY)
+        _wait_until_ready(context)
         context.say("It is ready: scripts/aws_setup.sh connect, or scripts/aws_setup.sh run MINI")
     context.say(f"It costs money until you end it: {TERMINATE}")
+
+
+def _wait_until_ready(context: Context) -> None:
+    try:
+        wait_for(context, context.state.need("cluster", command="create-cluster"), READY)
+    except KeyboardInterrupt:
+        context.say(f"It goes on starting, and costs money until you end it: {TERMINATE}")
+        raise
 
 
 def _create(context: Context, *, cidr: str | None) -> None:
@@ -137,8 +145,7 @@ def check_bucket(context: Context, bucket: str) -> None:
     account = context.account
     if account.dry_run:
         return
-    location = account.read(Request("s3", "get_bucket_location", {"Bucket": bucket})) or {}
-    check_location(location, bucket=bucket, region=context.settings.region)
+    check_place(context, bucket)
     head = Request("s3", "head_object", {"Bucket": bucket, "Key": f"{CODE}bootstrap.sh"}, fine=("404", "NoSuchKey"))
     if account.read(head) is None:
         raise FruitsError(f"{bucket} holds no code yet; first run: scripts/aws_setup.sh upload-dataset")

@@ -7,6 +7,7 @@ from emr.context import Context
 from emr.request import Request
 from emr.transfer import Moved, download, list_objects
 from fruits.errors import UsageError
+from fruits.params import list_modes
 
 RESULTS = Path("data") / "emr_output"
 _NOT_RESULTS = (RAW, MODELS)
@@ -22,6 +23,8 @@ def download_results(context: Context, *, modes: tuple[str, ...], features: bool
     features
         The stored features too: 5 kB an image.
     """
+    for mode in modes:
+        check_mode(mode)
     account, bucket = context.account, context.bucket
     if account.dry_run:
         for prefix in ("data/", f"{REPORTS}emr/"):
@@ -42,6 +45,18 @@ def download_results(context: Context, *, modes: tuple[str, ...], features: bool
     ):
         moved = download(account, entries, bucket=bucket, prefix=prefix, folder=folder)
         context.say(f"{folder}: {moved.describe('fetched')}")
+
+
+def check_mode(mode: str) -> None:
+    """Refuse a mode that does not exist.
+
+    Raises
+    ------
+    UsageError
+        Naming those that do.
+    """
+    if mode not in list_modes():
+        raise UsageError(f"unknown mode {mode!r}; allowed: {', '.join(list_modes())} (a mode is a file in params/).")
 
 
 def fetch_folder(context: Context, prefix: str, folder: Path) -> Moved:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from emr.bucket import CODE, MODELS, RAW
+from emr.bucket import CODE, MODELS, RAW, check_place
 from emr.context import Context
 from emr.request import Request
 from emr.settings import read_yaml
@@ -39,6 +39,7 @@ def upload_dataset(context: Context, source: Path | None, *, files: bool, weight
         An .h5 file to use on the cluster in the place of Keras's ImageNet weights.
     """
     bucket = context.bucket
+    check_place(context, bucket)
     ship_code(context, weights=weights)
     ship_model(context)
     source = source or load_params("MINI", "local").path("input_dir")

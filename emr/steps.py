@@ -11,10 +11,9 @@ from emr.configurations import VENV
 from emr.context import Context
 from emr.costs import estimate_run, format_money
 from emr.request import Request
-from emr.results import fetch_folder
+from emr.results import check_mode, fetch_folder
 from emr.shipment import ship_code
 from fruits.errors import FruitsError, UsageError
-from fruits.params import list_modes
 
 GOING = ("PENDING", "RUNNING", "CANCEL_PENDING")
 _EVERY = 10.0
@@ -38,28 +37,25 @@ def run_mode(context: Context, mode: str, *, every: float = _EVERY) -> int:
     ------
     UsageError
         For a mode that does not exist, or if no cluster is ready.
+    FruitsError
+        If the run succeeded and yet left no report.
     """
-    if mode not in list_modes():
-        raise UsageError(f"unknown mode {mode!r}; allowed: {', '.join(list_modes())} (a mode is a file in params/).")
+    check_mode(mode)
     cluster, bucket = context.state.need("cluster", command="create-cluster"), context.bucket
-    if not context.account.dry_run:
-        state = clusters.describe(context, cluster)["Status"]["State"]
-        if state not in clusters.READY:
-            raise UsageError(
-                f"cluster {cluster} is {state}; allowed: {', '.join(clusters.READY)}. See `status` or `create-cluster`."
-            )
+    _check_ready(context, cluster)
     ship_code(context)
     run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{mode}-{uuid.uuid4().hex[:4]}"
     answer = context.account.send(step_request(cluster, bucket=bucket, mode=mode, run=run))
     if context.account.dry_run:
         return 0
-    if mode in context.settings.dataset:
-        predicted = estimate_run(context.settings, mode)
-        context.state.update(mode=mode, predicted_usd=round(predicted.total, 4))
-        context.say(f"Predicted, start of the cluster included: {format_money(predicted.total, context.settings)}.")
+    _say_prediction(context, mode)
     step = answer["StepIds"][0]
     context.say(f"Step {step}; its output: s3://{bucket}/{LOGS}runs/{run}/output.log")
-    ended = follow(context, cluster, step, run=run, every=every)
+    try:
+        ended = follow(context, cluster, step, run=run, every=every)
+    except KeyboardInterrupt:
+        context.say(f"The step goes on without you, and so does the cluster: status, or {clusters.TERMINATE}")
+        raise
     code = read_exit(context, run, state=ended["State"])
     if code:
         _say_failure(context, run, step=step, status=ended)
@@ -67,11 +63,25 @@ def run_mode(context: Context, mode: str, *, every: float = _EVERY) -> int:
     folder = context.home / "reports" / "emr" / mode
     moved = fetch_folder(context, f"{REPORTS}emr/{mode}/", folder)
     if not moved.files:
-        raise FruitsError(
-            f"the run succeeded, but left no report in s3://{bucket}/{REPORTS}emr/{mode}/: see its output."
-        )
+        raise FruitsError(f"the run succeeded, but left no report in s3://{bucket}/{REPORTS}emr/{mode}/; see its log.")
     context.say(f"Report: {folder / 'run.html'} ({moved.files} files)")
     return 0
+
+
+def _check_ready(context: Context, cluster: str) -> None:
+    if context.account.dry_run:
+        return
+    state = clusters.describe(context, cluster)["Status"]["State"]
+    if state not in clusters.READY:
+        allowed = ", ".join(clusters.READY)
+        raise UsageError(f"cluster {cluster} is {state}; allowed: {allowed}. See `status` or `create-cluster`.")
+
+
+def _say_prediction(context: Context, mode: str) -> None:
+    if mode in context.settings.dataset:
+        predicted = estimate_run(context.settings, mode)
+        context.state.update(mode=mode, predicted_usd=round(predicted.total, 4))
+        context.say(f"Predicted, start of the cluster included: {format_money(predicted.total, context.settings)}.")
 
 
 def follow(context: Context, cluster: str, step: str, *, run: str, every: float) -> dict[str, Any]:

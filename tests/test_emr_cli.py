@@ -202,6 +202,7 @@ def test_cost_needs_no_account(aws: Aws) -> None:
         (["create-cluster", "--set", "release=emr-spark-8.1.0"], 2, "has no JupyterHub"),
         (["upload-dataset"], 2, "no bucket yet"),
         (["run", "MINY"], 2, "unknown mode 'MINY'; allowed: APPLES, FULL, MINI, SINGLE_CLASS"),
+        (["download-results", "MINY"], 2, "unknown mode 'MINY'"),
         (["run", "MINI"], 2, "no cluster yet; first run: scripts/aws_setup.sh create-cluster"),
         (["connect"], 2, "no cluster yet"),
         (["download-results"], 2, "no bucket yet"),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emr import cluster
+from emr import cluster, shipment
 from emr.account import Account, AwsError
 from emr.context import Context
 from emr.request import Request
@@ -91,3 +91,22 @@ def test_a_cluster_of_the_same_name_but_not_ours_is_not_taken(make: Any) -> None
     account = Played({"Cluster": {"Status": {"State": "WAITING"}, "Tags": []}})
     account.read_all = lambda *_, **__: [{"Id": "j-2", "Name": "fruits", "Status": {"State": "WAITING"}}]  # type: ignore[method-assign]
     assert cluster.find_cluster(make(account)) is None
+
+
+def test_ctrl_c_while_it_starts_says_that_it_costs_money(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    said: list[str] = []
+    monkeypatch.setattr(cluster, "wait_for", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cluster._wait_until_ready(make(Played(), said))
+    assert said == ["It goes on starting, and costs money until you end it: scripts/aws_setup.sh terminate"]
+
+
+@pytest.mark.parametrize("place", [None, "us-west-2", "eu-west-2"])
+def test_nothing_is_sent_to_a_bucket_outside_the_eu(make: Any, tmp_path: Path, place: str | None) -> None:
+    account = Played({"LocationConstraint": place})
+    with pytest.raises(UsageError, match="may not leave the EU"):
+        shipment.upload_dataset(make(account), tmp_path, files=True, weights=None)
+    assert [request.operation for request in account.asked] == ["get_bucket_location"]
