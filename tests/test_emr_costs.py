@@ -27,7 +27,7 @@ def test_the_emr_fee_is_not_discounted_on_spot() -> None:
 
 
 def test_the_minutes_of_full() -> None:
-    images = 67_692 / (51.5 * 0.6 * 8) / 60
+    images = 67_692 / (101.5 * 0.4 * 8) / 60
     assert estimate_minutes(SETTINGS, "FULL") == pytest.approx(7 + 3 + 4 + images)
     assert estimate_minutes(load_settings(["wheelhouse=true"]), "FULL") == pytest.approx(7 + 1 + 4 + images)
     assert estimate_minutes(load_settings(["core_count=4"]), "FULL") == pytest.approx(14 + images / 2)
