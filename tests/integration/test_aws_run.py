@@ -16,10 +16,11 @@ pytest_plugins = ("cloud_fixtures",)
 @contextmanager
 def played(cloud: Cloud, *, state: str, code: str | None, output: str = "") -> Iterator[list[dict[str, Any]]]:
     """Be the primary node: wait for the step, put out lines, leave an exit code, end the step."""
+    from moto.core import DEFAULT_ACCOUNT_ID
     from moto.emr.models import emr_backends
 
     seen: list[dict[str, Any]] = []
-    backend, s3 = emr_backends["123456789012"]["eu-west-1"], cloud.client("s3")
+    backend, s3 = emr_backends[DEFAULT_ACCOUNT_ID]["eu-west-1"], cloud.client("s3")
 
     def play(stop: Callable[[], bool]) -> None:
         found = backend.clusters[cloud.state["cluster"]]
