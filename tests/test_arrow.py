@@ -23,8 +23,10 @@ class Errors:
 
 bounds, letters = pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"ab")
 names = pa.Array.from_buffers(pa.string(), 2, [None, bounds, letters])
-batch = pa.RecordBatch.from_arrays([names] * 3 + [to_column(np.array([1, 1]))] * 2, list(KEPT))
 from pathlib import Path
+status = (Path(sys.argv[1]) / "a").stat()
+numbers = [to_column(np.array([number, 1])) for number in (status.st_size, status.st_mtime_ns)]
+batch = pa.RecordBatch.from_arrays([names] * 3 + numbers, list(KEPT))
 make = lambda: lambda pixels: np.ones((len(pixels), 1280), np.float32)
 source = ImageFolder(Path(sys.argv[1]))
 extractor = Extractor(model_id="m", make_predict=make, source=source, batch_size=2, errors=Errors())

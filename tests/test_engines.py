@@ -14,6 +14,7 @@ from fruits.errors import FruitsError
 from fruits.features.backbone import Backbone, prepare_backbone
 from fruits.features.engines import LiteRTEngine, broadcast_engine
 from fruits.features.extract import Extractor, collect_errors, extract_features
+from fruits.images.source import ImageFolder
 
 TOLERANCE = 2e-4
 Prepare = Callable[..., Backbone]
@@ -42,12 +43,14 @@ def reference(shared: Path) -> pd.DataFrame:
 
 def extract(spark: SparkSession, backbone: Backbone, folder: Path, paths: Sequence[str], *, tasks: int) -> Any:
     """Return the features of some images, in their order, (n, 1280)."""
-    images = pd.DataFrame({"path": paths}).assign(label="a", split="Training", length=0, modified=0)
+    found = [(folder / path).stat() for path in paths]
+    length, modified = [status.st_size for status in found], [status.st_mtime_ns for status in found]
+    images = pd.DataFrame({"path": paths}).assign(label="a", split="Training", length=length, modified=modified)
     errors = collect_errors(spark.sparkContext)
     extractor = Extractor(
         model_id=backbone.model_id,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
-        input_dir=folder,
+        source=ImageFolder(folder),
         batch_size=16,
         errors=errors,
     )
