@@ -165,7 +165,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(
     place = Place(tmp_path, settings)
     _, complained = place.start().end(code=1)
 
-    assert "is full: make room, or name another output_dir" in complained
+    assert "is full: make room, or name another folder" in complained
     stored = count_stored(place)
     subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
     place.start().end(code=0)
