@@ -2,15 +2,18 @@
 
 import os
 import pickle
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from fruits.errors import FruitsError, UsageError
-from fruits.images.listing import check_classes, list_images
+from fruits.images.listing import check_classes, find_ignored, list_images
 from fruits.images.pack import pack_images
 from fruits.images.packed import SCHEMA, PackedImages, list_shards
 from fruits.images.source import ImageFolder, open_source
@@ -108,7 +111,7 @@ def test_refusals_lose_nothing(fruit_folder: Path, packed: Path, tmp_path: Path)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     for source, target, reason in (
         (packed, tmp_path / "new", "is packed already"),
-        (fruit_folder, fruit_folder, "holds other things than shards"),
+        (fruit_folder, fruit_folder, "holds other things than shards .*Test"),
         (fruit_folder, fruit_folder / "Training/Kiwi/0_100.jpg", "holds other things than shards"),
         (tmp_path / "nowhere", tmp_path / "new", "nowhere holds nothing to pack"),
     ):
@@ -121,12 +124,81 @@ def test_refusals_lose_nothing(fruit_folder: Path, packed: Path, tmp_path: Path)
 
 
 def test_a_parquet_file_that_is_no_shard_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.parquet").write_bytes(b"PAR1 half")
-    with pytest.raises(FruitsError, match=r"x\.parquet cannot be read .* pack the folder anew"):
+    shard = tmp_path / "images-00000.parquet"
+    shard.write_bytes(b"PAR1 half")
+    with pytest.raises(FruitsError, match=r"0\.parquet cannot be read .* remove .* and pack it anew"):
         list_images(tmp_path, split="Training", classes=["*"])
-    pq.write_table(SCHEMA.empty_table().drop_columns(["content"]), tmp_path / "x.parquet")
-    with pytest.raises(UsageError, match=r"x\.parquet is no shard of packed images: it has the columns path, label"):
+    pq.write_table(SCHEMA.empty_table().drop_columns(["content"]), shard)
+    with pytest.raises(UsageError, match=r"0\.parquet is no shard of packed images: it has the columns path, label"):
         list_images(tmp_path, split="Training", classes=["*"])
+
+
+def write_sales(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"precious": [1, 2, 3]}), folder / "sales.parquet")
+
+
+def write_foreign_table(folder: Path) -> None:
+    write_sales(folder)
+    (folder / "sales.parquet").rename(folder / "images-00000.parquet")
+
+
+def add_a_note(folder: Path) -> None:
+    shutil.copytree(folder.parent / "packed", folder, dirs_exist_ok=True)
+    (folder / ".note").touch()
+
+
+def damage_a_shard(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "images-00000.parquet").write_bytes(b"PAR1 half")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        write_sales,
+        write_foreign_table,
+        add_a_note,
+        damage_a_shard,
+        lambda folder: (folder / "images-00000.parquet").mkdir(parents=True),
+        lambda folder: folder.symlink_to("nowhere"),
+    ],
+)
+def test_a_folder_with_anything_else_in_it_stays(
+    fruit_folder: Path, packed: Path, tmp_path: Path, spoil: Callable[[Path], Any]
+) -> None:
+    spoil(tmp_path / "mine")
+    before = [(file, file.is_file() and file.read_bytes()) for file in (tmp_path / "mine").rglob("*")]
+    with pytest.raises(UsageError, match=r"mine holds other things than shards of packed images \(.+\); name a new"):
+        pack_images(fruit_folder, tmp_path / "mine")
+    assert [(file, file.is_file() and file.read_bytes()) for file in (tmp_path / "mine").rglob("*")] == before
+
+
+def test_files_that_are_no_shards_make_no_packed_folder(fruit_folder: Path, packed: Path) -> None:
+    images = list_images(packed, split="Training", classes=["*"])
+    for name in ("._images-00000.parquet", "images-1.parquet", "images-00000.parquet.bak", "notes.parquet"):
+        shutil.copy(packed / "images-00000.parquet", packed / name)
+        shutil.copy(packed / "images-00000.parquet", fruit_folder / name)
+    (fruit_folder / "images-00001.parquet").mkdir()
+
+    assert len(list_shards(packed)) == 1
+    pd.testing.assert_frame_equal(list_images(packed, split="Training", classes=["*"]), images)
+    pd.testing.assert_frame_equal(list_images(fruit_folder, split="Training", classes=["*"]), images)
+    assert open_source(fruit_folder) == ImageFolder(fruit_folder)
+
+
+def test_shards_beside_class_folders_are_refused(fruit_folder: Path, packed: Path, tmp_path: Path) -> None:
+    shutil.copy(packed / "images-00000.parquet", fruit_folder)
+    reason = r"holds packed images \(images-00000.parquet\) and class folders \(Training, Test\); keep one of the two"
+    for use in (
+        lambda: list_images(fruit_folder, split="Training", classes=["*"]),
+        lambda: find_ignored(fruit_folder, split="Training", classes=["*"]),
+        lambda: check_classes(fruit_folder, split="Training", classes=["*"]),
+        lambda: open_source(fruit_folder),
+        lambda: pack_images(fruit_folder, tmp_path / "new"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            use()
 
 
 def test_folders_are_found_out_by_looking(fruit_folder: Path, packed: Path) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fruits.errors import UsageError
 from fruits.images.classes import match_classes
-from fruits.images.packed import list_packed, list_shards
+from fruits.images.packed import is_packed, list_packed
 from fruits.images.source import spell_name
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -55,9 +55,10 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
     Raises
     ------
     UsageError
-        If the folder is missing, a folder cannot be listed, or a glob matches no class that holds images.
+        If the folder is missing or holds shards and class folders, a folder cannot be listed, or a glob matches no
+        class that holds images.
     """
-    if list_shards(input_dir):
+    if is_packed(input_dir):
         return _match_packed(input_dir, split=split, classes=classes)
     rows = []
     for found in _match_folders(input_dir, split=split, classes=classes):
@@ -86,7 +87,7 @@ def find_ignored(input_dir: Path, *, split: str, classes: Sequence[str]) -> list
     UsageError
         If the folder of the split is missing, or a folder cannot be listed.
     """
-    if list_shards(input_dir):
+    if is_packed(input_dir):
         return []
     root = input_dir / split
     return sorted(
@@ -117,7 +118,7 @@ def check_classes(input_dir: Path, *, split: str, classes: Sequence[str]) -> Non
     UsageError
         Naming the folder or the globs, and what is there.
     """
-    match = _match_packed if list_shards(input_dir) else _match_folders
+    match = _match_packed if is_packed(input_dir) else _match_folders
     match(input_dir, split=split, classes=classes)
 
 

@@ -1,5 +1,6 @@
 """A class-folder tree bundled into a few Parquet shards."""
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from fruits import storage
-from fruits.errors import UsageError
+from fruits.errors import FruitsError, UsageError
 from fruits.images.listing import has_images, list_images
-from fruits.images.packed import GROUP_ROWS, SCHEMA, list_shards
+from fruits.images.packed import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
 from fruits.images.source import ImageFolder
 from fruits.params import SPLITS
 
@@ -48,10 +49,10 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     UsageError
         If there is nothing to pack, or `output_dir` holds other things.
     """
-    if list_shards(input_dir):
+    if is_packed(input_dir):
         raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
-    if output_dir.exists() and not (output_dir.is_dir() and _holds_shards_alone(output_dir)):
-        raise UsageError(f"{output_dir} holds other things than shards; name a new or an empty folder.")
+    if os.path.lexists(output_dir):
+        _check_replaceable(output_dir)
     splits = [split for split in SPLITS if has_images(input_dir, split=split)]
     if not splits:
         raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds Training/<class>/<image>.")
@@ -61,7 +62,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     with storage.replaced_folder(output_dir) as draft:
         with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
             for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):
-                with pq.ParquetWriter(draft / f"images-{number:05d}.parquet", SCHEMA, compression="NONE") as writer:
+                with pq.ParquetWriter(draft / name_shard(number), SCHEMA, compression="NONE") as writer:
                     for start in range(0, len(shard), GROUP_ROWS):
                         writer.write_table(_read_group(input_dir, shard[start : start + GROUP_ROWS], unreadable))
                         bar.update(len(shard[start : start + GROUP_ROWS]))
@@ -89,5 +90,16 @@ def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) ->
     return table.replace_schema_metadata()  # pandas would add its version, and other bytes with each release
 
 
-def _holds_shards_alone(folder: Path) -> bool:
-    return set(folder.iterdir()) == set(list_shards(folder))
+def _check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds anything but whole shards: what else is there would be lost."""
+    others = sorted(set(folder.iterdir()) - set(list_shards(folder))) if folder.is_dir() else [folder]
+    for shard in list_shards(folder):
+        try:
+            open_shard(shard).close()
+        except FruitsError:
+            others.append(shard)
+    if others:
+        raise UsageError(
+            f"{folder} holds other things than shards of packed images ({others[0].name}); name a new or an empty "
+            "folder."
+        )

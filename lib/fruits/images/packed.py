@@ -4,6 +4,7 @@ The rows lie in the order of their paths, in small row groups, so the statistics
 a worker finds an image's row group by bisection and reads nothing else.
 """
 
+import os
 from bisect import bisect_right
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +29,34 @@ SCHEMA = pa.schema(
 GROUP_ROWS = 1024
 
 
+def name_shard(number: int) -> str:
+    """Return the name of a shard; `list_shards` takes files of such names alone."""
+    return f"images-{number:05d}.parquet"
+
+
 def list_shards(folder: Path) -> list[Path]:
     """Return the shards of a packed folder in order; none for a folder of class folders."""
-    return sorted(folder.glob("*.parquet"))
+    named = sorted(folder.glob("images-" + "[0-9]" * 5 + ".parquet"))
+    return [shard for shard in named if not os.path.isdir(shard)]  # noqa: PTH112 - Path's raises where it may not look
+
+
+def is_packed(folder: Path) -> bool:
+    """Tell a folder of shards from one of class folders.
+
+    Raises
+    ------
+    UsageError
+        If it is both.
+    """
+    from fruits.params import SPLITS
+
+    shards = list_shards(folder)
+    if shards and (beside := [split for split in SPLITS if os.path.lexists(folder / split)]):
+        raise UsageError(
+            f"{folder} holds packed images ({shards[0].name}) and class folders ({', '.join(beside)}); keep one of "
+            "the two there, and move the other to a folder of its own."
+        )
+    return bool(shards)
 
 
 def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
@@ -39,10 +65,12 @@ def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
     Raises
     ------
     FruitsError
-        For a shard that cannot be read, is no shard, or holds no image of the split.
+        For a shard that cannot be read.
+    UsageError
+        For a file that is no shard, or no image of the split in any.
     """
     tables = [
-        _open_shard(shard).read([name for name in SCHEMA.names if name != "content"]) for shard in list_shards(folder)
+        open_shard(shard).read([name for name in SCHEMA.names if name != "content"]) for shard in list_shards(folder)
     ]
     table: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     images = table[table["split"] == split]
@@ -86,7 +114,7 @@ class PackedImages:
 
     @cached_property
     def _places(self) -> list[tuple[pq.ParquetFile, int]]:
-        shards = map(_open_shard, list_shards(self.folder))
+        shards = map(open_shard, list_shards(self.folder))
         return [(shard, group) for shard in shards for group in range(shard.num_row_groups)]
 
     @cached_property
@@ -95,12 +123,21 @@ class PackedImages:
         return [shard.metadata.row_group(group).column(0).statistics.min for shard, group in self._places]
 
 
-def _open_shard(file: Path) -> pq.ParquetFile:
+def open_shard(file: Path) -> pq.ParquetFile:
+    """Open a shard.
+
+    Raises
+    ------
+    FruitsError
+        For a file that cannot be read.
+    UsageError
+        For a Parquet file with other columns than a shard has.
+    """
     try:
         shard = pq.ParquetFile(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise FruitsError(
-            f"{file} cannot be read as a shard of packed images ({error}); pack the folder anew."
+            f"{file} cannot be read as a shard of packed images ({error}); remove {file.parent} and pack it anew."
         ) from error
     if not shard.schema_arrow.equals(SCHEMA):
         raise UsageError(

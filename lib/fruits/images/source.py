@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fruits.images.packed import PackedImages, list_shards
+from fruits.images.packed import PackedImages, is_packed
 
 _SPELT_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")
 
@@ -43,4 +43,4 @@ def spell_name(name: str) -> str:
 
 def open_source(input_dir: Path) -> ImageSource:
     """Return what reads the images of a folder, found out by looking."""
-    return PackedImages(input_dir) if list_shards(input_dir) else ImageFolder(input_dir)
+    return PackedImages(input_dir) if is_packed(input_dir) else ImageFolder(input_dir)
