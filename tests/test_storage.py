@@ -135,6 +135,16 @@ def test_two_at_once_replace_a_folder_again_and_again(
     assert len({(tmp_path / "final" / part).read_text() for part in "ab"}) == 1
 
 
+def test_an_old_folder_that_cannot_be_removed_ends_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("draft/new", "final/table", "old/stubborn"):
+        storage.write_bytes(tmp_path / name, b"")
+    monkeypatch.setattr(exchange, "exchange", lambda *_: False)
+    monkeypatch.setattr(exchange.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(OSError, match="not empty"):
+        exchange.put_in_place(*(tmp_path / name for name in ("draft", "final", "old")))
+    assert names(tmp_path / "final") == ["table"]
+
+
 def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
     final = tmp_path / "final"
     storage.write_bytes(final / "table", b"")

@@ -6,10 +6,19 @@ import os
 import shutil
 from pathlib import Path
 
+# Each turn after the first means that another process has put its folder in place meanwhile.
+_TURNS = 1000
+
 
 def put_in_place(draft: Path, final: Path, old: Path) -> None:
-    """Give `draft` the name of `final`, whatever other processes do to that name at the same time."""
-    while True:
+    """Give `draft` the name of `final`, whatever other processes do to that name at the same time.
+
+    Raises
+    ------
+    OSError
+        If the system refuses it, or it has not come about in `_TURNS` turns.
+    """
+    for turn in range(1, _TURNS + 1):
         try:
             if not os.path.lexists(final):
                 draft.rename(final)
@@ -19,7 +28,7 @@ def put_in_place(draft: Path, final: Path, old: Path) -> None:
                 draft.rename(final)
         except OSError as error:
             another_run = error.errno in {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY}
-            if not another_run or not draft.exists():
+            if not another_run or not draft.exists() or turn == _TURNS:
                 raise
         else:
             return
