@@ -18,6 +18,7 @@ def params(tmp_path: Path) -> RunParams:
     return load_params("MINI", "local", folders)
 
 
+HOLD = "import sys, pathlib, fruits.locks as s; s.hold_folder(pathlib.Path(sys.argv[1])); print(); sys.stdin.read()"
 KEPT = [
     "out/features/m/batch-1/_SUCCESS",
     "out/features/m/batch-1/part.parquet",
@@ -64,8 +65,7 @@ def test_nothing_is_left_where_nothing_is(params: RunParams, tmp_path: Path) -> 
 
 def test_a_folder_in_use_is_left_alone_until_its_process_ends(params: RunParams, tmp_path: Path) -> None:
     storage.write_bytes(tmp_path / LEFT[0], b"x")
-    code = "import sys, pathlib, fruits.locks as s; s.hold_folder(pathlib.Path(sys.argv[1])); print(); sys.stdin.read()"
-    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
