@@ -28,15 +28,23 @@ KEPT = [
     "out/notes.draft",
     "reports/local/MINI/run.html",
     "reports/README.md",
+    # Of other people: their marks, their folders.
+    "out/.cache.20240101",
+    "out/.MINI.0123abcd.draft/x",
+    "reports/.backup.20251231/thesis.tex",
+    "reports/local/.backup.20251231",
+    "reports/project/.MINI.fruits-0123456789abcdef.draft/x",
+    "reports/local/ELSE/.manifest.json.fruits-0123456789abcdef",
+    "reports/local/MINI/deeper/.manifest.json.fruits-0123456789abcdef",
 ]
 LEFT = [
-    "out/.MINI.0123abcd.draft/pca/x",
-    "out/.MINI.0123abcd.old/x",
-    "out/.probe.89abcdef",
+    "out/.MINI.fruits-0123456789abcdef.draft/pca/x",
+    "out/.MINI.fruits-0123456789abcdef.old/x",
+    "out/.probe.fruits-0123456789abcdef",
     "out/features/m/batch-2/_temporary/0/part.parquet",
-    "out/models/.abc.0123abcd.draft/model.tflite",
-    "reports/local/.APPLES.0123abcd.draft/run.ipynb",
-    "reports/local/MINI/.manifest.json.0123abcd",
+    "out/models/.abc.fruits-0123456789abcdef.draft/model.tflite",
+    "reports/local/.APPLES.fruits-0123456789abcdef.draft/run.ipynb",
+    "reports/local/MINI/.manifest.json.fruits-0123456789abcdef",
 ]
 
 
@@ -47,8 +55,11 @@ def test_leftovers_go_and_the_rest_stays(params: RunParams, tmp_path: Path) -> N
     found = [entry.relative_to(tmp_path).as_posix() for entry in find_leftovers(params)]
     assert found == sorted(
         {name.split("/pca")[0].split("/x")[0].split("/_temp")[0] for name in LEFT}
-        - {"out/models/.abc.0123abcd.draft/model.tflite", "reports/local/.APPLES.0123abcd.draft/run.ipynb"}
-        | {"out/models/.abc.0123abcd.draft", "reports/local/.APPLES.0123abcd.draft"}
+        - {
+            "out/models/.abc.fruits-0123456789abcdef.draft/model.tflite",
+            "reports/local/.APPLES.fruits-0123456789abcdef.draft/run.ipynb",
+        }
+        | {"out/models/.abc.fruits-0123456789abcdef.draft", "reports/local/.APPLES.fruits-0123456789abcdef.draft"}
     )
     assert measure(find_leftovers(params)) == 5 * len(LEFT)
     remove_leftovers(params)
@@ -56,6 +67,45 @@ def test_leftovers_go_and_the_rest_stays(params: RunParams, tmp_path: Path) -> N
     there = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()}
     assert there == {*KEPT, "out/.in-use", "reports/.in-use"}
     assert find_leftovers(params) == []
+
+
+def test_links_are_not_followed(params: RunParams, tmp_path: Path) -> None:
+    left = ".x.fruits-0123456789abcdef"
+    for place, name in {
+        "out/features/m": f"a/batch-1/{left}",
+        "out/features/n/batch-1": f"b/{left}",
+        "out/models": f"c/{left}",
+        "reports/emr": f"d/MINI/{left}",
+        "reports/local/MINI": f"e/{left}",
+        f"out/{left}.old": f"f/{left}",
+    }.items():
+        storage.write_bytes(tmp_path / "elsewhere" / name, b"x")
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).symlink_to(tmp_path / "elsewhere" / name.split("/")[0])
+    there = sorted((tmp_path / "elsewhere").rglob("*"))
+
+    assert remove_leftovers(params) == [tmp_path / f"out/{left}.old"]  # our own link, not what it leads to
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == there
+
+
+def test_one_folder_by_two_names_is_cleaned(tmp_path: Path) -> None:
+    storage.write_bytes(tmp_path / LEFT[0], b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    folders = {"output_dir": str(tmp_path / "out"), "report_dir": str(tmp_path / "link")}
+    assert len(remove_leftovers(load_params("MINI", "local", folders))) == 1
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_storage_leaves_when_it_is_killed_is_found(params: RunParams, tmp_path: Path, ended: bool) -> None:
+    code = (
+        "import os, sys, pathlib, fruits.storage as s\n"
+        "place = pathlib.Path(sys.argv[1])\n"
+        "if sys.argv[2] == 'True': s.check_writable(place); s.write_bytes(place / 'file', b'')\n"
+        "with s.replaced_folder(place / 'MINI') as draft:\n"
+        "    if sys.argv[2] == 'False': os._exit(1)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out"), str(ended)], check=False)
+    assert len(find_leftovers(params)) == (0 if ended else 1)
 
 
 def test_nothing_is_left_where_nothing_is(params: RunParams, tmp_path: Path) -> None:

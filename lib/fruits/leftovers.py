@@ -1,21 +1,29 @@
 """What runs that died left behind: unfinished batches, drafts and parts of files."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 from fruits import locks, storage
 from fruits.features.store import list_unfinished
-from fruits.params import RunParams
+from fruits.params import TARGETS, RunParams, list_modes
+
+_FOLDERS = ("output_dir", "report_dir")
 
 
 def find_leftovers(params: RunParams) -> list[Path]:
-    """Return what `remove_leftovers` would remove from the folders of a target, sorted."""
-    output, reports = params.path("output_dir"), params.path("report_dir")
-    unfinished = [batch for store in (output / "features").glob("*") for batch in list_unfinished(store)]
-    places = [output, output / "models", reports, *_list_folders(reports, depth=2)]
-    parts = [entry for place in places if place.is_dir() for entry in place.iterdir() if _is_left(entry)]
+    """Return what `remove_leftovers` would remove from the folders of a target, sorted.
+
+    It is looked for where runs write and nowhere else; links below the two folders are not followed.
+    """
+    output, reports = (params.path(key).resolve() for key in _FOLDERS)
+    targets = [reports / target for target in TARGETS]
+    modes = [target / mode for target in targets if _is_own(target) for mode in list_modes()]
+    stores = _list_entries(output / "features")
+    unfinished = [batch for store in stores if _is_own(store) for batch in list_unfinished(store) if _is_own(batch)]
+    places = [output, output / "models", reports, *targets, *modes]
+    parts = [entry for place in places for entry in _list_entries(place) if storage.LEFTOVERS.fullmatch(entry.name)]
     return sorted({*unfinished, *parts})
 
 
@@ -33,7 +41,7 @@ def remove_leftovers(params: RunParams) -> list[Path]:
         If a run is at work in one of the folders.
     """
     with ExitStack() as stack:
-        for folder in {params.path("output_dir"), params.path("report_dir")}:
+        for folder in sorted({params.path(key).resolve() for key in _FOLDERS}):
             if folder.is_dir():
                 stack.enter_context(locks.alone_in_folder(folder))
         found = find_leftovers(params)
@@ -51,12 +59,10 @@ def measure(entries: Iterable[Path]) -> int:
     return sum(file.lstat().st_size for file in files if file.is_file())
 
 
-def _list_folders(place: Path, *, depth: int) -> Iterator[Path]:
-    for folder in place.glob("*/"):
-        yield folder
-        if depth > 1:
-            yield from _list_folders(folder, depth=depth - 1)
+def _list_entries(place: Path) -> list[Path]:
+    return list(place.iterdir()) if _is_own(place) else []
 
 
-def _is_left(entry: Path) -> bool:
-    return storage.LEFTOVERS.fullmatch(entry.name) is not None
+def _is_own(place: Path) -> bool:
+    """Tell a folder of the place itself from a link, which leads to other people's."""
+    return place.is_dir() and not place.is_symlink()

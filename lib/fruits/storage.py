@@ -12,8 +12,8 @@ from fruits.errors import FruitsError, UsageError
 from fruits.exchange import put_in_place
 
 REMOTE_SCHEMES = ("s3://", "s3a://", "s3n://")
-# What a run that died may leave beside the files and folders it was about to put in place.
-LEFTOVERS = re.compile(r"\..+\.[0-9a-f]{8}(\.draft|\.old)?")
+# What a run that died may leave beside the files and folders it was about to put in place: see `_mark`.
+LEFTOVERS = re.compile(r"\..+\.fruits-[0-9a-f]{16}(\.draft|\.old)?")
 
 
 def is_remote(location: str) -> bool:
@@ -52,10 +52,15 @@ def escape_glob(path: Path) -> str:
     return escaped.replace(",", "?")  # a list of paths to some of them, whatever is put before it
 
 
+def _mark(name: str) -> str:
+    """Make a name beside `name` that nobody else writes, so that `fruits clean` may remove what bears it."""
+    return f".{name}.fruits-{uuid.uuid4().hex[:16]}"
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old one or the whole new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    partial = path.with_name(_mark(path.name))
     try:
         partial.write_bytes(content)
         partial.replace(path)
@@ -71,8 +76,8 @@ def replaced_folder(final: Path) -> Iterator[Path]:
     and the draft is gone.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    draft, old = (final.with_name(f".{final.name}.{mark}.{part}") for part in ("draft", "old"))
+    mark = _mark(final.name)
+    draft, old = (final.with_name(f"{mark}.{part}") for part in ("draft", "old"))
     draft.mkdir()
     try:
         yield draft
@@ -98,7 +103,7 @@ def check_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{uuid.uuid4().hex[:8]}"
+        probe = folder / _mark("probe")
         probe.touch()
         probe.unlink()
     except OSError as error:
