@@ -132,7 +132,9 @@ def fetch_apples(destination: Path, archive: str | Path, **changes: Any) -> Fetc
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """Read all files but the lock of those who work in the folder."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != ".in-use"]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
 def apples() -> dict[str, bytes]:

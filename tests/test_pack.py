@@ -17,6 +17,7 @@ from fruits.images.listing import check_classes, find_ignored, list_images
 from fruits.images.pack import pack_images
 from fruits.images.packed import SCHEMA, PackedImages, list_shards
 from fruits.images.source import ImageFolder, open_source
+from fruits.locks import alone_in_folder
 
 
 @pytest.fixture
@@ -199,6 +200,18 @@ def test_shards_beside_class_folders_are_refused(fruit_folder: Path, packed: Pat
     ):
         with pytest.raises(UsageError, match=reason):
             use()
+
+
+def test_nobody_cleans_up_where_images_are_packed(
+    fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any, **__: Any) -> bytes:
+        with pytest.raises(FruitsError, match="a run is at work in"), alone_in_folder(tmp_path / "place"):
+            pass
+        raise InterruptedError
+
+    monkeypatch.setattr(ImageFolder, "read", read)
+    assert len(pack_images(fruit_folder, tmp_path / "place/packed").unreadable) == 12
 
 
 def test_folders_are_found_out_by_looking(fruit_folder: Path, packed: Path) -> None:

@@ -11,6 +11,7 @@ from conftest import make_weights_file
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import KERAS_FILE
+from fruits.locks import alone_in_folder
 from fruits.params import RunParams, load_params
 from fruits.preflight import check_run
 
@@ -33,7 +34,8 @@ def make(fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """Return all files but the lock of those who work in the folder."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != ".in-use"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"classes": ("Kiwi", "Apple*")}, {"split": "Test"}, {"max_images": 0}])
@@ -76,6 +78,27 @@ def test_class_without_images_is_refused(make: Make, fruit_folder: Path) -> None
     (fruit_folder / "Training/Plum").mkdir()
     with pytest.raises(UsageError, match="Plum"):
         check_run(make(classes=("Plum",)))
+
+
+def test_folders_are_held_while_the_sample_is_rendered(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def try_to_clean(*_: Any, **__: Any) -> None:
+        for folder in ("out", "reports", "images"):
+            with (
+                pytest.raises(FruitsError, match=f"a run is at work in {tmp_path}/{folder};"),
+                alone_in_folder(tmp_path / folder),
+            ):
+                pass
+        tried.append(True)
+        raise InterruptedError
+
+    monkeypatch.setattr("fruits.images.sample.render_fruit", try_to_clean)
+    with pytest.raises(InterruptedError):
+        check_run(make(target="sample", input_dir=str(tmp_path / "images/sample")))
+    assert tried
 
 
 def test_broken_java_is_refused_unless_the_session_is_there(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

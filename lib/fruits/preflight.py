@@ -21,12 +21,15 @@ def check_run(params: RunParams) -> None:
     """
     input_dir = params.path("input_dir")
     check_owner(params.results_dir, target=params.target, input_dir=input_dir, replace=params.replace)
-    if params.target == "sample":
-        ensure_sample(input_dir)
-    check_classes(input_dir, split=params.split, classes=params.classes)
     if params.spark_master:
         find_java_home()
+    if params.target != "sample":
+        check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (params.path("output_dir"), params.path("report_dir")):
         storage.check_writable(folder)
         locks.hold_folder(folder)
+    if params.target == "sample":
+        # Only now: `fruits clean` would take its draft for a leftover if nobody held the folder.
+        ensure_sample(input_dir)
+        check_classes(input_dir, split=params.split, classes=params.classes)
     find_weights(params.weights, base=repository())

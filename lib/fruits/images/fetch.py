@@ -14,7 +14,7 @@ import requests
 from remotezip import RemoteZip, RemoteZipError
 from tqdm import tqdm
 
-from fruits import storage
+from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.images.classes import match_classes
 from fruits.images.listing import IMAGE_SUFFIXES
@@ -76,6 +76,7 @@ def fetch_images(
             ranges.blocks = _plan_blocks(opened, missing.values())
         with _say_how_far(wanted, destination):
             storage.check_writable(destination)
+            locks.hold_folder(destination)
             _copy(opened, missing, wanted=wanted, destination=destination, progress=progress)
         bytes_read = ranges.bytes_read if ranges else sum(member.compress_size for member in missing.values())
     counts = {"wanted": len(wanted), "fetched": len(missing), "already_there": len(wanted) - len(missing)}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fruits import storage
+from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.images.listing import has_images, list_images
 from fruits.images.packed import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
@@ -59,6 +59,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits]
     images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []
+    locks.hold_folder(output_dir.parent)
     with storage.replaced_folder(output_dir) as draft:
         with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
             for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):

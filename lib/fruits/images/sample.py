@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numpy.random import Generator
 from PIL import Image, ImageColor
 
-from fruits import storage
+from fruits import locks, storage
 from fruits.errors import UsageError
 
 MARKER = "sample.json"
@@ -111,11 +111,11 @@ def ensure_sample(root: Path) -> int:
     marker = {"renderer": RENDERER_VERSION, "images": len(images)}
     if _read_marker(root) == marker and {file.relative_to(root) for file in root.rglob("*.jpg")} == images.keys():
         return len(images)
+    locks.hold_folder(root.parent)
     with storage.replaced_folder(root) as draft:
         for path, (style, split, number) in images.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
-            image = Image.fromarray(render_fruit(style, split=split, number=number))
-            image.save(draft / path, format="JPEG", quality=90)
+            Image.fromarray(render_fruit(style, split=split, number=number)).save(draft / path, "JPEG", quality=90)
         (draft / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
     return len(images)
 
