@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from fruits.errors import FruitsError
 from fruits.features.extract import SCHEMA
 from fruits.features.store import find_missing, list_batches, read_features, write_batch
 from fruits.pca import fit_pca
@@ -111,6 +112,39 @@ def test_every_parquet_file_holds_path_and_features(store: Path, write: Write) -
 def test_a_removed_batch_is_missing_again(store: Path, write: Write) -> None:
     shutil.rmtree(write(list_some(0)))
     assert find_missing(list_some(0), store=store).equals(list_some(0))
+
+
+def flip_bit(file: Path, *, column: str) -> None:
+    """Damage a value in the middle of a column, as a disk does; Spark's own checksum files would not notice."""
+    whole = pq.read_metadata(file)
+    names = [whole.row_group(0).column(number).path_in_schema.split(".")[0] for number in range(whole.num_columns)]
+    chunk = whole.row_group(0).column(names.index(column))
+    content = bytearray(file.read_bytes())
+    content[chunk.data_page_offset + chunk.total_compressed_size // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("column", ["path", "features"])
+def test_a_flipped_bit_is_told_with_what_to_remove(column: str, spark: SparkSession, store: Path, write: Write) -> None:
+    images = list_some(*range(40))
+    batch = write(images)
+    (file,) = batch.glob("*.parquet")
+    flip_bit(file, column=column)
+    said = rf"{file} cannot be read \(.*CRC checksum.*\); remove the folder {batch}: the next run computes it anew"
+    with pytest.raises(FruitsError, match=said):
+        fit_pca(read_features(spark, images, store=store), k=2)
+    shutil.rmtree(batch)
+    assert len(find_missing(images, store=store)) == 40
+
+
+def test_a_file_that_is_cut_between_finding_and_reading_is_told(spark: SparkSession, store: Path, write: Write) -> None:
+    images = list_some(0, 1)
+    batch = write(images)
+    features = read_features(spark, images, store=store)
+    (file,) = batch.glob("*.parquet")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(FruitsError, match=f"the PCA failed: .*{file} cannot be read .* remove the folder {batch}:"):
+        fit_pca(features, k=2)
 
 
 def test_sums_do_not_depend_on_how_the_store_was_filled(

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits.errors import FruitsError
-from fruits.features.stored import StoredFeatures, locate_images
+from fruits.features.stored import StoredFeatures, explain_damage, locate_images
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -80,13 +78,8 @@ def _read_keys(batches: Sequence[Path]) -> pd.DataFrame:
 
 
 def _read_file(file: str) -> pd.DataFrame:
-    try:
-        return pq.read_table(file, columns=KEY).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())
-        raise FruitsError(
-            f"{file} cannot be read ({said}); remove the folder {Path(file).parent}: the next run computes it anew."
-        ) from error
+    with explain_damage(file):
+        return pq.read_table(file, columns=KEY, page_checksum_verification=True).to_pandas()
 
 
 def _keys(images: pd.DataFrame) -> pd.MultiIndex:

@@ -1,7 +1,9 @@
 """Stored features of some images, read by the workers straight from their Parquet files."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.arrow import to_column
+from fruits.errors import FruitsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +84,26 @@ class StoredFeatures:
         return self.mapInArrow(iter, schema).select(*self.columns)
 
 
+@contextmanager
+def explain_damage(file: str) -> Iterator[None]:
+    """Turn what reading a file of features raises into a sentence.
+
+    Raises
+    ------
+    FruitsError
+        Naming the file and the folder to remove.
+    """
+    try:
+        yield
+    except pa.ArrowMemoryError:  # no fault of the file
+        raise
+    except (OSError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())
+        raise FruitsError(
+            f"{file} cannot be read ({said}); remove the folder {Path(file).parent}: the next run computes it anew."
+        ) from error
+
+
 def locate_images(images: "pd.DataFrame") -> "pd.DataFrame":
     """Cut stored images (path, file, row) into the blocks that `StoredFeatures` takes."""
     import pandas as pd
@@ -111,7 +134,8 @@ def _read_blocks(blocks: Iterable[Block], columns: tuple[str, ...]) -> Iterator[
 def _read_rows(file: str, rows: npt.NDArray[np.int64], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     """Yield the given rows of a file; `rows` ascend."""
     start = 0
-    with pq.ParquetFile(file) as source:
+    # Spark writes a checksum with every page: without it a flipped bit is another feature, and nobody knows.
+    with explain_damage(file), pq.ParquetFile(file, page_checksum_verification=True) as source:
         for batch in source.iter_batches(BLOCK, columns=list(columns), use_threads=False):
             first, last = np.searchsorted(rows, (start, start + batch.num_rows))
             if last - first == batch.num_rows:
