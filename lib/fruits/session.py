@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,13 @@ _QUERY_SETTINGS = {
     "spark.sql.parquet.enableNestedColumnVectorizedReader": "true",
 }
 
-_LOCAL_SETTINGS = {
+_LOOPBACK_SETTINGS = {
     # A laptop that changes networks must not lose its own driver.
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
+}
+
+_OWN_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     # Running counts reach the progress bar with the heartbeat; the default is 10 s.
     "spark.executor.heartbeatInterval": "1s",
@@ -50,7 +54,8 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
     Parameters
     ----------
     master
-        A Spark master such as `local[*]`; empty takes the session (or the cluster settings) that is there.
+        A Spark master such as `local[*]` or `spark://host:7077`; empty takes the session (or the cluster settings)
+        that is there.
     driver_memory
         Heap of the driver's JVM such as `4g`; it holds the workers' too under a local master.
 
@@ -65,10 +70,9 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
     if master:
         if home := find_java_home():
             os.environ["JAVA_HOME"] = str(home)
-        # Workers run this very interpreter; Spark's default is whatever `python3` the PATH finds.
-        os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+        os.environ |= {"PYSPARK_PYTHON": choose_python(master, os.environ), "PYSPARK_DRIVER_PYTHON": sys.executable}
         log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
-        builder = builder.master(_allow_retries(master)).config(map=dict(_LOCAL_SETTINGS))
+        builder = builder.master(_allow_retries(master)).config(map=dict(choose_settings(master)))
         builder = builder.config("spark.driver.memory", driver_memory)
         builder = builder.config("spark.driver.extraJavaOptions", f"{_JVM_OPTIONS} -Dlog4j2.configurationFile={log4j}")
     try:
@@ -79,6 +83,24 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         # A notebook's kernel ends its children and waits for them: one that nobody reaps costs it 2 seconds.
         threading.Thread(target=jvm.wait, daemon=True).start()
     return session
+
+
+def choose_python(master: str, environ: Mapping[str, str]) -> str:
+    """Return the interpreter of the workers; Spark's default is whatever `python3` the PATH finds.
+
+    Here it is this very one. On other machines it may lie elsewhere, and need not hold TensorFlow: `PYSPARK_PYTHON`
+    names it.
+    """
+    return sys.executable if _is_local(master) else environ.get("PYSPARK_PYTHON") or sys.executable
+
+
+def choose_settings(master: str) -> dict[str, str]:
+    """Return the settings of a session that is started here; other machines could not reach a driver on loopback."""
+    return _OWN_SETTINGS | (_LOOPBACK_SETTINGS if _is_local(master) else {})
+
+
+def _is_local(master: str) -> bool:
+    return master.startswith("local")
 
 
 def _allow_retries(master: str) -> str:
