@@ -1,7 +1,9 @@
 """What the tests against doubles of AWS share: a command that was run, and a look into the double."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,9 @@ from typing import Any
 
 from emr.state import STATE_FILE
 
+from fruits.params import repository
+
+EMR = repository() / "emr"
 BUCKET = "fruits-of-tests"
 CIDR = ["--cidr", "203.0.113.7/32"]
 
@@ -49,3 +54,13 @@ def shell(
     *command: str, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=240)
+
+
+def python311() -> str:
+    """Return the Python 3.11 that this environment was made from: venvs of venvs are not what a node has."""
+    return str(Path(sys.base_prefix) / "bin" / "python3.11")
+
+
+def clean_environ() -> dict[str, str]:
+    """Return this environment's variables without its Python settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cloud import shell
+from cloud import EMR, python311, shell
 from emr.shipment import build_archives, fetch_wheels
 
 from fruits.params import repository
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ("cloud_fixtures",)
-EMR = repository() / "emr"
+pytest_plugins = ("cloud_fixtures", "node_fixtures")
 SCRIPTS = [EMR / "bootstrap.sh", EMR / "step.sh", repository() / "scripts" / "aws_setup.sh"]
 # Stands in for the AWS CLI: `s3 cp` between s3://bucket/... and the folder $S3_ROOT/bucket/...
 FAKE_AWS = r"""#!/usr/bin/env bash
@@ -46,12 +45,6 @@ exit "${{EXIT_CODE:-0}}"
 """
 
 
-@pytest.fixture
-def clean() -> dict[str, str]:
-    """Give an environment without this one's Python settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-
-
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_shellcheck_finds_nothing(script: Path) -> None:
     found = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -60,17 +53,7 @@ def test_shellcheck_finds_nothing(script: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def python311() -> str:
-    """Return the Python 3.11 that this environment was made from: venvs of venvs are not what a node has."""
-    return str(Path(sys.base_prefix) / "bin" / "python3.11")
-
-
-def test_bootstrap_makes_what_workers_import(tmp_path: Path, clean: dict[str, str]) -> None:
-    venv = tmp_path / "opt" / "venv"
-    env = clean | {"FRUITS_PYTHON": python311()}
-    done = shell(str(EMR / "bootstrap.sh"), str(venv), str(EMR / "requirements-worker.txt"), env=env, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "is ready" in done.stdout
+def test_bootstrap_makes_what_workers_import(tmp_path: Path, node_venv: Path, clean: dict[str, str]) -> None:
     # The package as the executors get it: a zip on the path, and no TensorFlow, Keras or Spark beside it.
     (tmp_path / "fruits.zip").write_bytes(build_archives(repository(), params_file=tmp_path / "none")["fruits.zip"])
     program = """
@@ -84,10 +67,10 @@ import ai_edge_litert.interpreter, boto3, papermill
 print(decode.__file__)
 """
     env = clean | {"PYTHONPATH": str(tmp_path / "fruits.zip")}
-    done = shell(str(venv / "bin" / "python"), "-c", program, env=env, cwd=tmp_path)
+    done = shell(str(node_venv / "bin" / "python"), "-c", program, env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "fruits.zip" in done.stdout
-    kernels = shell(str(venv / "bin" / "jupyter"), "kernelspec", "list", env=clean, cwd=tmp_path)
+    kernels = shell(str(node_venv / "bin" / "jupyter"), "kernelspec", "list", env=clean, cwd=tmp_path)
     assert "python3" in kernels.stdout
 
 
