@@ -94,10 +94,17 @@ def run(images: Path, models: Path, node_venv: Path, tmp_path_factory: pytest.Te
     store, output = folder / "store", folder / "first.json"
     archive = folder / "fruits.zip"
     archive.write_bytes(build_archives(repository(), params_file=folder / "none")["fruits.zip"])
-    settings = f"--conf spark.eventLog.enabled=true --conf spark.eventLog.dir={(folder / 'events').as_uri()}"
+    settings = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": (folder / "events").as_uri(),
+        # When Spark stops, its cleaner waits so long for what it asked of the machine that is gone; 120 s otherwise.
+        "spark.network.timeout": "20s",
+        "spark.network.timeoutInterval": "10s",
+    }
+    options = " ".join(f"--conf {name}={value}" for name, value in settings.items())
     env = {
         "PYSPARK_PYTHON": str(node_venv / "bin" / "python"),
-        "PYSPARK_SUBMIT_ARGS": f"--py-files {archive} {settings} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"--py-files {archive} {options} pyspark-shell",
     }
     with start_cluster(folder / "machines") as cluster:
         arguments = [cluster.master, *map(str, (images, store, models, output))]
