@@ -197,7 +197,7 @@ def rows() -> list[Nasty]:
     ]
     if sys.platform == "linux":  # macOS refuses such names.
         name, spelt = (f"Training/links/p{byte}che.jpg" for byte in (os.fsdecode(b"\xea"), "\\udcea"))
-        why = "the name is not UTF-8; rename the file or its folder"
+        why = "the name is not UTF-8, or looks like one that is not; rename the file or its folder"
         found.append(Nasty(name, JPEG, "read", why, spelt))
     return found
 

@@ -111,20 +111,43 @@ def test_packed_content_is_not_read_from_disk(tmp_path: Path, image_bytes: Calla
     assert errors == [(row["path"], "decode", "empty file (0 bytes)")]
 
 
-def test_a_file_that_the_listing_could_not_look_at_is_taken_as_it_is(tmp_path: Path, image_bytes: Any) -> None:
-    (tmp_path / "1.jpg").write_bytes(image_bytes())
-    rows = [{"path": "1.jpg", "label": "", "split": "", "length": 0, "modified": modified} for modified in (0, 1)]
+def read_rows(folder: Path, rows: list[dict[str, Any]]) -> tuple[int, Rows]:
     errors = Rows()
-    extractor = make_extractor(tmp_path, predict_colour, errors=errors)
-    (found,) = extractor.extract([pa.RecordBatch.from_pylist(rows)])
-    assert found["modified"].to_pylist() == [0]
-    reason = f"changed since it was listed: 0 bytes then, {len(image_bytes())} now; run again"
-    assert errors == [("1.jpg", "read", reason)]
+    extractor = make_extractor(folder, predict_colour, errors=errors)
+    (found,) = extractor.extract([pa.RecordBatch.from_pylist([{"label": "", "split": "", **row} for row in rows])])
+    return found.num_rows, errors
+
+
+def test_a_file_that_the_listing_could_not_look_at_is_an_error_row(tmp_path: Path, image_bytes: Any) -> None:
+    (tmp_path / "1.jpg").write_bytes(image_bytes())
+    found, errors = read_rows(tmp_path, [{"path": "1.jpg", "length": 0, "modified": 0}])
+    assert errors == [("1.jpg", "read", "could not be looked at when it was listed; run again")]
+    assert found == 0
+
+
+def test_a_file_that_changed_since_it_was_listed_is_an_error_row(tmp_path: Path, image_bytes: Any) -> None:
+    file = tmp_path / "1.jpg"
+    file.write_bytes(image_bytes())
+    now, length = file.stat().st_mtime_ns, len(image_bytes())
+    seen = [(length, now), (length, now - 1), (length, now + 10**9), (length - 1, now)]
+    found, errors = read_rows(tmp_path, [{"path": "1.jpg", "length": size, "modified": at} for size, at in seen])
+    assert found == 1
+    assert errors == [("1.jpg", "read", "changed since it was listed; run again")] * 3
+
+
+def test_a_file_replaced_by_one_of_the_same_length_is_not_stored_as_the_old_one(fruit_folder: Path) -> None:
+    images = list_images(fruit_folder, split="Training", classes=["Kiwi"])
+    file = fruit_folder / images["path"][0]
+    content = file.read_bytes()
+    file.with_suffix(".new").write_bytes(content[::-1])
+    file.with_suffix(".new").replace(file)
+    found, errors = read_rows(fruit_folder, images.to_dict("records"))
+    assert (found, errors) == (1, [(images["path"][0], "read", "changed since it was listed; run again")])
 
 
 @pytest.mark.parametrize("stage", ["read", "decode"])
 def test_lack_of_memory_names_the_image(stage: str, fruit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise MemoryError
 
     where, name = (ImageFolder, "read") if stage == "read" else (Image.Image, "resize")
@@ -176,10 +199,10 @@ def test_workers_import_no_framework() -> None:
 class SlowFolder(ImageFolder):
     """Gives no answer for the images of some classes."""
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, *, modified: int = 0) -> bytes:
         if "Apple" in path:
             time.sleep(30)
-        return super().read(path)
+        return super().read(path, modified=modified)
 
 
 def extract_slowly(folder: Path, errors: Rows, classes: list[str]) -> list[pa.RecordBatch]:

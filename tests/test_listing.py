@@ -1,16 +1,19 @@
 """Class folders to a table: everything that is an image by name, whatever is in it, and nothing twice."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import pandas as pd
 import pytest
 
 from fruits.errors import UsageError
 from fruits.images.listing import check_classes, find_ignored, has_images, list_images
-from fruits.images.source import open_source
+from fruits.images.source import open_source, spell_name
 
 
 def put(root: Path, *files: str, content: bytes = b"x") -> Path:
@@ -139,8 +142,38 @@ def test_a_name_that_is_not_utf8_is_spelt_out_and_cannot_be_read(tmp_path: Path)
     ]
     assert set(table["label"]) == {"Kiwi", "P\\udceache"}
     for path in table["path"]:
-        with pytest.raises(OSError, match="the name is not UTF-8; rename"):
+        with pytest.raises(OSError, match=r"the name is not UTF-8, or .*; rename"):
             open_source(tmp_path).read(path)
+
+
+ODD = [
+    b"a\xea.jpg",
+    rb"a\udcea.jpg",
+    rb"a\\udcea.jpg",
+    b"\\\xea.jpg",
+    rb"\\\udcea.jpg",
+    rb"\b.jpg",
+    rb"\\b.jpg",
+    rb"\udca.jpg",
+]
+
+
+def test_two_names_never_become_one(tmp_path: Path) -> None:
+    put(tmp_path, *(os.fsdecode(b"Training/Kiwi/" + name) for name in ODD))
+    found = paths(tmp_path)
+    assert len(set(found)) == len(ODD)
+    read = []
+    for path in found:
+        with contextlib.suppress(OSError):
+            open_source(tmp_path).read(path)
+            read.append(path)
+    assert read == [rf"Training/Kiwi/{name}.jpg" for name in (r"\\b", r"\b", r"\udca")]  # spelt as they are
+
+
+@hypothesis.given(st.lists(st.text("ac\\du\udcea\udccc", max_size=12), min_size=2, max_size=2, unique=True))
+def test_spelling_keeps_any_two_names_apart(names: list[str]) -> None:
+    assert len({spell_name(name) for name in [*names, *map(spell_name, names)]}) >= 2
+    assert spell_name(names[0]) != spell_name(names[1])
 
 
 def test_a_folder_that_cannot_be_listed_is_named(fruit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

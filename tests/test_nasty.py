@@ -169,12 +169,11 @@ def test_files_that_vanish_or_change_after_the_listing_are_errors(run: Run, frui
 
     done = run(fruit_folder, images).done
 
-    changed = "changed since it was listed: {:,} bytes then, {:,} now; run again"
-    lengths = images.set_index("path")["length"]
+    changed = "changed since it was listed; run again"
     assert sorted(done.errors) == [
         (gone, "read", "No such file or directory"),
-        (grown, "read", changed.format(lengths[grown], lengths[grown] + 4)),
-        (cut, "read", changed.format(lengths[cut], 0)),
+        (grown, "read", changed),
+        (cut, "read", changed),
         (folder, "read", "Is a directory"),
     ]
     assert done.features == 5

@@ -98,6 +98,23 @@ def test_what_cannot_be_read_is_told_and_stays_an_error(fruit_folder: Path, tmp_
             source.read(path)
 
 
+def test_what_changes_while_it_is_packed_is_told(
+    fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def list_and_change(input_dir: Path, *, split: str, classes: list[str]) -> pd.DataFrame:
+        images = list_images(input_dir, split=split, classes=classes)
+        image = input_dir / images["path"].iloc[-1]
+        if split == "Test":
+            os.utime(image, ns=(1, 1))
+        else:
+            image.write_bytes(b"longer" * 1000)
+        return images
+
+    monkeypatch.setattr("fruits.images.pack.list_images", list_and_change)
+    report = pack_images(fruit_folder, tmp_path / "packed")
+    assert report.unreadable == ["Test/Kiwi/0_100.jpg", "Training/Kiwi/1_100.jpg"]
+
+
 def test_only_one_split_may_be_there(fruit_folder: Path, tmp_path: Path) -> None:
     for file in (fruit_folder / "Test").rglob("*.jpg"):
         file.unlink()

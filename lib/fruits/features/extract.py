@@ -18,7 +18,7 @@ from fruits.features import limits
 from fruits.features.backbone import FEATURES
 from fruits.features.engines import Features, Predict
 from fruits.images.decode import DecodeError, Pixels, decode_image
-from fruits.images.source import ImageSource
+from fruits.images.source import ImageSource, read_as_listed
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
@@ -103,11 +103,7 @@ class Extractor:
         content: bytes | None = row.get("content")
         if content is not None:
             return content
-        content = self.source.read(row["path"])
-        length, looked_at = row["length"], (row["length"], row["modified"]) != (0, 0)
-        if looked_at and len(content) != length:
-            raise OSError(f"changed since it was listed: {length:,} bytes then, {len(content):,} now; run again")
-        return content
+        return read_as_listed(self.source, row["path"], length=row["length"], modified=row["modified"])
 
 
 def _give_reason(error: OSError | DecodeError) -> str:

@@ -15,7 +15,7 @@ from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.images.listing import has_images, list_images
 from fruits.images.packed import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
-from fruits.images.source import ImageFolder
+from fruits.images.source import ImageFolder, read_as_listed
 from fruits.params import SPLITS
 
 # The size of an HDFS block and of Spark's splits: one GET of S3 answers for 26,000 images of 5 kB.
@@ -81,12 +81,13 @@ def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFr
 def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) -> pa.Table:
     source = ImageFolder(input_dir)
     contents: list[bytes | None] = []
-    for path in images["path"]:
+    for image in images.itertuples():
         try:
-            contents.append(source.read(path))
+            content = read_as_listed(source, image.path, length=image.length, modified=image.modified)
+            contents.append(content)
         except OSError:
             contents.append(None)
-            unreadable.append(path)
+            unreadable.append(image.path)
     table = pa.Table.from_pandas(images.assign(content=contents), schema=SCHEMA, preserve_index=False)
     return table.replace_schema_metadata()  # pandas would add its version, and other bytes with each release
 

@@ -91,8 +91,8 @@ class PackedImages:
     def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
         return PackedImages, (self.folder,)
 
-    def read(self, path: str) -> bytes:
-        """Return the bytes of an image.
+    def read(self, path: str, *, modified: int = 0) -> bytes:
+        """Return the bytes of an image, as it was when it was packed whatever `modified` is.
 
         Raises
         ------
