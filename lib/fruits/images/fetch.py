@@ -75,8 +75,6 @@ def fetch_images(
         if ranges:
             ranges.blocks = _plan_blocks(opened, missing.values())
         with _say_how_far(wanted, destination):
-            storage.check_writable(destination)
-            locks.hold_folder(destination)
             _copy(opened, missing, wanted=wanted, destination=destination, progress=progress)
         bytes_read = ranges.bytes_read if ranges else sum(member.compress_size for member in missing.values())
     counts = {"wanted": len(wanted), "fetched": len(missing), "already_there": len(wanted) - len(missing)}
@@ -165,6 +163,8 @@ def _plan_blocks(archive: ZipFile, members: Iterable[ZipInfo]) -> list[tuple[int
 
 def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination: Path, progress: bool) -> None:
     """Write the missing members, in the order of the archive, and check that all wanted ones are there then."""
+    storage.check_writable(destination)
+    locks.hold_folder(destination)
     there = len(wanted) - len(missing)
     with tqdm(total=len(wanted), initial=there, file=sys.stderr, unit="image", disable=not progress) as bar:
         for path, member in sorted(missing.items(), key=lambda item: item[1].header_offset):
