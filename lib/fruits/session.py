@@ -20,15 +20,11 @@ _QUERY_SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     # Features and components are floats that look random: snappy or zstd cost time and save nothing.
     "spark.sql.parquet.compression.codec": "uncompressed",
-    # Feature files are a few MB. The default of 4 MB a file would weigh each as if it were twice its size and
-    # halve the files a task reads. (Images are not read by Spark's file source: see features/extract.py.)
-    "spark.sql.files.openCostInBytes": str(256 * 1024),
-    # A column of 1280 floats is 5 KB a row: 10,000 rows (the default) would be a 50 MB batch in every task.
+    # Where a DataFrame of features goes to Python (`to_dataframe().toPandas()`, a PCA of other people's): a row of
+    # 1280 floats is 5 KB, and 10,000 rows (the default) would be a batch of 50 MB.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     # Tables of images go to the JVM as Arrow batches, not row by row.
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # Lets the vectorised reader decode the array of features.
-    "spark.sql.parquet.enableNestedColumnVectorizedReader": "true",
 }
 
 _LOOPBACK_SETTINGS = {
