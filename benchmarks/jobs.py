@@ -40,6 +40,10 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
     from fruits.features.extract import Extractor, collect_errors, extract_features
     from fruits.images.source import ImageFolder
 
+    class ContentExtractor(Extractor):
+        def _read(self, row: dict[str, Any]) -> bytes:
+            return bytes(row["content"])
+
     spark = _open_ours()
     backbone = _load_backbone(model)
     started = time.perf_counter()
@@ -52,7 +56,7 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
         f.col("modificationTime").cast("bigint").alias("modified"),
         f.col("content"),
     )
-    extractor = Extractor(
+    extractor = ContentExtractor(
         model_id=backbone.model_id,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
         source=ImageFolder(Path(input_dir)),

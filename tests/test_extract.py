@@ -101,16 +101,6 @@ def test_what_cannot_be_read_or_decoded_is_an_error_row(fruit_folder: Path) -> N
     assert sorted([*table["path"], *(path for path, *_ in errors)]) == list(paths)
 
 
-def test_packed_content_is_not_read_from_disk(tmp_path: Path, image_bytes: Callable[..., bytes]) -> None:
-    row = {"path": "Training/Kiwi/0.jpg", "label": "Kiwi", "split": "Training", "length": 1, "modified": 1}
-    batch = pa.RecordBatch.from_pylist([{**row, "content": image_bytes()}, {**row, "content": b""}])
-    errors = Rows()
-    (found,) = make_extractor(tmp_path / "nowhere", predict_colour, errors=errors).extract([batch])
-    assert found.num_rows == 1
-    assert found["features"][0].as_py()[0] == pytest.approx(200, abs=3)
-    assert errors == [(row["path"], "decode", "empty file (0 bytes)")]
-
-
 def read_rows(folder: Path, rows: list[dict[str, Any]]) -> tuple[int, Rows]:
     errors = Rows()
     extractor = make_extractor(folder, predict_colour, errors=errors)

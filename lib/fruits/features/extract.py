@@ -3,7 +3,7 @@
 Spark carries names, not files: the worker that gets an image's row opens the file itself. Spark's own
 `binaryFile` reader drops empty and hidden files without a word, reads glob signs and `label=` folders in names
 its own way, spends more processor time in the JVM than the decoding does, and cannot skip the 67,592 images that
-a run does not want. A row that brings its `content` along (packed input) is not opened.
+a run does not want. Packed images are read the same way, by path, out of their shards (`PackedImages`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -100,9 +100,6 @@ class Extractor:
         return _to_batch(rows, self._predict(pixels))
 
     def _read(self, row: dict[str, Any]) -> bytes:
-        content: bytes | None = row.get("content")
-        if content is not None:
-            return content
         return read_as_listed(self.source, row["path"], length=row["length"], modified=row["modified"])
 
 
@@ -146,7 +143,7 @@ def extract_features(images: "DataFrame", extractor: Extractor) -> "DataFrame":
     Parameters
     ----------
     images
-        Columns path, label, split, length, modified, and content (binary) for packed input.
+        Columns path, label, split, length, modified.
     extractor
         The model and how to read an image.
 
