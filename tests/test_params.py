@@ -22,6 +22,11 @@ WRONG = {  # YAML texts by key, with what is allowed
     ("variance_target", "above 0, at most 1"): ["0", "1.01", "true", ".nan", ".inf", "most"],
     ("classes", "list of globs"): ["Apple*", "[]", "[No]", "['']", "{Apple: 1}"],
     ("input_dir", "folder"): ["007", "~", "' '", "on"],
+    ("spark_master", "local[N,FAILURES]"): [
+        *("nonsense", "local[]", "local[0]", "local[2,0]", "LOCAL[2]", "'local[*] '", "spark://", "'yarn client'", "2"),
+        *("local-cluster[2,1]", "k8s:host"),
+    ],
+    ("driver_memory", "at least 512m"): ["1m", "511m", "0g", "4", "4gb", "-4g", "''", "4G"],
     ("seed", "YAML"): ["*", "[", "2020-13-45", "!!int x"],  # what YAML itself stumbles over
 }
 
@@ -97,6 +102,22 @@ def test_overrides_are_taken_in_the_type_of_their_key_and_frozen() -> None:
     assert isinstance(taken.variance_target, float)
     with pytest.raises(dataclasses.FrozenInstanceError):
         taken.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "master",
+    [
+        *("", "local", "local[*]", "local[4]", "local[*,4]", "local[2, 4]", "local-cluster[2,1,1024]"),
+        *("spark://host:7077,other:7077", "yarn", "k8s://https://host:443"),
+    ],
+)
+def test_every_form_of_a_master_is_taken(master: str) -> None:
+    assert load_params("MINI", "sample", {"spark_master": f"'{master}'"}).spark_master == master
+
+
+@pytest.mark.parametrize("size", ["512m", "1g", "1024m", "16g"])
+def test_enough_memory_is_taken(size: str) -> None:
+    assert load_params("MINI", "sample", {"driver_memory": size}).driver_memory == size
 
 
 @pytest.mark.parametrize("content", ["- a list", "", "seed: [", "\xff", "{}seed: 1"], ids=repr)

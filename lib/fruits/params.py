@@ -17,6 +17,9 @@ TARGETS = ("sample", "local", "emr")
 SPLITS = ("Training", "Test")
 ENGINES = ("litert", "tensorflow")
 _MODE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+# The forms that SparkContext.createTaskScheduler takes, less Mesos, which Spark 4 no longer knows.
+_MASTER = re.compile(r"|local(\[(\*|[1-9]\d*)(, ?[1-9]\d*)?\])?|local-cluster\[\d+,\d+,\d+\]|yarn|(spark|k8s)://\S+")
+_MEMORY = re.compile(r"(51[2-9]|5[2-9]\d|[6-9]\d\d|[1-9]\d{3,})m|[1-9]\d*g")  # Spark does not start with 450 MB or less
 _INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 _Check = Callable[[Any], bool]
 
@@ -28,10 +31,6 @@ def _is_integer(value: object, *, at_least: int) -> bool:
 def _is_share(value: object, *, zero: bool = False) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and (0 < value <= 1 or (zero and value == 0))  # type: ignore[operator]
-
-
-def _is_share_or_none(value: object) -> bool:
-    return (value == 0 and not isinstance(value, bool)) or _is_share(value)
 
 
 def _is_text(value: object) -> bool:
@@ -69,9 +68,10 @@ class RunParams:
     weights: str = _where("imagenet, random, or the path of an .h5 file", _is_text)
     engine: str = _where(f"one of {', '.join(ENGINES)}", lambda v: v in ENGINES)
     spark_master: str = _where(
-        "a Spark master such as local[*]; empty = take the session that is there", lambda v: isinstance(v, str)
+        "local, local[N or *], local[N,FAILURES], local-cluster[N,CORES,MB], spark://..., yarn, k8s://..., or empty",
+        lambda v: isinstance(v, str) and bool(_MASTER.fullmatch(v)),
     )
-    driver_memory: str = _where("a JVM memory size such as 4g", lambda v: bool(re.fullmatch(r"\d+[mg]", str(v))))
+    driver_memory: str = _where("a size such as 4g, at least 512m", lambda v: bool(_MEMORY.fullmatch(str(v))))
     batch_size: int = _where("an integer >= 1 (images a forward pass)", lambda v: _is_integer(v, at_least=1))
     images_per_task: int = _where("an integer >= 1", lambda v: _is_integer(v, at_least=1))
     fresh: bool = _where("true or false", lambda v: isinstance(v, bool))
