@@ -3,11 +3,12 @@ MODE ?= MINI
 TARGET ?= sample
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.9.11
+MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab test test-faults test-integration rehearse-aws bench lint format lock clean
+.PHONY: help env run lab s3 test test-faults test-integration rehearse-aws bench lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,10 @@ run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
+s3: ## fetch what Spark on this machine needs for s3:// folders into .s3 (270 MB, by Maven)
+	@command -v mvn >/dev/null || { echo 'make s3 needs Maven: install it (apt-get install maven, brew install maven).' >&2; exit 1; }
+	mvn --batch-mode --quiet --file scripts/s3a/pom.xml $(MAVEN_COPY) -DoutputDirectory=$(CURDIR)/.s3
+
 bench: env ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
@@ -37,7 +42,7 @@ test: env ## run all tests
 test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
 
-test-integration: env ## run the tests against doubles of AWS and on a Spark cluster, 9 min (after `make test`; needs the package registry)
+test-integration: env ## run the tests against doubles of AWS and on a Spark cluster, 14 min (after `make test`; needs the package registry)
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	$(BIN)/python -m pytest -m integration
 
