@@ -79,7 +79,7 @@ def test_several_mistakes_come_in_one_error(fruits: Fruits) -> None:
     [
         ("input_dir=/nowhere", "no folder /nowhere/Training", 2),
         ('classes=["Kiwy"]', "'Kiwy' matches none of the 3 class folders", 2),
-        ("output_dir=s3://bucket/data", "s3://bucket/data lies in an object store", 2),
+        ("output_dir=gs://bucket/data", "gs://bucket/data is no folder on this machine", 2),
         ("weights=imagenet", ".h5 file, or set weights=random", 1),
     ],
 )
@@ -148,5 +148,5 @@ def test_pack_says_what_it_did_and_refuses_in_a_sentence(fruits: Fruits, fruit_f
     assert done.stdout.splitlines()[-1].startswith("12 images packed into 1 shards, 0.0 MiB: ")
     assert [file.name for file in (tmp_path / "cwd/packed").iterdir()] == ["images-00000.parquet"]
     check_refusal(fruits("pack", "packed", "again"), code=2, message="is packed already")
-    check_refusal(fruits("pack", str(fruit_folder), "s3://b/x"), code=2, message="lies in an object store")
+    check_refusal(fruits("pack", str(fruit_folder), "s3://"), code=2, message="names no bucket")
     check_refusal(fruits("pack", "nowhere", "new"), code=2, message="holds nothing to pack")

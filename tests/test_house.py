@@ -16,7 +16,7 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 # A module imports from floors below its own only, or from its own.
 FLOORS = [
     {"errors"},
-    {"arrow", "exchange", "java", "redaction", "failures", "locks"},
+    {"arrow", "exchange", "java", "redaction", "failures", "locks", "remote"},
     {"storage"},
     {"marker", "params"},
     {"session", "progress"},

@@ -160,7 +160,7 @@ def test_plain_papermill_from_anywhere(place: Path) -> None:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("parameter", ["max_imgs: 5", "pca_components: 0", "mode: FOO", "input_dir: s3://bucket/x"])
+@pytest.mark.parametrize("parameter", ["max_imgs: 5", "pca_components: 0", "mode: FOO", "input_dir: s3://"])
 def test_plain_papermill_refuses_wrong_parameters(tmp_path: Path, parameter: str) -> None:
     (tmp_path / "wrong.yaml").write_text(parameter)
 

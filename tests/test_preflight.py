@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import make_weights_file
 
+from fruits import preflight
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import KERAS_FILE
 from fruits.locks import alone_in_folder
@@ -51,20 +52,31 @@ def test_run_in_order_passes_and_leaves_no_file(make: Make, changes: dict[str, A
     [
         ({"input_dir": "/nowhere"}, "no folder /nowhere/Training"),
         ({"classes": ("Apple*", "Kiwy")}, "'Kiwy' matches none.*'Kiwi'"),
-        ({"input_dir": "s3://bucket/in"}, "s3://bucket/in lies in an object store"),
-        ({"output_dir": "s3://bucket/out"}, "s3://bucket/out lies in an object store"),
-        ({"report_dir": "s3://bucket/rep"}, "s3://bucket/rep lies in an object store"),
+        ({"input_dir": "s3://bucket/in"}, "input_dir = s3://bucket/in lies in S3, .*`make s3`"),
+        ({"output_dir": "s3://bucket/out"}, "output_dir = s3://bucket/out lies in S3"),
+        ({"report_dir": "s3://bucket/rep"}, "report_dir = s3://bucket/rep lies in S3"),
+        ({"target": "emr", "spark_master": ""}, "none of its nodes; `scripts/aws_setup.sh run MINI`"),
         ({"weights": "s3://bucket/w.h5"}, "s3://bucket/w.h5 lies in an object store"),
         ({"weights": "/nowhere/w.h5"}, "no file /nowhere/w.h5"),
         ({"weights": __file__}, "cannot be read"),
         ({"target": "sample"}, "holds something else than our sample"),
     ],
 )
-def test_wrong_place_is_refused_and_nothing_is_written(make: Make, changes: dict[str, Any], message: str) -> None:
+def test_wrong_place_is_refused_and_nothing_is_written(
+    make: Make, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "find_s3_jars", list)
+    monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
     with pytest.raises(UsageError, match=message) as caught:
         check_run(make(**changes))
     assert "\n" not in str(caught.value)
     assert files(make().path("output_dir")) + files(make().path("report_dir")) == []
+
+
+def test_cluster_is_known_by_what_emr_writes_there(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "job-flow.json").touch()
+    monkeypatch.setattr(preflight, "EMR_NODE", tmp_path / "job-flow.json")
+    check_run(make(target="emr", spark_master=""))
 
 
 def test_folder_that_cannot_be_written_is_refused(make: Make, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Places: local from remote, whole files, whole folders."""
 
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,14 +29,23 @@ def test_linked_folder_keeps_its_name(tmp_path: Path) -> None:
     assert storage.resolve("link/x", base=tmp_path) == tmp_path / "link/x"
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/data", "S3A://bucket", "s3n://b/c"])
-def test_object_store_is_refused_in_one_sentence(location: str) -> None:
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [("s3://bucket/data/", "s3://bucket/data"), ("S3A://bucket/é a", "s3://bucket/é a"), ("s3n://b/c", "s3://b/c")],
+)
+def test_location_in_s3_has_one_spelling_and_the_methods_of_a_path(location: str, expected: str) -> None:
     assert storage.is_remote(location)
-    with pytest.raises(UsageError) as caught:
-        storage.resolve(location, base=Path("/base"))
-    assert str(caught.value).startswith(f"{location} ")
-    assert "local folder" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    folder = storage.resolve(location, base=Path("/base"))
+    assert storage.is_remote(folder)
+    assert str(folder) == expected
+    assert str(folder / "x" / "y") == f"{expected}/x/y"
+    assert (folder / "x").name == "x"
+    assert str(pickle.loads(pickle.dumps(folder))) == expected  # noqa: S301 - ours
+
+
+def test_location_in_s3_without_a_bucket_is_refused() -> None:
+    with pytest.raises(UsageError, match="s3:// names no bucket"):
+        storage.resolve("s3://", base=Path("/base"))
 
 
 @pytest.mark.parametrize("location", ["hdfs:///data", "gs://bucket/data", "~no-such-user/data"])

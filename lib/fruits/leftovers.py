@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fruits import locks, storage
+from fruits.errors import UsageError
 from fruits.features.store import list_unfinished
 from fruits.params import TARGETS, RunParams, list_modes
 
@@ -16,7 +17,18 @@ def find_leftovers(params: RunParams) -> list[Path]:
     """Return what `remove_leftovers` would remove from the folders of a target, sorted.
 
     It is looked for where runs write and nowhere else; links below the two folders are not followed.
+
+    Raises
+    ------
+    UsageError
+        If a folder lies in S3, where nobody can tell who is at work in it.
     """
+    for folder in map(params.path, _FOLDERS):
+        if storage.is_remote(folder):
+            raise UsageError(
+                f"{folder} lies in S3, where no lock tells whether a run is at work: remove what is left by hand, such "
+                "as `aws s3 rm --recursive` of batches without _SUCCESS below features/, once no run is."
+            )
     output, reports = (params.path(key).resolve() for key in _FOLDERS)
     targets = [reports / target for target in TARGETS]
     modes = [target / mode for target in targets if _is_own(target) for mode in list_modes()]

@@ -32,7 +32,7 @@ def check_owner(folder: Path, *, target: str, input_dir: Path, replace: bool) ->
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the results of {folder.name} go into a folder of this name.")
-    if replace or not folder.exists() or not any(folder.iterdir()):
+    if replace or not folder.exists() or not _holds_anything(folder):
         return
     try:
         owner = json.loads((folder / MARKER).read_text())
@@ -46,6 +46,11 @@ def check_owner(folder: Path, *, target: str, input_dir: Path, replace: bool) ->
             f"{folder} holds results of {whose}; this run is of target {target}, input {input_dir}. "
             "Choose another output_dir, or add --replace to overwrite them."
         )
+
+
+def _holds_anything(folder: Path) -> bool:
+    # In S3 an object may stand for a folder that is empty.
+    return bool(storage.list_files(folder)) if storage.is_remote(folder) else any(folder.iterdir())
 
 
 def check_whole(folder: Path) -> None:
@@ -70,8 +75,8 @@ def check_whole(folder: Path) -> None:
 def _list_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file but the marker and hidden ones, by its path below the folder."""
     found = {}
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file != folder / MARKER and not file.name.startswith("."):
-            with file.open("rb") as stream:
-                found[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    for name in storage.list_files(folder):
+        if name != MARKER.name and not name.rpartition("/")[2].startswith("."):
+            with storage.open_whole(folder / name) as stream:
+                found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found

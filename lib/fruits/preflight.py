@@ -1,12 +1,21 @@
 """Everything that can be refused before Spark starts, is refused here."""
 
+import os
+from pathlib import Path
+
 from fruits import locks, storage
+from fruits.errors import UsageError
 from fruits.features.weights import find_weights
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home
 from fruits.marker import check_owner
 from fruits.params import RunParams, repository
+from fruits.session import find_s3_jars
+
+# EMR writes the description of the cluster there on each of its nodes.
+EMR_NODE = Path("/mnt/var/lib/info/job-flow.json")
+_PLACES = ("input_dir", "output_dir", "report_dir")
 
 
 def check_run(params: RunParams) -> None:
@@ -19,6 +28,7 @@ def check_run(params: RunParams) -> None:
     FruitsError
         One sentence that says what was got, what is allowed and what to do.
     """
+    check_place(params)
     input_dir = params.path("input_dir")
     check_owner(params.results_dir, target=params.target, input_dir=input_dir, replace=params.replace)
     if params.spark_master:
@@ -27,9 +37,41 @@ def check_run(params: RunParams) -> None:
         check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (params.path("output_dir"), params.path("report_dir")):
         storage.check_writable(folder)
-        locks.hold_folder(folder)
+        if not storage.is_remote(folder):  # nothing there can be locked, and `fruits clean` does not go there
+            locks.hold_folder(folder)
     if params.target == "sample":
         # Only now: `fruits clean` would take its draft for a leftover if nobody held the folder.
         ensure_sample(input_dir)
         check_classes(input_dir, split=params.split, classes=params.classes)
     find_weights(params.weights, base=repository())
+
+
+def check_place(params: RunParams) -> None:
+    """Refuse what this machine cannot reach: the cluster from outside it, and S3 without what Spark or keys need.
+
+    Raises
+    ------
+    FruitsError
+        With the command that helps, or what S3 answered.
+    """
+    if params.target == "emr" and not params.spark_master and not _is_on_cluster():
+        raise UsageError(
+            f"target emr takes the Spark of an EMR cluster, and this machine is none of its nodes; "
+            f"`scripts/aws_setup.sh run {params.mode}` runs it there, --target local here."
+        )
+    remote = {key: getattr(params, key) for key in _PLACES if storage.is_remote(getattr(params, key))}
+    if remote and params.spark_master and not find_s3_jars():
+        key, location = next(iter(remote.items()))
+        raise UsageError(
+            f"{key} = {location} lies in S3, which Spark on this machine cannot reach yet; "
+            "`make s3` fetches what it needs, or name a local folder."
+        )
+    if params.target == "sample" and "input_dir" in remote:
+        raise UsageError(f"input_dir = {params.input_dir}: the sample is drawn on this machine; name a local folder.")
+    for key in remote:
+        storage.check_listable(params.path(key))
+
+
+def _is_on_cluster() -> bool:
+    """Tell whether Spark is somebody else's here: EMR's, or that of whom says how to submit (`emr/step.sh`)."""
+    return EMR_NODE.exists() or "PYSPARK_SUBMIT_ARGS" in os.environ

@@ -1,6 +1,7 @@
 """The tables of a run: written as one, checked by reading them back."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from fruits import arrow, storage
 from fruits.errors import FruitsError
 from fruits.failures import explain_failures
-from fruits.marker import check_whole, write_marker
+from fruits.marker import MARKER, check_whole, write_marker
 from fruits.pca import Components, to_spark_model
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def save_results(
         If the disk is full, or what was read back differs from what was written.
     """
     kept = images[~images["path"].isin({path for path, _, _ in errors})]
-    with explain_failures("saving the results"), storage.replaced_folder(folder) as draft:
+    with explain_failures("saving the results"), storage.replaced_folder(folder, last=MARKER.name) as draft:
         scores.write.parquet(str(draft / SCORES))
         written = _read_scores(draft)
         _write_tables(draft, written, images=kept, components=components, errors=errors)
@@ -130,14 +131,14 @@ def save_results(
 def _write_tables(
     draft: Path, scores: pa.Table, *, images: pd.DataFrame, components: Components, errors: Sequence[ErrorRow]
 ) -> None:
-    for file in (SCORES_CSV, METADATA, VARIANCE, MEAN):
-        (draft / file).parent.mkdir(parents=True, exist_ok=True)
     _write_scores_csv(draft / SCORES_CSV, scores, width=components.kept)
+    mean = io.BytesIO()
+    np.save(mean, components.mean)
+    storage.write_bytes(draft / MEAN, mean.getvalue())
     # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
-    odd = images["path"].str.contains("\r").any()
-    images.to_csv(draft / METADATA, index=False, quoting=csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL)
-    variance_table(components).to_csv(draft / VARIANCE, index=False)
-    np.save(draft / MEAN, components.mean)
+    quoting = csv.QUOTE_NONNUMERIC if images["path"].str.contains("\r").any() else csv.QUOTE_MINIMAL
+    for file, table in ((METADATA, images), (VARIANCE, variance_table(components))):
+        storage.write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
     write_errors(draft / ERRORS, errors)
 
 
@@ -149,9 +150,9 @@ def variance_table(components: Components) -> pd.DataFrame:
 
 def write_errors(file: Path, errors: Sequence[ErrorRow]) -> None:
     """Write path, stage and reason of every image without features, sorted by path."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("path", "stage", "reason"), *sorted(errors)])
+    text = io.StringIO()
+    csv.writer(text).writerows([("path", "stage", "reason"), *sorted(errors)])
+    storage.write_bytes(file, text.getvalue().encode())
 
 
 def read_scores(folder: Path) -> pa.Table:
@@ -168,7 +169,7 @@ def read_scores(folder: Path) -> pa.Table:
 
 def _read_scores(folder: Path) -> pa.Table:
     files = sorted(str(file) for file in (folder / SCORES).glob("*.parquet"))
-    return ds.dataset(files).to_table().sort_by("path")
+    return pa.concat_tables([pq.read_table(storage.open_input(file)) for file in files]).sort_by("path")
 
 
 def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.DataFrame:
@@ -187,7 +188,8 @@ def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.D
     from pyspark.ml.feature import PCAModel
 
     table = _read_scores(folder)
-    text = pd.read_csv(folder / SCORES_CSV, keep_default_na=False, dtype={"label": str})
+    with (folder / SCORES_CSV).open("rb") as stream:
+        text = pd.read_csv(stream, keep_default_na=False, dtype={"label": str})
     if not len(table) == len(text) == features:
         raise FruitsError(f"{folder}: {len(table)} Parquet rows and {len(text)} CSV rows; {features} were written.")
     gap = float(np.abs(to_matrix(table) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
@@ -212,7 +214,7 @@ def _write_scores_csv(file: Path, scores: pa.Table, *, width: int) -> None:
     # Three digits until a thousand components ask for more, so that the columns sort.
     digits = max(3, len(str(width)))
     names = ["path", "label", "split", *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
-    with file.open("wb") as stream:
+    with storage.open_output(file) as stream:
         stream.write((",".join(names) + "\n").encode())
         options = pa.csv.WriteOptions(include_header=False)
         for start in range(0, len(scores), _CSV_ROWS):

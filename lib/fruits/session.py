@@ -6,10 +6,11 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fruits.errors import FruitsError
 from fruits.java import find_java_home
+from fruits.params import repository
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -69,6 +70,7 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         os.environ |= {"PYSPARK_PYTHON": choose_python(master, os.environ), "PYSPARK_DRIVER_PYTHON": sys.executable}
         log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
         builder = builder.master(_allow_retries(master)).config(map=dict(choose_settings(master)))
+        builder = builder.config(map=connect_s3(find_s3_jars(), local=_is_local(master)))
         builder = builder.config("spark.driver.memory", driver_memory)
         builder = builder.config("spark.driver.extraJavaOptions", f"{_JVM_OPTIONS} -Dlog4j2.configurationFile={log4j}")
     try:
@@ -97,6 +99,41 @@ def choose_settings(master: str) -> dict[str, str]:
 
 def _is_local(master: str) -> bool:
     return master.startswith("local")
+
+
+def find_s3_jars() -> list[Path]:
+    """Return what `make s3` has fetched for Spark outside EMR to read and write S3; nothing, if it has not."""
+    return sorted((repository() / ".s3").glob("*.jar"))
+
+
+def connect_s3(jars: list[Path], *, local: bool, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Let `s3:` mean S3A, as it means EMRFS on EMR: the same locations everywhere. Keys come from the AWS chain.
+
+    Parameters
+    ----------
+    jars
+        As `find_s3_jars` returns them; none connects nothing.
+    local
+        Whether all of Spark is one JVM: it reads the jars where they lie, where others are sent 270 MB.
+    """
+    if not jars:
+        return {}
+    settings = {
+        "spark.driver.extraClassPath" if local else "spark.jars": (os.pathsep if local else ",").join(map(str, jars)),
+        "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        # Retried with growing pauses, as EMRFS does: S3 answers 503 when asked too fast.
+        "spark.hadoop.fs.s3a.attempts.maximum": "10",
+        "spark.hadoop.fs.s3a.retry.limit": "7",
+        "spark.hadoop.fs.s3a.connection.establish.timeout": "10000",
+        "spark.hadoop.fs.s3a.connection.timeout": "60000",
+    }
+    if region := environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"):
+        settings["spark.hadoop.fs.s3a.endpoint.region"] = region
+    if endpoint := environ.get("AWS_ENDPOINT_URL"):
+        # Stores other than Amazon's have one address for all buckets.
+        settings["spark.hadoop.fs.s3a.endpoint"] = endpoint
+        settings["spark.hadoop.fs.s3a.path.style.access"] = "true"
+    return settings
 
 
 def _allow_retries(master: str) -> str:

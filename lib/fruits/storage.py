@@ -1,13 +1,20 @@
-"""The only module that knows a local path from an `s3://` one."""
+"""The only module that knows a local path from an `s3://` one.
 
+Both are given as `Path`: a remote one has the same methods, and `remote` does the rest.
+"""
+
+import io
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any, cast
 
+from fruits import remote
 from fruits.errors import FruitsError, UsageError
 from fruits.exchange import put_in_place
 
@@ -16,9 +23,9 @@ REMOTE_SCHEMES = ("s3://", "s3a://", "s3n://")
 LEFTOVERS = re.compile(r"\..+\.fruits-[0-9a-f]{16}(\.draft|\.old)?")
 
 
-def is_remote(location: str) -> bool:
+def is_remote(location: str | Path) -> bool:
     """Tell whether a location lies in an object store."""
-    return location.lower().startswith(REMOTE_SCHEMES)
+    return str(location).lower().startswith(REMOTE_SCHEMES)
 
 
 def resolve(location: str, *, base: Path) -> Path:
@@ -27,23 +34,57 @@ def resolve(location: str, *, base: Path) -> Path:
     Raises
     ------
     UsageError
-        For an object store: this version reads and writes local folders only.
+        For a location that is neither a local folder nor one of S3.
     """
-    if is_remote(location):
-        raise UsageError(
-            f"{location} lies in an object store, which this version cannot read or write yet; "
-            "name a local folder (copy the data with `aws s3 sync` first)."
-        )
     if "\0" in location:
         raise UsageError(f"{location!r} holds a NUL, which no folder's name can; name a local folder.")
+    if is_remote(location):
+        bucket, _, key = location.partition("://")[2].rstrip("/").partition("/")
+        if not bucket:
+            raise UsageError(f"{location} names no bucket; allowed: s3://BUCKET/folder.")
+        return cast("Path", remote.open_remote(f"s3://{bucket}/{key}"))
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", location):
-        raise UsageError(f"{location} is no folder on this machine; name a local folder.")
+        raise UsageError(f"{location} is no folder on this machine; name a local folder, or one of S3.")
     try:
         path = Path(location).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{location} names a user who has no home folder; name a local folder.") from error
     # Not resolve(): a linked folder keeps the name that its user gave it.
     return Path(os.path.normpath(base / path))
+
+
+def open_input(file: str | Path) -> Any:
+    """Return what pyarrow reads a file from, by its name; a remote one by ranges."""
+    return remote.open_remote(str(file)).open("rb") if is_remote(file) else file
+
+
+def open_whole(file: Path) -> io.BufferedReader:
+    """Open a file to be read from its beginning to its end; a remote one in large pieces."""
+    return cast("io.BufferedReader", remote.open_whole(file)) if is_remote(file) else file.open("rb")
+
+
+def open_output(file: Path) -> IO[bytes]:
+    """Open a new file to be written, in a folder that need not be there."""
+    if not is_remote(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return file.open("wb")
+
+
+def is_there(place: Path) -> bool:
+    """Tell whether anything has this name: a file, a folder, or a link that leads nowhere."""
+    return place.exists() if is_remote(place) else os.path.lexists(place)
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the names of all files below a folder, relative to it, sorted."""
+    if is_remote(folder):
+        return sorted(name for name, *_ in remote.list_objects(folder))
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all it holds."""
+    (remote.remove_folder if is_remote(folder) else shutil.rmtree)(folder)
 
 
 def escape_glob(path: Path) -> str:
@@ -59,6 +100,9 @@ def _mark(name: str) -> str:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old one or the whole new one, never a part."""
+    if is_remote(path):
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(_mark(path.name))
     try:
@@ -69,12 +113,22 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def replaced_folder(final: Path) -> Iterator[Path]:
+def replaced_folder(final: Path, *, last: str | None = None) -> Iterator[Path]:
     """Yield an empty draft folder that takes the place of `final` if the block succeeds.
 
     The old folder stays readable until the new one is whole; after an error it is still there
     and the draft is gone.
+
+    Parameters
+    ----------
+    last
+        The file that says that the folder is whole; only S3, where nothing can be renamed, needs to know it:
+        see `remote.replaced_folder`.
     """
+    if is_remote(final):
+        with remote.replaced_folder(final, last=last) as draft:
+            yield draft
+        return
     final.parent.mkdir(parents=True, exist_ok=True)
     mark = _mark(final.name)
     draft, old = (final.with_name(f"{mark}.{part}") for part in ("draft", "old"))
@@ -93,6 +147,46 @@ def replaced_folder(final: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def staged_folder(final: Path) -> Iterator[Path]:
+    """Like `replaced_folder`, with a draft on this machine, for what writes local files only."""
+    if not is_remote(final):
+        with replaced_folder(final) as draft:
+            yield draft
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as draft:
+        yield Path(draft)
+        remote.upload_folder(Path(draft), final, names=list_files(Path(draft)))
+
+
+def fetch_folder(folder: Path) -> Path:
+    """Return a local folder of the same files: itself, or a copy in the user's cache.
+
+    What has the same name there and files of the same sizes is taken to be the same.
+    """
+    if not is_remote(folder):
+        return folder
+    local = Path.home() / ".cache" / "fruits" / folder.name
+    files = {name: length for name, length, _ in remote.list_objects(folder)}
+    if any(not (local / name).is_file() or (local / name).stat().st_size != files[name] for name in files):
+        with replaced_folder(local) as draft:
+            for name in files:
+                write_bytes(draft / name, (folder / name).read_bytes())
+    return local
+
+
+def check_listable(folder: Path) -> None:
+    """Refuse a remote folder that cannot be listed; a local one tells when it is.
+
+    Raises
+    ------
+    FruitsError
+        Naming the folder, what was refused and what to do.
+    """
+    if is_remote(folder):
+        remote.check_listable(folder)
+
+
 def check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be made or written to, before any work is lost on it.
 
@@ -101,6 +195,9 @@ def check_writable(folder: Path) -> None:
     FruitsError
         Naming the folder and what the system said.
     """
+    if is_remote(folder):
+        remote.check_writable(folder)
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / _mark("probe")

@@ -78,8 +78,9 @@ def prepare_backbone(source: str, file: Path | None, *, engine: str, seed: int, 
     name = sha256[:16] if sha256 else f"random-{seed}-keras-{importlib.metadata.version('keras')}"
     prepared = folder / f"{name}-{RECIPE_MARK}"
     if not all((prepared / part).is_file() for part in PREPARED):
-        with storage.replaced_folder(prepared) as draft:
+        with storage.staged_folder(prepared) as draft:
             _export(file, draft, seed=seed)
+    prepared = storage.fetch_folder(prepared)
     facts = json.loads((prepared / "model.json").read_text())
     backbone = Backbone(
         weights=source,

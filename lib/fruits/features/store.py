@@ -4,7 +4,6 @@
 its `_SUCCESS`; an image is known by path, length and time of modification.
 """
 
-import shutil
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from fruits.features.stored import StoredFeatures, explain_damage, locate_images
+from fruits.storage import open_input, remove_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -50,8 +50,8 @@ def write_batch(features: "DataFrame", *, store: Path) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     batch = store / f"batch-{stamp}-{uuid.uuid4().hex[:8]}"
     features.write.parquet(str(batch))
-    if not any(pq.read_metadata(file).num_rows for file in batch.glob("*.parquet")):
-        shutil.rmtree(batch)  # of images that cannot be read: they will be tried again, and leave another
+    if not any(pq.read_metadata(open_input(file)).num_rows for file in batch.glob("*.parquet")):
+        remove_folder(batch)  # of images that cannot be read: they will be tried again, and leave another
     return batch
 
 
@@ -79,7 +79,7 @@ def _read_keys(batches: Sequence[Path]) -> pd.DataFrame:
 
 def _read_file(file: str) -> pd.DataFrame:
     with explain_damage(file):
-        return pq.read_table(file, columns=KEY, page_checksum_verification=True).to_pandas()
+        return pq.read_table(open_input(file), columns=KEY, page_checksum_verification=True).to_pandas()
 
 
 def _keys(images: pd.DataFrame) -> pd.MultiIndex:

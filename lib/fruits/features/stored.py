@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from fruits.arrow import to_column
 from fruits.errors import FruitsError
+from fruits.storage import is_remote, open_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,8 +99,9 @@ def explain_damage(file: str) -> Iterator[None]:
         raise
     except (OSError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
+        batch = file.rpartition("/")[0]
         raise FruitsError(
-            f"{file} cannot be read ({said}); remove the folder {Path(file).parent}: the next run computes it anew."
+            f"{file} cannot be read ({said}); remove the folder {batch}: the next run computes it anew."
         ) from error
 
 
@@ -135,7 +136,8 @@ def _read_rows(file: str, rows: npt.NDArray[np.int64], columns: tuple[str, ...])
     """Yield the given rows of a file; `rows` ascend."""
     start = 0
     # Spark writes a checksum with every page: without it a flipped bit is another feature, and nobody knows.
-    with explain_damage(file), pq.ParquetFile(file, page_checksum_verification=True) as source:
+    options = {"page_checksum_verification": True, "pre_buffer": is_remote(file)}
+    with explain_damage(file), pq.ParquetFile(open_input(file), **options) as source:
         for batch in source.iter_batches(BLOCK, columns=list(columns), use_threads=False):
             first, last = np.searchsorted(rows, (start, start + batch.num_rows))
             if last - first == batch.num_rows:

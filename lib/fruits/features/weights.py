@@ -53,6 +53,8 @@ def find_weights(source: str, *, base: Path, url: str = KERAS_URL) -> Path | Non
             return _download(url)
         check_tensors(cached, remedy="delete it, and it is downloaded again")
         return cached
+    if storage.is_remote(source):
+        raise UsageError(f"weights: {source} lies in an object store; copy the file here, and name the copy.")
     file = storage.resolve(source, base=base)
     if not file.is_file():
         raise UsageError(f"weights: there is no file {file}; allowed: imagenet, random, or the path of an .h5 file.")

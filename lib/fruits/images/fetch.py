@@ -68,6 +68,7 @@ def fetch_images(
     FruitsError
         If the archive or its split, a class or an image is missing or damaged, or the disk cannot be written.
     """
+    _refuse_remote(destination)
     with _open_archive(archive) as (opened, ranges):
         members = _list_split(opened, split=split, origin=redact(archive))
         wanted = _choose(members, split=split, classes=classes, max_images=max_images, seed=seed)
@@ -79,6 +80,13 @@ def fetch_images(
         bytes_read = ranges.bytes_read if ranges else sum(member.compress_size for member in missing.values())
     counts = {"wanted": len(wanted), "fetched": len(missing), "already_there": len(wanted) - len(missing)}
     return FetchReport(**counts, bytes_read=bytes_read)
+
+
+def _refuse_remote(destination: Path) -> None:
+    if storage.is_remote(destination):
+        raise UsageError(
+            f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
+        )
 
 
 @contextmanager

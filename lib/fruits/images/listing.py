@@ -14,16 +14,26 @@ from fruits.errors import UsageError
 from fruits.images.classes import match_classes
 from fruits.images.packed import is_packed, list_packed
 from fruits.images.source import spell_name
+from fruits.remote import has_objects, list_objects
+from fruits.storage import is_remote
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 COLUMNS = ("path", "label", "split", "length", "modified")
+
+
+class _Object(NamedTuple):
+    """A file in an object store, whose listing tells all there is to know."""
+
+    name: str
+    length: int
+    modified: int
 
 
 class _Found(NamedTuple):
     """A folder and the files in it."""
 
     folder: Path
-    images: list["os.DirEntry[str]"]
+    images: list["os.DirEntry[str] | _Object"]
     ignored: list[str]
 
     @property
@@ -137,12 +147,29 @@ def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> li
 
 
 def _walk(root: Path) -> Iterator[_Found]:
-    """Yield `root` and every folder below it; linked folders are followed once."""
+    """Yield `root` and every folder below it."""
     if not _is_folder(root):
         raise UsageError(
             f"there is no folder {root}; input_dir must hold {root.name}/<class>/<image>. "
             "`fruits fetch MODE` brings Fruits-360."
         )
+    return _walk_objects(root) if is_remote(root) else _walk_folders(root)
+
+
+def _walk_objects(root: Path) -> Iterator[_Found]:
+    folders: dict[str, _Found] = {}
+    for path, length, modified in list_objects(root):
+        parent, _, name = path.rpartition("/")
+        found = folders.setdefault(parent, _Found(root / parent if parent else root, [], []))
+        if parent and not any(part.startswith(".") for part in path.split("/")) and _has_image_name(name):
+            found.images.append(_Object(name, length, modified))
+        else:
+            found.ignored.append(name)
+    yield from folders.values()
+
+
+def _walk_folders(root: Path) -> Iterator[_Found]:
+    """Follow linked folders once."""
     seen = set()
     waiting = deque([root])
     while waiting:
@@ -166,6 +193,8 @@ def _walk(root: Path) -> Iterator[_Found]:
 
 
 def _is_folder(path: Path | str) -> bool:
+    if is_remote(path):
+        return has_objects(path)
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
 
 
@@ -181,18 +210,23 @@ def _scan(folder: Path) -> list["os.DirEntry[str]"]:
 
 def _is_image(file: "os.DirEntry[str]") -> bool:
     """Tell images by their suffix; without any, they must be there. Opening a pipe would wait for ever."""
-    named = file.name.lower().endswith(IMAGE_SUFFIXES)
-    if not named and "." in file.name:
+    if not _has_image_name(file.name):
         return False
     if file.is_file(follow_symlinks=False):
         return True
     try:
         return stat.S_ISREG(file.stat().st_mode)
     except OSError:
-        return named
+        return "." in file.name
 
 
-def _look_at(file: "os.DirEntry[str]") -> tuple[int, int]:
+def _has_image_name(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES) or "." not in name
+
+
+def _look_at(file: "os.DirEntry[str] | _Object") -> tuple[int, int]:
+    if isinstance(file, _Object):
+        return file.length, file.modified
     try:
         status = file.stat()
     except OSError:

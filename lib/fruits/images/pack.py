@@ -1,6 +1,5 @@
 """A class-folder tree bundled into a few Parquet shards."""
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,27 +48,41 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     UsageError
         If there is nothing to pack, or `output_dir` holds other things.
     """
-    if is_packed(input_dir):
-        raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
-    if os.path.lexists(output_dir):
-        _check_replaceable(output_dir)
+    _check_folders(input_dir, output_dir)
     splits = [split for split in SPLITS if has_images(input_dir, split=split)]
     if not splits:
         raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds Training/<class>/<image>.")
     tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits]
     images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []
-    locks.hold_folder(output_dir.parent)
+    _hold(output_dir)
     with storage.replaced_folder(output_dir) as draft:
         with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
             for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):
-                with pq.ParquetWriter(draft / name_shard(number), SCHEMA, compression="NONE") as writer:
+                with (
+                    storage.open_output(draft / name_shard(number)) as stream,
+                    pq.ParquetWriter(stream, SCHEMA, compression="NONE") as writer,
+                ):
                     for start in range(0, len(shard), GROUP_ROWS):
                         writer.write_table(_read_group(input_dir, shard[start : start + GROUP_ROWS], unreadable))
                         bar.update(len(shard[start : start + GROUP_ROWS]))
         shards = list_shards(draft)
         size = sum(shard.stat().st_size for shard in shards)
     return PackReport(len(images), len(shards), size, unreadable)
+
+
+def _check_folders(input_dir: Path, output_dir: Path) -> None:
+    for folder in (input_dir, output_dir):
+        storage.check_listable(folder)
+    if is_packed(input_dir):
+        raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
+    if storage.is_there(output_dir):
+        _check_replaceable(output_dir)
+
+
+def _hold(output_dir: Path) -> None:
+    if not storage.is_remote(output_dir):
+        locks.hold_folder(output_dir.parent)
 
 
 def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFrame]:

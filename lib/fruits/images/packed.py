@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.errors import FruitsError, UsageError
+from fruits.storage import is_remote, is_there, open_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,8 @@ def name_shard(number: int) -> str:
 def list_shards(folder: Path) -> list[Path]:
     """Return the shards of a packed folder in order; none for a folder of class folders."""
     named = sorted(folder.glob("images-" + "[0-9]" * 5 + ".parquet"))
+    if is_remote(folder):
+        return named
     return [shard for shard in named if not os.path.isdir(shard)]  # noqa: PTH112 - Path's raises where it may not look
 
 
@@ -51,7 +54,7 @@ def is_packed(folder: Path) -> bool:
     from fruits.params import SPLITS
 
     shards = list_shards(folder)
-    if shards and (beside := [split for split in SPLITS if os.path.lexists(folder / split)]):
+    if shards and (beside := [split for split in SPLITS if is_there(folder / split)]):
         raise UsageError(
             f"{folder} holds packed images ({shards[0].name}) and class folders ({', '.join(beside)}); keep one of "
             "the two there, and move the other to a folder of its own."
@@ -134,7 +137,7 @@ def open_shard(file: Path) -> pq.ParquetFile:
         For a Parquet file with other columns than a shard has.
     """
     try:
-        shard = pq.ParquetFile(file)
+        shard = pq.ParquetFile(open_input(file), pre_buffer=is_remote(file))
     except (OSError, pa.ArrowInvalid) as error:
         raise FruitsError(
             f"{file} cannot be read as a shard of packed images ({error}); remove {file.parent} and pack it anew."

@@ -1,5 +1,6 @@
 """What the notebook does for its report, and for the command that runs it."""
 
+import io
 import json
 import os
 import threading
@@ -62,7 +63,8 @@ def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure
     if DRAFT_VARIABLE not in os.environ:
         for stale in ("run.html", "run.ipynb", "run.failed.ipynb"):
             (folder / stale).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "variance.png", dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150)
+    storage.write_bytes(folder / "variance.png", picture.getvalue())
     text = redact_secrets(json.dumps(manifest, indent=2) + "\n")
     storage.write_bytes(folder / "manifest.json", text.encode())

@@ -37,7 +37,7 @@ def run_pipeline(params: RunParams) -> Path:
     check_run(params)
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
     threading.Thread(target=importlib.import_module, args=("fruits.reporting.html",), daemon=True).start()
-    with storage.replaced_folder(params.report_folder) as draft:
+    with storage.staged_folder(params.report_folder) as draft:
         _execute(notebook, draft / "run.ipynb", params=params)
         from fruits.reporting.html import render_html
 
