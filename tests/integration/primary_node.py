@@ -16,6 +16,10 @@ from typing import Any
 import aws_shim
 from emr.configurations import VENV
 
+from fruits.session import connect_s3, find_s3_jars
+
+REGION = "eu-west-1"
+
 
 def environ(folder: Path, *, endpoint: str) -> dict[str, str]:
     """Give a step's process what a node's would have."""
@@ -23,9 +27,15 @@ def environ(folder: Path, *, endpoint: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYSPARK", "SPARK"))}
     import pyspark
 
+    # EMR's own settings say what s3:// is.
+    settings = connect_s3(find_s3_jars(), local=True, environ={"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION})
+    (folder / "conf").mkdir(exist_ok=True)
+    lines = [f"{name} {value}\n" for name, value in settings.items()]
+    (folder / "conf/spark-defaults.conf").write_text("".join(lines))
     return kept | {
+        "SPARK_CONF_DIR": str(folder / "conf"),
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": REGION,
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "SPARK_HOME": str(Path(pyspark.__file__).parent),
         "FRUITS_MASTER": "local[2]",
