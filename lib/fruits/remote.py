@@ -34,12 +34,22 @@ def open_whole(file: Any) -> Any:
     return file.open("rb", cache_type="readahead", block_size=_PIECE)
 
 
+def read_file(file: Any) -> tuple[bytes, int]:
+    """Return what a file holds, and when it was modified (ns since 1970), asked after it was read."""
+    content = file.read_bytes()
+    return content, _modified(file.fs.info(file.path))
+
+
+def _modified(facts: dict[str, Any]) -> int:
+    return int(facts["LastModified"].timestamp() * 10**9)
+
+
 def list_objects(folder: Any) -> Iterator[tuple[str, int, int]]:
     """Yield each object below a folder: its name below it, bytes, time of modification (ns since 1970)."""
     root = folder.path.rstrip("/") + "/"
     for name, facts in folder.fs.find(root, detail=True).items():
         if not name.endswith("/"):  # some tools leave an object in the place of a folder
-            yield name.removeprefix(root), int(facts["size"]), int(facts["LastModified"].timestamp() * 10**9)
+            yield name.removeprefix(root), int(facts["size"]), _modified(facts)
 
 
 def has_objects(folder: Any) -> bool:

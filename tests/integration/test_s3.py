@@ -17,6 +17,7 @@ from PIL import Image
 
 from fruits import remote, storage
 from fruits.errors import FruitsError, UsageError
+from fruits.images.source import ImageFolder, read_as_listed
 from fruits.session import find_s3_jars
 
 pytestmark = [
@@ -183,6 +184,17 @@ def test_a_place_that_cannot_be_used_is_one_sentence(s3: str, monkeypatch: pytes
         monkeypatch.setattr(remote, "_OPTIONS", {**remote._OPTIONS, "skip_instance_cache": True})
         with pytest.raises(FruitsError, match=r"cannot be written: S3 refuses it \((Access Denied|Forbidden)\)"):
             storage.check_writable(place(f"s3://{BUCKET}/x"))
+
+
+@pytest.mark.usefixtures("s3")
+def test_an_image_that_changed_since_its_listing_is_not_read_as_that() -> None:
+    folder = storage.resolve(f"s3://{BUCKET}/changed", base=REPOSITORY)
+    storage.write_bytes(folder / "Training/A/x.jpg", b"12345")
+    ((_, length, modified),) = remote.list_objects(folder)
+    source = ImageFolder(folder)
+    assert read_as_listed(source, "Training/A/x.jpg", length=length, modified=modified) == b"12345"
+    with pytest.raises(OSError, match="changed since it was listed"):
+        read_as_listed(source, "Training/A/x.jpg", length=length, modified=modified - 10**9)
 
 
 @pytest.mark.usefixtures("s3")
