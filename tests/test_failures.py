@@ -33,6 +33,10 @@ Caused by: java.lang.RuntimeException: again
             ),
             "baking failed: org.apache.hadoop.X.InvalidInputException: gone",
         ),
+        (
+            PySparkException("x\nfruits.errors.FruitsError: /f.parquet is damaged"),
+            "baking failed: /f.parquet is damaged",
+        ),
         (PySparkException("odd"), "baking failed: odd"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "Spark's Java process is gone"),
         (OSError(errno.ENOSPC, "No space left on device", "/out/pca.csv"), "the disk that holds /out/pca.csv is full"),

@@ -63,7 +63,8 @@ def _find_cause(said: str) -> str:
         )
     named = re.findall(r"^[\s:]*((?:\w+\.)*\w*(?:Error|Exception): .*)", said, re.MULTILINE)
     cause = next((line for line in reversed(named) if not line.startswith(_JAVA)), None)
-    return cause or (named[-1] if named else said.splitlines()[0])
+    # What we raise on a worker is a sentence already.
+    return re.sub(r"^fruits\.\S*Error: ", "", cause or "") or (named[-1] if named else said.splitlines()[0])
 
 
 def _full(file: str | None) -> str:
