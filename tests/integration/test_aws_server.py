@@ -42,7 +42,7 @@ def test_the_commands_one_after_the_other(endpoint: str, home: Path, fruit_folde
     aws("cleanup", "--yes")
     assert "Nothing of ours" in aws("audit")
     # The shards stay: they are a copy of images of this machine.
-    assert {file.parent.name for file in home.rglob("*") if file.is_file()} == {"fruits-360"}
+    assert {file.parent.name for file in home.rglob("*.parquet")} == {"fruits-360"}
 
 
 def start(env: dict[str, str], images: Path) -> None:
