@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fruits import storage
+from fruits import results, storage
 from fruits.params import RunParams
 from fruits.redaction import redact_secrets
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # Where `fruits run` gathers a report before it replaces the old one. Unset when the notebook is run by hand.
 DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
-ERRORS = "errors.csv"
+# The error rows bear the same name beside the report as among the results.
+ERRORS = results.ERRORS.name
 SAMPLE_BANNER = "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit."
 
 
