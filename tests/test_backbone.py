@@ -1,6 +1,7 @@
 """MobileNetV2 as prepared files: the right 260 tensors, converted once, or one sentence."""
 
 import dataclasses
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -53,6 +54,23 @@ def plant(folder: Path) -> None:
     folder.mkdir(parents=True)
     for part in backbone.PREPARED:
         (folder / part).write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_without_tensorflow_it_says_who_makes_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
+    """As on the nodes of a cluster, which are sent a converted model."""
+    forbid_conversion(monkeypatch)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.metadata.version", _not_there)
+    (file := tmp_path / "w.h5").write_bytes(b"h5")
+    with pytest.raises(FruitsError, match=r"`fruits run MINI --target local`.*upload-dataset` brings it"):
+        prepare_backbone("w", file if trained else None, engine="litert", seed=1, folder=tmp_path / "models")
+
+
+def _not_there(name: str) -> None:
+    raise importlib.metadata.PackageNotFoundError(name)
 
 
 @pytest.mark.parametrize("wrong", [{"tensors": 262}, {"parameters": 3_538_984}, {"bytes": 18_063_872}])

@@ -5,7 +5,7 @@ import shutil
 import signal
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,22 @@ def test_each_image_goes_through_the_model_once_errors_or_not(
     table = read_features(spark, images, store=store).to_dataframe().toPandas().sort_values("path")
     assert table["path"].tolist() == good
     np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(fruit_folder, good), atol=1e-3)
+
+
+@pytest.fixture
+def group(spark: SparkSession) -> Iterator[str]:
+    spark.sparkContext.setJobGroup("statement 7", "a cell")
+    yield "statement 7"
+    for name in ("spark.jobGroup.id", "spark.job.description"):
+        spark.sparkContext.setLocalProperty(name, None)  # type: ignore[arg-type]
+
+
+def test_jobs_belong_to_the_group_that_livy_set(spark: SparkSession, run: Run, group: str, fruit_folder: Path) -> None:
+    """It counts that group's tasks for its progress, and cancels it when a cell is interrupted."""
+    tracker = spark.sparkContext.statusTracker()
+    before = set(tracker.getJobIdsForGroup(group))
+    run(list_training(fruit_folder))
+    assert len(set(tracker.getJobIdsForGroup(group)) - before) >= 2
 
 
 def test_a_worker_builds_the_model_once_for_all_its_tasks(run: Run, fruit_folder: Path, store: Path, log: Path) -> None:

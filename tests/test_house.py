@@ -19,7 +19,7 @@ FLOORS = [
     {"arrow", "exchange", "java", "redaction", "failures", "locks", "remote"},
     {"storage"},
     {"marker", "params"},
-    {"session", "progress"},
+    {"session", "progress", "cluster"},
     {"images"},
     {"features"},
     {"moments"},

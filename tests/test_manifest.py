@@ -1,5 +1,6 @@
 """The manifest: names that other tools rely on."""
 
+import importlib.metadata
 import subprocess
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+import fruits
 from fruits.features.backbone import Backbone
-from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, summarise
+from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, read_versions, summarise
 from fruits.params import load_params
 from fruits.pca import Moments, components_of
 
@@ -38,6 +40,23 @@ def test_keys_that_others_rely_on(manifest: dict[str, object]) -> None:
     assert manifest["model"].keys() >= {"weights", "sha256", "tensors", "parameters", "bytes", "engine"}
     assert manifest["model_flatbuffer"] == "/models/x/model.tflite"
     assert manifest["images_per_second"] == 1.5
+
+
+def test_a_package_that_is_not_there_has_no_version(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nodes of a cluster have no Keras, and Spark and this package are not installed there by pip."""
+    monkeypatch.setattr("importlib.metadata.version", lambda name: None if name != "keras" else _raise(name))
+    versions = read_versions(spark)
+    assert versions["keras"] is None
+    assert versions["fruits"] == fruits.__version__
+    assert versions["pyspark"] == versions["spark"] == spark.version
+
+
+def _raise(name: str) -> None:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def test_a_manifest_without_a_repository_names_no_commit() -> None:
+    assert read_commit(None) == {"git_commit": None, "git_dirty": None}
 
 
 def test_pca_is_honest_about_the_target(manifest: dict[str, object]) -> None:

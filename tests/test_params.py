@@ -3,6 +3,9 @@
 import dataclasses
 import re
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ from papermill.translators import translate_parameters
 
 from fruits import params
 from fruits.errors import UsageError
-from fruits.params import TARGETS, RunParams, keys_of, list_modes, load_params, params_from_notebook
+from fruits.params import TARGETS, RunParams, keys_of, list_modes, load_params
+from fruits.reporting.variables import params_from_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 VALUES = dataclasses.asdict(load_params("MINI", "sample"))
@@ -55,6 +59,41 @@ def load_cells(*sources: str) -> RunParams:
     namespace: dict[str, Any] = {}  # as IPython does: one namespace, the cells' sources in `In`
     exec("\n".join(sources), namespace)  # noqa: S102 - our own cells
     return params_from_notebook(namespace | {"In": ["", *sources, "%time run()", "params_from_notebook(globals())"]})
+
+
+def test_livy_keeps_no_history_and_its_variables_are_taken() -> None:
+    assert params_from_notebook(VALUES | {"spark": object(), "computed": 5}) == load_cells(assign())
+    without = {key: value for key, value in VALUES.items() if key != "seed"}
+    with pytest.raises(UsageError, match=r"notebook: seed: missing; allowed: an integer from 0"):
+        params_from_notebook(without)
+
+
+def test_a_package_that_came_as_a_zip_has_no_repository(tmp_path: Path) -> None:
+    """As Livy's session has it: no params/ to look modes up in, and no place that a relative path could start from."""
+    archive = tmp_path / "fruits.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for file in sorted((REPOSITORY / "lib" / "fruits").rglob("*.py")):
+            zipped.write(file, file.relative_to(REPOSITORY / "lib"))
+    code = f"""
+import sys
+sys.path.insert(0, {str(archive)!r})
+from fruits.errors import UsageError
+from fruits.params import find_repository
+from fruits.reporting.variables import params_from_notebook
+from fruits.session import find_s3_jars
+params = params_from_notebook({VALUES | {"mode": "MY_OWN", "output_dir": "/there", "input_dir": "data/here"}!r})
+print(find_repository(), find_s3_jars(), params.path("output_dir"), params.mode)
+try:
+    params.path("input_dir")
+except UsageError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "None [] /there MY_OWN",
+        "data/here is relative, and no repository is here; name s3://BUCKET/... or an absolute path.",
+    ]
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "params").glob("*.yaml")), ids=lambda file: file.stem)

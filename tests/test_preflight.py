@@ -56,7 +56,7 @@ def test_run_in_order_passes_and_leaves_no_file(make: Make, changes: dict[str, A
         ({"output_dir": "s3://bucket/out"}, "output_dir = s3://bucket/out lies in S3"),
         ({"report_dir": "s3://bucket/rep"}, "report_dir = s3://bucket/rep lies in S3"),
         ({"target": "emr", "spark_master": ""}, "none of its nodes; `scripts/aws_setup.sh run MINI`"),
-        ({"weights": "s3://bucket/w.h5"}, "s3://bucket/w.h5 lies in an object store"),
+        ({"weights": "s3://bucket/w.h5"}, "s3://bucket/w.h5 cannot be read: no keys to ask S3 with"),
         ({"weights": "/nowhere/w.h5"}, "no file /nowhere/w.h5"),
         ({"weights": __file__}, "cannot be read"),
         ({"target": "sample"}, "holds something else than our sample"),
@@ -66,6 +66,8 @@ def test_wrong_place_is_refused_and_nothing_is_written(
     make: Make, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "find_s3_jars", list)
+    monkeypatch.setattr(preflight, "has_session", lambda: False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
     with pytest.raises(UsageError, match=message) as caught:
         check_run(make(**changes))
@@ -75,7 +77,13 @@ def test_wrong_place_is_refused_and_nothing_is_written(
 
 def test_cluster_is_known_by_what_emr_writes_there(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "job-flow.json").touch()
-    monkeypatch.setattr(preflight, "EMR_NODE", tmp_path / "job-flow.json")
+    monkeypatch.setattr(preflight.cluster, "EMR_NODE", tmp_path / "job-flow.json")
+    check_run(make(target="emr", spark_master=""))
+
+
+def test_a_session_that_is_there_is_the_clusters(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
+    monkeypatch.setattr(preflight, "has_session", lambda: True)
     check_run(make(target="emr", spark_master=""))
 
 

@@ -98,13 +98,16 @@ def test_a_path_is_relative_to_the_base_and_random_has_no_file(tmp_path: Path) -
     assert hash_file(tmp_path / "mine.h5") == hashlib.sha256(CONTENT).hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("source", "word"), [("no.h5", "no file"), ("page.h5", "cannot be read"), ("s3://b/w.h5", "object")]
-)
+@pytest.mark.parametrize(("source", "word"), [("no.h5", "no file"), ("page.h5", "cannot be read")])
 def test_what_is_no_weights_file_is_a_usage_error(source: str, word: str, tmp_path: Path) -> None:
     (tmp_path / "page.h5").write_bytes(b"<html>")
     with pytest.raises(UsageError, match=word):
         find_weights(source, base=tmp_path)
+
+
+def test_a_relative_path_needs_a_base() -> None:
+    with pytest.raises(UsageError, match=r"mine\.h5 is relative, and no repository is here; name s3://"):
+        find_weights("mine.h5", base=None)
 
 
 def test_a_file_with_other_tensors_is_refused_without_tensorflow(tmp_path: Path) -> None:

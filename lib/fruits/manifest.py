@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fruits
 from fruits.features.backbone import Backbone
-from fruits.params import RunParams, repository
+from fruits.params import RunParams, find_repository
 from fruits.pca import Components, count_components
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 STAGES = ("listing", "model", "extraction", "pca", "saving", "report")
 _MODEL_KEYS = ("weights", "sha256", "tensors", "parameters", "bytes", "engine", "model_id")
-_PACKAGES = ("fruits", "ai-edge-litert", "keras", "numpy", "pandas", "papermill", "pillow", "pyarrow", "pyspark")
+# Nodes of a cluster have no Keras; Spark and this package reach them in other ways than by an installer.
+_PACKAGES = ("ai-edge-litert", "keras", "numpy", "pandas", "papermill", "pillow", "pyarrow")
 
 
 @dataclasses.dataclass
@@ -64,7 +66,7 @@ def build_manifest(
         "mode": params.mode,
         "target": params.target,
         "started": stopwatch.started,
-        **read_commit(repository()),
+        **read_commit(find_repository()),
         "params": dataclasses.asdict(params),
         "model": {name: getattr(backbone, name) for name in _MODEL_KEYS},
         "model_flatbuffer": str(backbone.flatbuffer),
@@ -106,11 +108,14 @@ def summarise(manifest: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def read_versions(spark: "SparkSession") -> dict[str, str]:
-    """Return the versions of everything that may change a figure, and the machine."""
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+def read_versions(spark: "SparkSession") -> dict[str, str | None]:
+    """Return the versions of everything that may change a figure, and the machine; None for what is not there."""
+    import pyspark
+
     java = spark.sparkContext._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
-    return versions | {
+    return {name: _read_version(name) for name in _PACKAGES} | {
+        "fruits": fruits.__version__,
+        "pyspark": pyspark.__version__,
         "spark": spark.version,
         "java": java,
         "python": platform.python_version(),
@@ -118,11 +123,20 @@ def read_versions(spark: "SparkSession") -> dict[str, str]:
     }
 
 
-def read_commit(folder: Path) -> dict[str, Any]:
+def _read_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def read_commit(folder: Path | None) -> dict[str, Any]:
     """Return `git_commit` of the checkout that a folder is, and whether it was edited since (`git_dirty`).
 
     Both are None outside git: a package or a copy does not say where it comes from.
     """
+    if folder is None:
+        return {"git_commit": None, "git_dirty": None}
     try:
         commit, changes = (_ask_git(folder, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
     except (OSError, subprocess.SubprocessError):

@@ -1,6 +1,5 @@
 """RunParams: two YAML files and `--set` in, one frozen object out, or one error that lists everything wrong."""
 
-import ast
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +19,6 @@ _MODE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 # The forms that SparkContext.createTaskScheduler takes, less Mesos, which Spark 4 no longer knows.
 _MASTER = re.compile(r"|local(\[(\*|[1-9]\d*)(, ?[1-9]\d*)?\])?|local-cluster\[\d+,\d+,\d+\]|yarn|(spark|k8s)://\S+")
 _MEMORY = re.compile(r"(51[2-9]|5[2-9]\d|[6-9]\d\d|[1-9]\d{3,})m|[1-9]\d*g")  # Spark does not start with 450 MB or less
-_INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 _Check = Callable[[Any], bool]
 
 
@@ -79,7 +77,7 @@ class RunParams:
 
     def path(self, key: str) -> Path:
         """Resolve a path parameter; a relative one starts at the repository, never at the cwd."""
-        return storage.resolve(getattr(self, key), base=repository())
+        return storage.resolve(getattr(self, key), base=find_repository())
 
     @property
     def results_dir(self) -> Path:
@@ -100,6 +98,12 @@ def keys_of(group: str) -> tuple[str, ...]:
     return tuple(name for name, field in KEYS.items() if field.metadata["group"] == group)
 
 
+def find_repository() -> Path | None:
+    """Return the folder that holds `params/`; None where the package came without one, as a zip does to a cluster."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "params").is_dir() else None
+
+
 def repository() -> Path:
     """Return the folder that holds `params/`.
 
@@ -108,9 +112,8 @@ def repository() -> Path:
     UsageError
         If the package is not installed from the repository (`make env` does that).
     """
-    root = Path(__file__).resolve().parents[2]
-    if not (root / "params").is_dir():
-        raise UsageError(f"{root} holds no params/ folder; install the repository with `make env` (pip install -e .).")
+    if (root := find_repository()) is None:
+        raise UsageError("there is no params/ folder here; install the repository with `make env` (pip install -e .).")
     return root
 
 
@@ -145,63 +148,28 @@ def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = No
             values[key], sources[key] = value, file
             if key in KEYS and KEYS[key].metadata["group"] != group:
                 problems.append(f"{file}: {key} = {value!r}: belongs in the other file; {group} keys are allowed here")
-        problems += _name_missing(keys_of(group), values, origin=file)
+        problems += name_missing(keys_of(group), values, origin=file)
     for key, text in (overrides or {}).items():
         values[key], sources[key] = _parse_yaml(text, origin=f"--set {key}={text}"), "--set"
     for key, name in (("mode", mode), ("target", target)):
         if values.get(key, name) != name:
             problems.append(f"{sources[key]}: {key} = {values[key]!r}: must equal the file's name, {name}")
-    return _build(values, sources=sources, problems=problems)
+    return build_params(values, sources=sources, problems=problems)
 
 
-def params_from_notebook(namespace: Mapping[str, Any]) -> RunParams:
-    """Build the parameters from the variables of a notebook whose `parameters` cell has run.
+def name_missing(keys: Iterable[str], values: Mapping[str, Any], *, origin: str) -> list[str]:
+    """Return a line for each parameter that has no value, with what is allowed."""
+    return [f"{origin}: {key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in keys if key not in values]
 
-    Parameters
-    ----------
-    namespace
-        The notebook's `globals()`. Parameters are the names assigned in the cells that assign a parameter and in
-        the cell that papermill injects; IPython keeps the cells' sources in `In`.
+
+def build_params(values: Mapping[str, Any], *, sources: Mapping[str, str], problems: list[str]) -> RunParams:
+    """Check values, each with where it comes from, and build the parameters.
 
     Raises
     ------
     UsageError
-        As `load_params`; also when papermill injected its values *before* the parameters cell,
-        which then silently overrode them: the cell has lost its `parameters` tag.
+        One message that lists the problems given and all others.
     """
-    cells = [source for source in namespace.get("In", ()) if source]
-    assigned = [_assigned_names(source) for source in cells]
-    injected = [number for number, source in enumerate(cells) if source.startswith(_INJECTED)]
-    whole = [number for number, names in enumerate(assigned) if len(names & KEYS.keys()) > len(KEYS) // 2]
-    by_hand = [number for number in whole if number not in injected]
-    if by_hand and injected and injected[0] < by_hand[0]:
-        raise UsageError(
-            "the parameters cell has lost its `parameters` tag, so the values that papermill passes are not used; "
-            "tag it again (Jupyter: property inspector)."
-        )
-    # What ran last counts: a mended misspelling stays in the history, and scratch cells are the user's own.
-    names = set().union(*(assigned[number] for number in by_hand[-1:] + injected[-1:]))
-    values = {name: namespace[name] for name in sorted(names) if name in namespace}
-    problems = _name_missing(KEYS, values, origin="notebook")
-    if _is_text(values.get("mode")) and values["mode"] not in list_modes():
-        problems.append(f"notebook: mode = {values['mode']!r}: unknown; allowed: {', '.join(list_modes())}")
-    return _build(values, sources=dict.fromkeys(values, "notebook"), problems=problems)
-
-
-def _assigned_names(source: str) -> set[str]:
-    try:
-        body = ast.parse(source).body
-    except SyntaxError:  # a cell that did not run
-        return set()
-    targets = (target for node in body if isinstance(node, ast.Assign) for target in node.targets)
-    return {target.id for target in targets if isinstance(target, ast.Name)}
-
-
-def _name_missing(keys: Iterable[str], values: Mapping[str, Any], *, origin: str) -> list[str]:
-    return [f"{origin}: {key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in keys if key not in values]
-
-
-def _build(values: Mapping[str, Any], *, sources: Mapping[str, str], problems: list[str]) -> RunParams:
     for key, value in values.items():
         if key not in KEYS:
             problems.append(f"{sources[key]}: {key} = {value!r}: unknown; allowed: {', '.join(KEYS)}")

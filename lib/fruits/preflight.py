@@ -1,20 +1,17 @@
 """Everything that can be refused before Spark starts, is refused here."""
 
 import os
-from pathlib import Path
 
-from fruits import locks, storage
+from fruits import cluster, locks, storage
 from fruits.errors import UsageError
 from fruits.features.weights import find_weights
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home
 from fruits.marker import check_owner
-from fruits.params import RunParams, repository
-from fruits.session import find_s3_jars
+from fruits.params import RunParams, find_repository
+from fruits.session import find_s3_jars, has_session
 
-# EMR writes the description of the cluster there on each of its nodes.
-EMR_NODE = Path("/mnt/var/lib/info/job-flow.json")
 _PLACES = ("input_dir", "output_dir", "report_dir")
 
 
@@ -43,7 +40,7 @@ def check_run(params: RunParams) -> None:
         # Only now: `fruits clean` would take its draft for a leftover if nobody held the folder.
         ensure_sample(input_dir)
         check_classes(input_dir, split=params.split, classes=params.classes)
-    find_weights(params.weights, base=repository())
+    find_weights(params.weights, base=find_repository())
 
 
 def check_place(params: RunParams) -> None:
@@ -73,5 +70,5 @@ def check_place(params: RunParams) -> None:
 
 
 def _is_on_cluster() -> bool:
-    """Tell whether Spark is somebody else's here: EMR's, or that of whom says how to submit (`emr/step.sh`)."""
-    return EMR_NODE.exists() or "PYSPARK_SUBMIT_ARGS" in os.environ
+    """Tell whether Spark is somebody else's here: EMR's, Livy's, or that of whom says how to submit (`emr/step.sh`)."""
+    return cluster.EMR_NODE.exists() or "PYSPARK_SUBMIT_ARGS" in os.environ or has_session()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fruits.errors import FruitsError
 from fruits.java import find_java_home
-from fruits.params import repository
+from fruits.params import find_repository
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -83,6 +83,13 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
     return session
 
 
+def has_session() -> bool:
+    """Tell whether this process holds a running Spark already."""
+    from pyspark import SparkContext
+
+    return SparkContext._active_spark_context is not None
+
+
 def choose_python(master: str, environ: Mapping[str, str]) -> str:
     """Return the interpreter of the workers; Spark's default is whatever `python3` the PATH finds.
 
@@ -103,7 +110,7 @@ def _is_local(master: str) -> bool:
 
 def find_s3_jars() -> list[Path]:
     """Return what `make s3` has fetched for Spark outside EMR to read and write S3; nothing, if it has not."""
-    return sorted((repository() / ".s3").glob("*.jar"))
+    return sorted((root / ".s3").glob("*.jar")) if (root := find_repository()) else []
 
 
 def connect_s3(jars: list[Path], *, local: bool, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -28,13 +28,13 @@ def is_remote(location: str | Path) -> bool:
     return str(location).lower().startswith(REMOTE_SCHEMES)
 
 
-def resolve(location: str, *, base: Path) -> Path:
+def resolve(location: str, *, base: Path | None) -> Path:
     """Make a location absolute; a relative one starts at `base`.
 
     Raises
     ------
     UsageError
-        For a location that is neither a local folder nor one of S3.
+        For a location that is neither a local folder nor one of S3, and for a relative one without a base.
     """
     if "\0" in location:
         raise UsageError(f"{location!r} holds a NUL, which no folder's name can; name a local folder.")
@@ -49,8 +49,12 @@ def resolve(location: str, *, base: Path) -> Path:
         path = Path(location).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{location} names a user who has no home folder; name a local folder.") from error
+    if base is None and not path.is_absolute():
+        raise UsageError(
+            f"{location} is relative, and no repository is here; name s3://BUCKET/... or an absolute path."
+        )
     # Not resolve(): a linked folder keeps the name that its user gave it.
-    return Path(os.path.normpath(base / path))
+    return Path(os.path.normpath((base or Path()) / path))
 
 
 def open_input(file: str | Path) -> Any:
@@ -166,13 +170,40 @@ def fetch_folder(folder: Path) -> Path:
     """
     if not is_remote(folder):
         return folder
-    local = Path.home() / ".cache" / "fruits" / folder.name
+    local = _cache() / folder.name
     files = {name: length for name, length, _ in remote.list_objects(folder)}
     if any(not (local / name).is_file() or (local / name).stat().st_size != files[name] for name in files):
         with replaced_folder(local) as draft:
             for name in files:
                 write_bytes(draft / name, (folder / name).read_bytes())
     return local
+
+
+def fetch_file(file: Path) -> Path:
+    """Return a local file of the same content: itself, or a copy made just now; neither need be there.
+
+    Raises
+    ------
+    FruitsError
+        If it lies in S3, which refuses it or does not answer.
+    """
+    if not is_remote(file):
+        return file
+    local = _cache() / "files" / file.name
+    local.unlink(missing_ok=True)
+    with remote.explain_refusal(file, doing="read"):
+        # is_file() takes every refusal for a no; this one says which.
+        if remote.has_objects(file.parent) and file.is_file():
+            write_bytes(local, file.read_bytes())
+    return local
+
+
+def _cache() -> Path:
+    """Return where copies are kept; the drivers of a cluster run as a user who has no home to write to."""
+    home = Path.home()
+    if os.access(home, os.W_OK):
+        return home / ".cache" / "fruits"
+    return Path(tempfile.gettempdir()) / f"fruits-{os.getuid()}"
 
 
 def check_listable(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -22,6 +23,10 @@ RECIPE = "PIL RGB, 16-bit grey >> 8, bicubic 224 x/127.5-1 float32"
 # In the name of converted files: another recipe must not find this one's flatbuffer.
 RECIPE_MARK = hashlib.sha256(RECIPE.encode()).hexdigest()[:4]
 PREPARED = ("weights.npz", "model.tflite", "model.json")
+_ELSEWHERE = (
+    "on your machine, `fruits run MINI --target local` with a file of weights makes what a cluster needs, and "
+    "`scripts/aws_setup.sh upload-dataset` brings it."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +77,10 @@ def prepare_backbone(source: str, file: Path | None, *, engine: str, seed: int, 
     Raises
     ------
     FruitsError
-        If the file does not load as MobileNetV2, or holds other tensors than it should.
+        If the file does not load as MobileNetV2, or holds other tensors, or TensorFlow is needed and not here.
     """
     sha256 = hash_file(file) if file else None
-    name = sha256[:16] if sha256 else f"random-{seed}-keras-{importlib.metadata.version('keras')}"
+    name = sha256[:16] if sha256 else f"random-{seed}-keras-{_read_keras_version()}"
     prepared = folder / f"{name}-{RECIPE_MARK}"
     if not all((prepared / part).is_file() for part in PREPARED):
         with storage.staged_folder(prepared) as draft:
@@ -124,7 +129,17 @@ def describe_backbone(backbone: Backbone) -> dict[str, str]:
     }
 
 
+def _read_keras_version() -> str:
+    """Return the version that draws the untrained weights."""
+    try:
+        return importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise FruitsError(f"weights=random are drawn by Keras, which is not here; {_ELSEWHERE}") from error
+
+
 def _export(file: Path | None, folder: Path, *, seed: int) -> None:
+    if importlib.util.find_spec("keras") is None:
+        raise FruitsError(f"no converted copy of the weights is here, nor TensorFlow to make one; {_ELSEWHERE}")
     command = [sys.executable, "-m", "fruits.features.keras_model", str(file or ""), str(folder), str(seed)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)

@@ -133,7 +133,8 @@ def _write_batches(
     cores = spark.sparkContext.defaultParallelism
     tasks = max(1, cores // JOBS_AT_ONCE)
     batches = cut_batches(images, tasks=tasks, cores=cores, images_per_task=images_per_task)
-    group = f"fruits-{uuid.uuid4().hex[:8]}"
+    # Livy counts the tasks of the group it has set, for its progress, and cancels it, when a cell is interrupted.
+    group = spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
 
     def write(number: int, batch: pd.DataFrame) -> Path:
         name = f"batch {number} of {len(batches)}"

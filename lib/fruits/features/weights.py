@@ -21,15 +21,15 @@ PARAMETERS = 2_257_984
 _PATIENCE = 8
 
 
-def find_weights(source: str, *, base: Path, url: str = KERAS_URL) -> Path | None:
+def find_weights(source: str, *, base: Path | None, url: str = KERAS_URL) -> Path | None:
     """Return the file of the weights; download Keras's ImageNet file if it is asked for and not cached.
 
     Parameters
     ----------
     source
-        `imagenet`, `random`, or the path of an .h5 file.
+        `imagenet`, `random`, or the path of an .h5 file; one in S3 is copied here.
     base
-        Where a relative path starts.
+        Where a relative path starts, if anywhere.
     url
         Folder that `imagenet` is downloaded from.
 
@@ -53,11 +53,9 @@ def find_weights(source: str, *, base: Path, url: str = KERAS_URL) -> Path | Non
             return _download(url)
         check_tensors(cached, remedy="delete it, and it is downloaded again")
         return cached
-    if storage.is_remote(source):
-        raise UsageError(f"weights: {source} lies in an object store; copy the file here, and name the copy.")
-    file = storage.resolve(source, base=base)
-    if not file.is_file():
-        raise UsageError(f"weights: there is no file {file}; allowed: imagenet, random, or the path of an .h5 file.")
+    named = storage.resolve(source, base=base)
+    if not (file := storage.fetch_file(named)).is_file():
+        raise UsageError(f"weights: there is no file {named}; allowed: imagenet, random, or the path of an .h5 file.")
     check_tensors(file, remedy="name the no_top file of alpha 1.0")
     return file
 
