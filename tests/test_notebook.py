@@ -12,15 +12,19 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
+from fruits import cluster
 from fruits.errors import FruitsError
 from fruits.params import load_params
+from fruits.reporting.notebook import Markdown
 from fruits.reporting.run import check_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOK = REPOSITORY / "notebooks" / "pipeline.ipynb"
+HUB_NOTEBOOK = REPOSITORY / "notebooks" / "emr_jupyterhub.ipynb"
 BIN = Path(sys.executable).parent
 WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 
@@ -30,8 +34,9 @@ def cells() -> list[nbformat.NotebookNode]:
     return nbformat.read(NOTEBOOK, as_version=4).cells
 
 
-def test_cells_are_short_stripped_and_without_definitions(cells: list[nbformat.NotebookNode]) -> None:
-    for cell in cells:
+@pytest.mark.parametrize("notebook", [NOTEBOOK, HUB_NOTEBOOK], ids=lambda file: file.stem)
+def test_cells_are_short_stripped_and_without_definitions(notebook: Path) -> None:
+    for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
             assert not cell.outputs
             assert cell.execution_count is None
@@ -44,12 +49,43 @@ def test_eight_sections(cells: list[nbformat.NotebookNode]) -> None:
     assert [heading[3] for heading in headings] == list("12345678")
 
 
+def read_assigned(source: str) -> dict[str, object]:
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}
+
+
 def test_parameters_cell_mirrors_mini_and_sample(cells: list[nbformat.NotebookNode]) -> None:
     (cell,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
-    assigned = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-
     expected = vars(load_params("MINI", "sample"))
-    assert assigned == expected | {"classes": list(expected["classes"])}
+    assert read_assigned(cell.source) == expected | {"classes": list(expected["classes"])}
+
+
+def test_the_hubs_parameters_are_those_of_mini_and_of_the_example() -> None:
+    cells = nbformat.read(HUB_NOTEBOOK, as_version=4).cells
+    (cell,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    what, where = (
+        yaml.safe_load((REPOSITORY / "params" / file).read_text()) for file in ("MINI.yaml", "emr.example.yaml")
+    )
+    assert read_assigned(cell.source) == what | where
+
+
+def test_the_hubs_notebook_tells_the_same_story(cells: list[nbformat.NotebookNode]) -> None:
+    """It differs in its title and first cell, the parameters' places, the magic of figures, and how it is left."""
+    others = {cell.id: cell.source for cell in nbformat.read(HUB_NOTEBOOK, as_version=4).cells}
+    ours = {cell.id: cell.source for cell in cells}
+    assert [name for name in others if name in ours] == list(ours)
+    assert others.keys() - ours.keys() == {"where-text", "where", "leave-text", "leave"}
+    drawn = {name for name, source in others.items() if source.endswith("\n%matplot plt")}
+    assert {name: others[name].removesuffix("\n%matplot plt") + ";" for name in drawn} == {
+        name: ours[name] for name, source in ours.items() if source.endswith(";")
+    }
+    alike = ours.keys() - drawn - {"cell-00", "cell-02"}
+    assert {name: others[name] for name in alike} == {name: ours[name] for name in alike}
+
+
+def test_the_hubs_first_cell_asks_for_what_the_cluster_sets() -> None:
+    cells = {cell.id: cell.source for cell in nbformat.read(HUB_NOTEBOOK, as_version=4).cells}
+    assert f'spark.conf.get("{cluster.CODE}")' in cells["where"]
+    assert cells["leave"].startswith("%%_do_not_call_delete_session\n")
 
 
 def test_a_lost_tag_is_found(tmp_path: Path) -> None:
@@ -81,8 +117,13 @@ def test_values_are_values_in_the_notebook_and_never_code(value: str) -> None:
     done = parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
 
     (cell,) = (cell for cell in done.cells if "injected-parameters" in cell.metadata.get("tags", []))
-    assigned = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-    assert assigned == parameters
+    assert read_assigned(cell.source) == parameters
+
+
+def test_a_text_is_markdown_to_jupyter_and_plain_to_livy() -> None:
+    text = Markdown("> **3 images** of `Apple*`\nare **here**")
+    assert text._repr_markdown_() == "> **3 images** of `Apple*`\nare **here**"
+    assert repr(text) == "3 images of Apple*\nare here"
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,8 @@ def test_the_notes_in_the_margin_do_not_touch(ax, target):
 
 
 def test_one_component_is_enough_for_both_panels():
-    figure = plots.draw_variance(np.array([1.0]), np.array([1.0]), target=0.9, reached_at=1)
+    figure = Figure()
+    assert plots.draw_variance(np.array([1.0]), np.array([1.0]), figure=figure, target=0.9, reached_at=1) is figure
 
     left, right = figure.axes
     assert "component 1: 100 %" in texts(left)
@@ -98,7 +99,7 @@ def test_one_component_is_enough_for_both_panels():
 
 
 def test_no_variance_is_told_in_words():
-    figure = plots.draw_variance(np.zeros(3), np.zeros(3), target=0.9, reached_at=None)
+    figure = plots.draw_variance(np.zeros(3), np.zeros(3), figure=Figure(), target=0.9, reached_at=None)
 
     for ax in figure.axes:
         assert "the features do not vary" in texts(ax)
@@ -108,7 +109,7 @@ def test_no_variance_is_told_in_words():
 def test_variance_leaves_pyplot_alone():
     import matplotlib.pyplot as plt
 
-    plots.draw_variance(SHARE, SHARE.cumsum(), target=0.75, reached_at=2)
+    plots.draw_variance(SHARE, SHARE.cumsum(), figure=Figure(), target=0.75, reached_at=2)
 
     assert plt.get_fignums() == []
 

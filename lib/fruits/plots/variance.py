@@ -67,14 +67,13 @@ def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float, reached_at
     return _tidy_components(ax, percent)
 
 
-def draw_variance(share: Floats, cumulative: Floats, *, target: float, reached_at: int | None) -> "Figure":
-    """Draw `plot_scree` and `plot_cumulative` side by side, on a figure that pyplot does not know of.
+def draw_variance(
+    share: Floats, cumulative: Floats, *, figure: "Figure", target: float, reached_at: int | None
+) -> "Figure":
+    """Draw `plot_scree` and `plot_cumulative` side by side on an empty figure, for which 11 x 4.2 inches are good.
 
-    The parameters are theirs; the first component that reaches the target is marked on both sides.
+    The other parameters are theirs; the first component that reaches the target is marked on both sides.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.05})
     plot_scree(share, ax=left, marked=reached_at)
     plot_cumulative(cumulative, ax=right, target=target, reached_at=reached_at)

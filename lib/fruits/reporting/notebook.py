@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -20,6 +21,19 @@ DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
 # The error rows bear the same name beside the report as among the results.
 ERRORS = results.ERRORS.name
 SAMPLE_BANNER = "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit."
+
+
+class Markdown:
+    """A text for readers: set as Markdown in Jupyter, plain where nothing but text arrives, as it does by Livy."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return re.sub(r"\*\*|`|^> ", "", self.text)
 
 
 def end_with_command() -> None:
