@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emr.bucket import CODE
+from emr.costs import count_vcpus, estimate_hour, format_money
 from emr.settings import Settings
+from fruits import cluster
 
 # Where emr/bootstrap.sh puts the environment on every node.
 VENV = "/opt/fruits/venv"
@@ -29,7 +32,7 @@ def build_configurations(settings: Settings, *, bucket: str) -> list[Classificat
     persistence = {"s3.persistence.enabled": "true", "s3.persistence.bucket": bucket}
     return [
         _classify("spark-env", exports=python),
-        _classify("spark-defaults", spark_settings(settings)),
+        _classify("spark-defaults", spark_settings(settings) | notebook_settings(settings, bucket=bucket)),
         _classify("livy-env", exports=python),
         _classify("livy-conf", livy),
         _classify("jupyter-s3-conf", persistence),
@@ -62,11 +65,18 @@ def spark_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def count_vcpus(settings: Settings) -> int:
-    """Count the vCPUs that compute features: those of the core and task nodes."""
-    instances = settings.prices["instances"]
-    core = settings.core_count * int(instances[settings.core_type]["vcpus"])
-    return core + settings.task_count * int(instances[settings.task_type]["vcpus"])
+def notebook_settings(settings: Settings, *, bucket: str) -> dict[str, str]:
+    """Tell a notebook where its code lies, what the cluster costs and when it ends: its first cell asks Spark.
+
+    The code comes by Spark's `addPyFile`, since Livy puts a list of its own in the place of `spark.submit.pyFiles`.
+    """
+    hour = estimate_hour(settings)
+    return {
+        cluster.CODE: f"s3://{bucket}/{CODE}fruits.zip",
+        cluster.HOUR: f"about {format_money(hour.total, settings)} an hour, prices of {settings.prices['date']}",
+        cluster.IDLE_MINUTES: str(settings.idle_minutes),
+        cluster.LIVY_MINUTES: str(settings.livy_minutes),
+    }
 
 
 def sparkmagic_settings() -> dict[str, str]:

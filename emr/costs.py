@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from emr.configurations import count_vcpus
 from emr.settings import Settings
 from fruits.errors import UsageError
 
@@ -67,6 +66,13 @@ def node_hour(settings: Settings, kind: str, *, market: str) -> Cost:
     discount = 1 - prices["spot_discount"] if market == "SPOT" else 1
     disk = (settings.root_gb + settings.data_gb) * prices["gp3_gb_month"] / _HOURS_A_MONTH
     return Cost(60, price["ec2"] * discount + prices["ipv4_hour"], price["emr"], disk)
+
+
+def count_vcpus(settings: Settings) -> int:
+    """Count the vCPUs that compute features: those of the core and task nodes."""
+    instances = settings.prices["instances"]
+    core = settings.core_count * int(instances[settings.core_type]["vcpus"])
+    return core + settings.task_count * int(instances[settings.task_type]["vcpus"])
 
 
 def estimate_hour(settings: Settings) -> Cost:

@@ -1,7 +1,6 @@
 """What travels to the bucket: the images, packed or not, the model as a flatbuffer, and the code."""
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -11,16 +10,19 @@ from pathlib import Path
 
 from emr.bucket import CODE, MODELS, RAW, check_place
 from emr.context import Context
+from emr.hub import KERAS_MODELS, ship_notebook
 from emr.request import Request
 from emr.settings import read_yaml
 from emr.transfer import list_objects, upload
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
+from fruits.features.weights import keras_cache
 from fruits.params import SPLITS, load_params, repository
 
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
 _EMR = Path(__file__).parent
 _BACKBONE = "mobilenet_v2_*no_top*.h5"
+_WEIGHTS = f"{CODE}weights/"
 _PREPARED = ("model.json", "model.tflite", "weights.npz")
 # Nodes of EMR 7 run Amazon Linux 2023 (glibc 2.34).
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
@@ -42,6 +44,7 @@ def upload_dataset(context: Context, source: Path | None, *, files: bool, weight
     check_place(context, bucket)
     ship_code(context, weights=weights)
     ship_model(context)
+    ship_notebook(context)
     source = source or load_params("MINI", "local").path("input_dir")
     if not any((source / split).is_dir() for split in SPLITS) and not any(source.glob("*.parquet")):
         raise UsageError(
@@ -84,17 +87,16 @@ def ship_code(context: Context, *, weights: Path | None = None) -> None:
         request = Request("s3", "put_object", {"Bucket": bucket, "Key": CODE + name, "Body": content})
         account.send(request if not account.dry_run else _without_body(request))
     files = {CODE + name: _EMR / name for name in PLAIN}
-    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    files |= {f"{CODE}keras/models/{file.name}": file for file in sorted(cache.glob(_BACKBONE))}
+    files |= {KERAS_MODELS + file.name: file for file in sorted(keras_cache().glob(_BACKBONE))}
     if weights:
-        files[f"{CODE}weights/{weights.name}"] = weights
+        files[_WEIGHTS + weights.name] = weights
     upload(account, files, bucket=bucket, prefix=CODE)
     context.say(f"Code in s3://{bucket}/{CODE}: {len(archives) + len(files)} files.")
 
 
 def name_weights(context: Context, weights: Path) -> None:
-    """Write into `params/emr.yaml` what a file of weights is called on the cluster (`step.sh` puts it there)."""
-    file, line = context.params_file, f"weights: weights/{weights.name}"
+    """Write into `params/emr.yaml` where the file of weights lies for the cluster."""
+    file, line = context.params_file, f"weights: s3://{context.bucket}/{_WEIGHTS}{weights.name}"
     if file.is_file() and not context.account.dry_run:
         text = re.sub(r"^weights:.*$", lambda _: line, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
         storage.write_bytes(file, text.encode())

@@ -36,9 +36,8 @@ done &
 ticker=$!
 trap finish EXIT
 
-aws s3 cp --only-show-errors --recursive "$bucket/code/" "$work/code/" --exclude "wheelhouse/*"
+aws s3 cp --only-show-errors --recursive "$bucket/code/" "$work/code/" --exclude "wheelhouse/*" --exclude "weights/*"
 "$venv/bin/python" -m zipfile -e "$work/code/repository.zip" "$work/fruits"
-if [ -d "$work/code/weights" ]; then cp -r "$work/code/weights" "$work/fruits/weights"; fi
 
 export SPARK_HOME=$spark
 export KERAS_HOME=$work/code/keras

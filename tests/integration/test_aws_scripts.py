@@ -144,8 +144,7 @@ def test_bootstrap_refuses_in_a_sentence(
 def test_step_leaves_its_output_and_its_exit_code(tmp_path: Path, clean: dict[str, str], code: int) -> None:
     root = tmp_path / "s3"
     bucket = root / "mine"
-    (bucket / "code" / "weights").mkdir(parents=True)
-    (bucket / "code" / "weights" / "mine.h5").write_bytes(b"h5")
+    (bucket / "code").mkdir(parents=True)
     for name, content in build_archives(repository(), params_file=tmp_path / "none").items():
         (bucket / "code" / name).write_bytes(content)
     spark = tmp_path / "spark"
@@ -167,5 +166,5 @@ def test_step_leaves_its_output_and_its_exit_code(tmp_path: Path, clean: dict[st
     assert "py4j-0.10.9.7-src.zip" in output
     assert "--py-files" in output
     assert f"PYSPARK_PYTHON={tmp_path / 'venv'}/bin/python" in output
-    for name in ("lib", "notebooks", "params", "weights"):
+    for name in ("lib", "notebooks", "params"):
         assert f"\n{name}\n" in output

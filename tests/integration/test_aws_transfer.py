@@ -10,6 +10,7 @@ from emr import etag, transfer
 from emr.account import Account
 
 from fruits.errors import FruitsError
+from fruits.features.weights import KERAS_FILE
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
@@ -58,7 +59,7 @@ def test_code_model_and_weights_travel_along(with_bucket: Cloud, fruit_folder: P
         (model / name).write_bytes(name.encode())
     (with_bucket.home / "data/models/random-42").mkdir()
     (with_bucket.home / "data/models/random-42/model.json").write_text("{}")
-    keras = with_bucket.home / "keras/models/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    keras = with_bucket.home / "keras/models" / KERAS_FILE
     keras.parent.mkdir(parents=True)
     keras.write_bytes(b"h5")
     weights = with_bucket.home / "mine.h5"
@@ -71,8 +72,26 @@ def test_code_model_and_weights_travel_along(with_bucket: Cloud, fruit_folder: P
         with_bucket.keys("code/")
     )
     assert f"code/keras/models/{keras.name}" in with_bucket.keys("code/")
-    assert "weights: weights/mine.h5" in out
-    assert yaml.safe_load((with_bucket.home / "params/emr.yaml").read_text())["weights"] == "weights/mine.h5"
+    assert f"weights: s3://{BUCKET}/code/weights/mine.h5" in out
+    values = yaml.safe_load((with_bucket.home / "params/emr.yaml").read_text())
+    assert values["weights"] == f"s3://{BUCKET}/code/weights/mine.h5"
+
+
+def test_the_hubs_notebook_waits_where_its_user_finds_it(with_bucket: Cloud, fruit_folder: Path) -> None:
+    keras = with_bucket.home / "keras/models" / KERAS_FILE
+    keras.parent.mkdir(parents=True)
+    keras.write_bytes(b"h5")
+    key = {"Bucket": BUCKET, "Key": "jupyter/jovyan/emr_jupyterhub.ipynb"}
+    assert "which JupyterHub shows as emr_jupyterhub.ipynb" in uploads(with_bucket, str(fruit_folder), "--files")
+    s3 = with_bucket.client("s3")
+    text = s3.get_object(**key)["Body"].read().decode()
+    assert f"s3://{BUCKET}/data/raw/fruits-360" in text
+    # Livy's session has no Keras to download weights: it copies these.
+    assert f"s3://{BUCKET}/code/keras/models/{KERAS_FILE}" in text
+    assert "s3://BUCKET" not in text
+    s3.put_object(**key, Body=b"edited")
+    assert "stays as it was saved; delete it" in uploads(with_bucket, str(fruit_folder), "--files")
+    assert s3.get_object(**key)["Body"].read() == b"edited"
 
 
 def test_a_missing_model_is_told(with_bucket: Cloud, fruit_folder: Path) -> None:
