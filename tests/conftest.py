@@ -23,12 +23,12 @@ hypothesis.settings.register_profile("long", max_examples=20_000, derandomize=Fa
 hypothesis.settings.load_profile("short")
 
 
-def make_weights_file() -> bytes:
-    """Make an HDF5 file that holds as many tensors and parameters as MobileNetV2, all zero and so a few kB."""
+def make_weights_file(first: float = 0.0) -> bytes:
+    """Make an HDF5 file that holds as many tensors and parameters as MobileNetV2, all but one zero and so a few kB."""
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         for number in range(259):
-            file[f"layer/{number}"] = [0.0]
+            file[f"layer/{number}"] = [0.0 if number else first]
         file.create_dataset("layer/rest", shape=(2_257_984 - 259,), dtype="f4")
     return stream.getvalue()
 
