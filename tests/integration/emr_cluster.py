@@ -1,0 +1,89 @@
+"""A cluster whose Spark, Livy and Hub are set by the classifications of emr/, with this machine as its only node.
+
+The bucket is filled by the commands of emr/ themselves; only what a machine without YARN and EMRFS cannot do is put
+in the place of what the classifications say: see `_HERE` and `read_settings`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from cloud import BUCKET, shell
+from doubles import KEYS, REGION, local_s3
+from emr.cli import HOME_VARIABLE
+from emr.configurations import VENV, build_configurations
+from emr.settings import load_settings
+from livy_server import Livy, start_livy
+
+from fruits.params import repository
+from fruits.session import connect_s3, find_s3_jars
+
+SCRIPT = repository() / "scripts" / "aws_setup.sh"
+NOTEBOOK_KEY = "jupyter/jovyan/emr_jupyterhub.ipynb"
+# No YARN: two cores of this machine, and no executor beside the driver.
+_HERE = {"spark.master": "local[2]", "spark.driver.memory": "1g", "spark.ui.enabled": "false"}
+_YARN = ("spark.yarn.", "spark.dynamicAllocation.", "spark.executor.", "spark.default.parallelism")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What is there: the bucket's client and address, Livy, the images, and the classifications that set it all."""
+
+    s3: Any
+    endpoint: str
+    livy: Livy
+    images: Path
+    classifications: list[dict[str, Any]]
+
+    def keys(self, prefix: str) -> set[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        found = (entry["Key"].removeprefix(prefix) for page in pages for entry in page.get("Contents", []))
+        return {key for key in found if key and not key.endswith("/")}
+
+    def get(self, key: str) -> bytes:
+        return bytes(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+
+@contextmanager
+def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, python: Path) -> Iterator[Cluster]:
+    """Fill a bucket by `create-bucket` and `upload-dataset`, and start Livy as the classifications say.
+
+    Parameters
+    ----------
+    home
+        Where the commands keep their state; `data/models` in it holds the converted weights.
+    python
+        The interpreter of a node, made by bootstrap.sh.
+    """
+    with local_s3() as endpoint:
+        cloud = KEYS | {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": REGION, HOME_VARIABLE: str(home)}
+        upload = ["upload-dataset", str(images), "--weights", str(weights)]
+        for command in (["create-bucket", BUCKET], upload):
+            done = shell(str(SCRIPT), *command, "--yes", env=os.environ | cloud, cwd=folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+        classifications = build_configurations(load_settings(), bucket=BUCKET)
+        spark = read_settings(classifications, "spark-defaults", python=python)
+        spark = {name: value for name, value in spark.items() if not name.startswith(_YARN)}
+        spark |= connect_s3(find_s3_jars(), local=True, environ=cloud) | _HERE
+        livy = read_settings(classifications, "livy-conf", python=python)
+        env = cloud | read_settings(classifications, "livy-env", python=python)
+        with start_livy(folder / "livy", spark=spark, livy=livy, env=env) as server:
+            client = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, **_keys())
+            yield Cluster(client, endpoint, server, images, classifications)
+
+
+def read_settings(classifications: list[dict[str, Any]], name: str, *, python: Path) -> dict[str, str]:
+    """Return the properties of a classification, or those it exports, with a node's Python as it lies here."""
+    (found,) = (entry for entry in classifications if entry["Classification"] == name)
+    values: Mapping[str, str] = found["Properties"]
+    for export in found["Configurations"]:
+        values = dict(values) | export["Properties"]
+    return {key: value.replace(f"{VENV}/bin/python", str(python)) for key, value in values.items()}
+
+
+def _keys() -> dict[str, str]:
+    return {"aws_access_key_id": KEYS["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": KEYS["AWS_SECRET_ACCESS_KEY"]}
