@@ -5,18 +5,24 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 from emr import cluster as clusters
 from emr import keypair, network
 from emr.context import Context
+from emr.forwarding import Forward, check_port, keep_open
 from emr.request import Request
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
 
 PORT = 9443
 KNOWN_HOSTS = ".fruits-known-hosts"
+# A packet each so many seconds keeps the tunnel in the memory of routers, which forget a silent one after a minute or
+# more; a peer that leaves three in a row unanswered is dead, and that is noticed within a minute.
+ALIVE_SECONDS = 15
+ALIVE_COUNT = 3
+# Seconds until a host that does not answer is given up: Linux alone would try for two minutes.
+CONNECT_SECONDS = 15
 _USER = "hadoop"
 _HUB_USER = "jovyan"
 
@@ -36,9 +42,12 @@ def ssh_command(host: str, *, key: Path, known_hosts: Path, certain: bool, remot
         f"UserKnownHostsFile={known_hosts}",
         "IdentitiesOnly=yes",
         "ExitOnForwardFailure=yes",
-        "ServerAliveInterval=30",
+        f"ConnectTimeout={CONNECT_SECONDS}",
+        f"ServerAliveInterval={ALIVE_SECONDS}",
+        f"ServerAliveCountMax={ALIVE_COUNT}",
     ]
-    command = ["ssh", "-i", str(key), *(part for option in options for part in ("-o", option))]
+    # No connection shared by the person's own settings: it could outlive the tunnel, and hold its port.
+    command = ["ssh", "-S", "none", "-i", str(key), *(part for option in options for part in ("-o", option))]
     if remote:
         return [*command, "-t", f"{_USER}@{host}", remote]
     return [*command, "-N", "-L", f"{PORT}:localhost:{PORT}", f"{_USER}@{host}"]
@@ -61,7 +70,7 @@ def read_host_keys(console: str, *, host: str) -> list[str]:
 
 
 def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool) -> int:
-    """Open the tunnel and keep it open until Ctrl-C; say where JupyterHub is and how to set a password of one's own.
+    """Open the tunnel and keep it open until Ctrl-C, over cuts; say where JupyterHub is, and how to set a password.
 
     Parameters
     ----------
@@ -71,9 +80,12 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool) -> int
     Raises
     ------
     FruitsError
-        If the cluster is not ready, or a tool or the key is missing.
+        If the cluster is not ready, a tool or the key is missing, the port is taken, or the tunnel does not open.
     """
     cluster = context.state.need("cluster", command="create-cluster")
+    opens = not (show or context.account.dry_run)
+    if opens:
+        check_port(PORT)
     primary = find_primary(context, cluster)
     remote = f"sudo docker exec -it jupyterhub passwd {_HUB_USER}"
     if ssm:
@@ -85,12 +97,57 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool) -> int
     context.say(f"User:        {_HUB_USER}, password jupyter until you set another, which you should do first, with")
     context.say(f"             {shlex.join(password)}")
     context.say(f"Tunnel:      {shlex.join(command)}")
-    if show or context.account.dry_run:
+    if not opens:
         return 0
     if shutil.which(command[0]) is None or (ssm and shutil.which("session-manager-plugin") is None):
         raise FruitsError(f"{command[0] if not ssm else 'aws or its session-manager-plugin'} is not installed here.")
-    context.say("Open until you press Ctrl-C.")
-    return subprocess.run(command, check=False).returncode
+    forward = describe_forward(command, ssm=ssm, key=context.key_file)
+    return keep_open(forward, say=context.say, look=lambda: look_again(context, cluster, ssm=ssm, cidr=cidr))
+
+
+def look_again(context: Context, cluster: str, *, ssm: bool, cidr: str | None) -> None:
+    """Find out whether a tunnel that was cut can open again, and let in the address that this machine has now.
+
+    Raises
+    ------
+    FruitsError
+        If the cluster is over: it ends itself when it was idle for long enough.
+    """
+    unknown = "AWS could not be asked, or not told, what a tunnel needs to open again; the tries go on:"
+    try:
+        find_primary(context, cluster)
+    except UsageError as error:
+        raise FruitsError(f"the tunnel is over: {error}") from error
+    except FruitsError as error:
+        # Most likely the network is missing here, too.
+        context.say(f"{unknown} {error}")
+        return
+    try:
+        if not ssm:
+            _let_in(context, cidr)
+    except FruitsError as error:
+        context.say(f"{unknown} {error}")
+
+
+def describe_forward(command: list[str], *, ssm: bool, key: Path) -> Forward:
+    """Tell how the end of the tunnel's program is to be read: what is a refusal, and what helps."""
+    other = "" if ssm else ", which lets in your address of now, or `connect --ssm`"
+    refusals = {
+        "Host key verification failed": "no tunnel: the key of the host that answers is not one of this cluster's "
+        "primary node, or was not accepted. Do not go on: `scripts/aws_setup.sh terminate`, and look who answers.",
+        "Permission denied (": f"no tunnel: the primary node does not take the key {key}; it takes the one that the "
+        "cluster was made with. Bring that one, or `connect --ssm`, which needs none.",
+    }
+    return Forward(
+        command=command,
+        port=PORT,
+        url=f"https://localhost:{PORT}",
+        # Systems Manager ends an idle session with 0, too.
+        zero_is_wanted=not ssm,
+        refusals={} if ssm else refusals,
+        advice=f"What {command[0]} said stands above. `scripts/aws_setup.sh status` tells whether the cluster is "
+        f"alive; if so, `connect` again{other}.",
+    )
 
 
 def find_primary(context: Context, cluster: str) -> dict[str, str]:
@@ -125,12 +182,15 @@ def _prepare_ssh(
         keypair.check_mode(context)
     certain = _remember_host(context, primary, known_hosts)
     if not show and not context.account.dry_run:
-        group = network.find_group(context, "primary")
-        if group:
-            address = network.check_cidr(cidr or network.find_address())
-            network.allow_address(context, group["GroupId"], cidr=address)
+        _let_in(context, cidr)
     tunnel = ssh_command(primary["host"], key=key, known_hosts=known_hosts, certain=certain)
     return tunnel, ssh_command(primary["host"], key=key, known_hosts=known_hosts, certain=certain, remote=remote)
+
+
+def _let_in(context: Context, cidr: str | None) -> None:
+    group = network.find_group(context, "primary")
+    if group:
+        network.allow_address(context, group["GroupId"], cidr=network.check_cidr(cidr or network.find_address()))
 
 
 def _remember_host(context: Context, primary: dict[str, str], known_hosts: Path) -> bool:
