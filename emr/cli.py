@@ -4,10 +4,12 @@ import dataclasses
 import functools
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -222,7 +224,8 @@ def audit(context: Context) -> None:
 
 
 def main() -> None:
-    """Run the command line: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C; `run` exits as its step."""
+    """Run the command line: exit 0, 1 failure, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM; `run` exits as its step."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         sys.exit(cli(standalone_mode=False, prog_name="aws_setup.sh"))
     except click.ClickException as error:
@@ -234,3 +237,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("aws_setup.sh: interrupted", err=True)
         sys.exit(130)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Leave through every `finally`: no ssh stays behind and holds the tunnel's port."""
+    click.echo("aws_setup.sh: terminated", err=True)
+    sys.exit(128 + number)
