@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pyspark
 from cloud import clean_environ
+from namespaces import add_namespace, remove_namespaces, run_ip, set_cable
 
 from fruits.java import find_java_home
 
@@ -56,7 +57,7 @@ class Machine:
     def lose(self) -> None:
         """Pull the cable, so that nobody is told, then kill -9 the worker and its executors."""
         if self.namespace:
-            _ip("-n", self.namespace, "link", "set", "eth0", "down")
+            set_cable(self.namespace, plugged=False)
         self.kill()
 
     def kill(self) -> None:
@@ -93,7 +94,7 @@ def start_cluster(folder: Path) -> Iterator[Cluster]:
     finally:
         for machine in machines:
             machine.kill()
-        _remove_namespaces(machine.namespace for machine in machines)
+        remove_namespaces(machine.namespace for machine in machines)
 
 
 def wait_for(log: Path, pattern: str, *, seconds: float = 60) -> str:
@@ -122,7 +123,7 @@ def _make_machines(folder: Path) -> list[Machine]:
         _connect(spaces)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"machines on loopback addresses, there are no network namespaces: {error}")  # noqa: T201 - pytest's
-        _remove_namespaces(spaces)
+        remove_namespaces(spaces)
         return [Machine(name, f"127.0.0.{number}", "", folder / name) for number, name in enumerate(names, 1)]
     return [
         Machine(name, f"10.77.0.{number}", space, folder / name)
@@ -133,25 +134,14 @@ def _make_machines(folder: Path) -> list[Machine]:
 def _connect(spaces: list[str]) -> None:
     """Make a namespace for each machine; the first has the switch and an address on it."""
     for space in spaces:
-        _ip("netns", "add", space)
-        _ip("-n", space, "link", "set", "lo", "up")
+        add_namespace(space)
     primary, *others = spaces
-    _ip("-n", primary, "link", "add", "switch", "type", "bridge")
-    _ip("-n", primary, "addr", "add", "10.77.0.1/24", "dev", "switch")
-    _ip("-n", primary, "link", "set", "switch", "up")
+    run_ip("-n", primary, "link", "add", "switch", "type", "bridge")
+    run_ip("-n", primary, "addr", "add", "10.77.0.1/24", "dev", "switch")
+    run_ip("-n", primary, "link", "set", "switch", "up")
     for number, space in enumerate(others, 2):
         port = f"port{number}"
-        _ip("-n", primary, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space)
-        _ip("-n", primary, "link", "set", port, "master", "switch", "up")
-        _ip("-n", space, "addr", "add", f"10.77.0.{number}/24", "dev", "eth0")
-        _ip("-n", space, "link", "set", "eth0", "up")
-
-
-def _remove_namespaces(spaces: "Iterator[str] | list[str]") -> None:
-    for space in filter(None, spaces):
-        with suppress(OSError, subprocess.CalledProcessError):
-            _ip("netns", "delete", space)
-
-
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=20)
+        run_ip("-n", primary, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space)
+        run_ip("-n", primary, "link", "set", port, "master", "switch", "up")
+        run_ip("-n", space, "addr", "add", f"10.77.0.{number}/24", "dev", "eth0")
+        set_cable(space, plugged=True)
