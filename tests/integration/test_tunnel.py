@@ -1,0 +1,221 @@
+"""`scripts/aws_setup.sh connect` through a real sshd on a loopback of its own; budget: 60 seconds.
+
+The cluster is moto's, the key is the one that `create-keypair` got, the host keys come by `get_console_output`.
+"""
+
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from cloud import BUCKET, CIDR, shell
+from connection import SCRIPT, Connection, ask_hub, connecting, find_cluster, home_of, open_terminal, show_console
+from emr.cli import HOME_VARIABLE
+from emr.forwarding import check_port, is_taken
+from emr.tunnel import KNOWN_HOSTS, PORT
+from machines import wait_for
+from sshd import Primary, primary_machine, why_not
+
+pytestmark = pytest.mark.integration
+pytest_plugins = ("cloud_fixtures",)
+HUB = Path(__file__).with_name("hub_double.py")
+OPEN = "Open: https://localhost:9443"
+AGAIN = "Open again: https://localhost:9443"
+
+
+@pytest.fixture(scope="module")
+def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
+    if missing := why_not():
+        pytest.skip(missing)
+    check_port(PORT)
+    with primary_machine(tmp_path_factory.mktemp("primary")) as primary:
+        log = primary.start(sys.executable, str(HUB), str(primary.folder), log="hub.log")
+        wait_for(log, r"(listening)")
+        yield primary
+
+
+@pytest.fixture(scope="module")
+def env(primary: Primary, one_policy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Make a cluster by the commands; give what a command that finds it again needs."""
+    from cloud_fixtures import serve  # a plugin, which must not be imported before pytest does
+
+    home, programs = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("programs")
+    primary.install_ssh(programs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moto.iam.models.aws_managed_policies_data", one_policy)
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
+            patch.delenv(name, raising=False)
+        with serve(patch) as endpoint:
+            own = {HOME_VARIABLE: str(home), "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
+            own |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+            env = os.environ | own | {"PATH": f"{programs}:{os.environ['PATH']}"}
+            images = home / "images" / "Training" / "Kiwi 1"
+            images.mkdir(parents=True)
+            (images / "1.jpg").write_bytes(b"no image, but a file")
+            for command in (
+                ["create-bucket", BUCKET],
+                ["upload-dataset", str(images.parents[1]), "--files"],
+                ["create-keypair"],
+                ["create-cluster", *CIDR],
+            ):
+                done = shell(str(SCRIPT), *command, "--yes", env=env)
+                assert done.returncode == 0, done.stdout + done.stderr
+            yield env
+
+
+@pytest.fixture
+def far(primary: Primary, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Primary]:
+    """Give the machine as it is at first, with its keys on the console and the cluster's key let in."""
+    show_console(monkeypatch, primary.console())
+    primary.allow(home_of(env) / "fruits-key.pem")
+    primary.restart_sshd()
+    yield primary
+    primary.set_cable(plugged=True)
+
+
+@pytest.fixture
+def connect(far: Primary, env: dict[str, str], tmp_path: Path) -> Iterator[Connection]:
+    with connecting(env, tmp_path) as connection:
+        yield connection
+
+
+def test_the_tunnel_opens_and_ctrl_c_ends_it(connect: Connection, far: Primary, env: dict[str, str]) -> None:
+    connect.wait_for(OPEN)
+    assert ask_hub(far) == "the Hub"
+    pinned = (home_of(env) / KNOWN_HOSTS).read_text().splitlines()
+    assert {line.split(" ", 1)[1] for line in pinned} == {key.rsplit(" ", 1)[0] for key in far.host_keys()}
+    assert len({line.split(" ")[0] for line in pinned}) == 1
+    programs = [child.name() for child in psutil.Process(connect.process.pid).children(recursive=True)]
+    assert programs == ["ssh"]
+    code, output = connect.interrupt()
+    assert (code, output.splitlines()[-1]) == (130, "aws_setup.sh: interrupted")
+    assert not is_taken(PORT)
+
+
+def test_nothing_stays_behind_when_it_is_terminated(connect: Connection) -> None:
+    connect.wait_for(OPEN)
+    connect.process.terminate()
+    code, output = connect.end()
+    assert (code, output.splitlines()[-1]) == (143, "aws_setup.sh: terminated")
+    assert not is_taken(PORT)
+
+
+def test_another_host_is_refused(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
+    far.restart_sshd(keys="another")
+    with connecting(env, tmp_path) as connection:
+        code, output = connection.end()
+    assert code == 1
+    assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in output  # ssh's own words
+    assert "Do not go on: `scripts/aws_setup.sh terminate`, and look who answers." in output.splitlines()[-1]
+    assert "Open" not in output
+    assert not is_taken(PORT)
+
+
+def test_without_keys_on_the_console_the_person_is_asked_at_the_terminal(
+    far: Primary, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_console(monkeypatch, "still booting")
+    (home_of(env) / KNOWN_HOSTS).unlink(missing_ok=True)
+    with open_terminal() as terminal, connecting(env, tmp_path, terminal=terminal) as connection:
+        terminal.wait_for(b"continue connecting")
+        connection.wait_for("Tunnel:")
+        assert not is_taken(PORT)
+        terminal.type(b"yes\n")
+        connection.wait_for(OPEN)
+        assert ask_hub(far) == "the Hub"
+        terminal.type(b"\x03")
+        assert connection.end()[0] == 130
+    assert (home_of(env) / KNOWN_HOSTS).read_text()
+
+
+def test_another_key_is_refused(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
+    far.allow(far.folder / "first_ed25519")
+    with connecting(env, tmp_path) as connection:
+        code, output = connection.end()
+    assert code == 1
+    assert "Permission denied (publickey)" in output
+    assert "it takes the one that the cluster was made with" in output.splitlines()[-1]
+    assert "Open" not in output
+    assert not is_taken(PORT)
+
+
+def test_a_host_that_is_not_there_is_the_end(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
+    far.cut()
+    with connecting(env, tmp_path) as connection:
+        code, output = connection.end()
+    assert code == 1
+    assert "Connection refused" in output
+    assert "if so, `connect` again" in output.splitlines()[-1]
+
+
+def test_a_cut_tunnel_is_opened_again(connect: Connection, far: Primary) -> None:
+    connect.wait_for(OPEN)
+    far.cut()
+    connect.wait_for(r"\d\d:\d\d:\d\d The tunnel was cut after \d+ s: ssh ended with code 255; trying again in 1 s")
+    connect.wait_for("Not open again yet")
+    far.start_sshd()
+    connect.wait_for(AGAIN)
+    assert ask_hub(far) == "the Hub"
+    assert connect.interrupt()[0] == 130
+
+
+def test_the_tunnel_of_a_cluster_that_is_over_is_not_tried_for_long(
+    connect: Connection, far: Primary, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect.wait_for(OPEN)
+    monkeypatch.setattr(find_cluster(env), "state", "TERMINATED")
+    far.cut()
+    code, output = connect.end()
+    assert code == 1
+    assert re.search(r"the tunnel is over: cluster j-\w+ is TERMINATED", output.splitlines()[-1])
+    assert output.count("trying again") <= 2
+
+
+def test_another_host_after_a_cut_is_refused(connect: Connection, far: Primary) -> None:
+    connect.wait_for(OPEN)
+    far.restart_sshd(keys="another")
+    code, output = connect.end()
+    assert code == 1
+    assert "The tunnel was cut" in output
+    assert "Do not go on" in output.splitlines()[-1]
+    assert "Open again" not in output
+    assert not is_taken(PORT)
+
+
+def test_a_dead_link_is_noticed(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
+    """With smaller numbers than the house's (tests/test_emr_tunnel.py), which take a minute; ssh heeds the first."""
+    short = "-o ServerAliveInterval=1 -o ServerAliveCountMax=2"
+    far.install_ssh(tmp_path / "bin", options=short)
+    with connecting(env | {"PATH": f"{tmp_path / 'bin'}:{env['PATH']}"}, tmp_path) as connection:
+        connection.wait_for(OPEN)
+        began = time.monotonic()
+        far.set_cable(plugged=False)
+        connection.wait_for("The tunnel was cut", seconds=10)
+        assert time.monotonic() - began < 6
+        far.set_cable(plugged=True)
+        connection.wait_for(AGAIN)
+        assert ask_hub(far) == "the Hub"
+        code, output = connection.interrupt()
+    assert code == 130
+    assert "not responding" in output
+
+
+def test_a_taken_port_is_told_before_anything_is_done(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", PORT)), connecting(env, tmp_path) as connection:
+        code, output = connection.end()
+    assert code == 1
+    (line,) = output.splitlines()
+    assert line.startswith(f"aws_setup.sh: port {PORT} of this machine is taken")
+
+
+def test_printing_opens_nothing(far: Primary, env: dict[str, str]) -> None:
+    done = shell(str(SCRIPT), "connect", "--print", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "-N -L 9443:localhost:9443 hadoop@" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("Tunnel:")
+    assert not is_taken(PORT)
