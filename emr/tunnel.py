@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from emr import cluster as clusters
-from emr import keypair, network
+from emr import hub, keypair, network
 from emr.context import Context
 from emr.forwarding import Forward, check_port, keep_open
 from emr.request import Request
@@ -24,7 +24,6 @@ ALIVE_COUNT = 3
 # Seconds until a host that does not answer is given up: Linux alone would try for two minutes.
 CONNECT_SECONDS = 15
 _USER = "hadoop"
-_HUB_USER = "jovyan"
 
 
 def ssh_command(host: str, *, key: Path, known_hosts: Path, certain: bool, remote: str | None = None) -> list[str]:
@@ -87,14 +86,14 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool) -> int
     if opens:
         check_port(PORT)
     primary = find_primary(context, cluster)
-    remote = f"sudo docker exec -it jupyterhub passwd {_HUB_USER}"
+    remote = f"sudo docker exec -it jupyterhub passwd {hub.USER}"
     if ssm:
         command = ssm_command(primary["instance"], region=context.settings.region)
         password = ssm_command(primary["instance"], region=context.settings.region, remote=remote)
     else:
         command, password = _prepare_ssh(context, primary, cidr=cidr, remote=remote, show=show)
     context.say(f"JupyterHub:  https://localhost:{PORT} (its certificate is its own: the browser warns once)")
-    context.say(f"User:        {_HUB_USER}, password jupyter until you set another, which you should do first, with")
+    context.say(f"User:        {hub.USER}, password jupyter until you set another, which you should do first, with")
     context.say(f"             {shlex.join(password)}")
     context.say(f"Tunnel:      {shlex.join(command)}")
     if not opens:
