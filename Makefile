@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab s3 test test-faults test-integration rehearse-aws bench lint format lock clean
+.PHONY: help env run lab s3 livy test test-faults test-integration rehearse-aws bench lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,14 @@ lab: env ## open the notebooks in JupyterLab
 s3: ## fetch what Spark on this machine needs for s3:// folders into .s3 (270 MB, by Maven)
 	@command -v mvn >/dev/null || { echo 'make s3 needs Maven: install it (apt-get install maven, brew install maven).' >&2; exit 1; }
 	mvn --batch-mode --quiet --file scripts/s3a/pom.xml $(MAVEN_COPY) -DoutputDirectory=$(CURDIR)/.s3
+
+livy: env ## fetch and build the Livy of the tests of sparkmagic into .livy (75 MB, by Maven; needs a JDK 17)
+	@command -v mvn >/dev/null && command -v javac >/dev/null || { echo 'make livy needs Maven and a JDK 17: install them (apt-get install maven openjdk-17-jdk-headless, brew install maven openjdk@17).' >&2; exit 1; }
+	rm -rf .livy
+	mvn --batch-mode --quiet --file scripts/livy/pom.xml $(MAVEN_COPY) -DoutputDirectory=$(CURDIR)/.livy/server
+	javac --release 17 -Xlint:all,-classfile,-path,-processing -Werror -d .livy/repl \
+		-classpath '.venv/lib/python3.11/site-packages/pyspark/jars/*:.livy/server/*' tests/integration/livy/*.java
+	jar --create --file .livy/repl.jar -C .livy/repl .
 
 bench: env ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
