@@ -5,10 +5,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.9.11
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 BIN := .venv/bin
+HUB := .hub/venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab s3 livy test test-faults test-integration rehearse-aws bench lint format lock clean
+.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws bench lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,19 @@ livy: env ## fetch and build the Livy of the tests of sparkmagic into .livy (75 
 		-classpath '.venv/lib/python3.11/site-packages/pyspark/jars/*:.livy/server/*' tests/integration/livy/*.java
 	jar --create --file .livy/repl.jar -C .livy/repl .
 
+hub: .hub/.ready ## build the JupyterHub of the tests into .hub: sparkmagic, its kernels, the proxy (570 MB, needs npm and krb5)
+
+.hub/.ready: requirements-hub.lock scripts/hub/package-lock.json | $(READY)
+	@command -v npm >/dev/null || { echo 'make hub needs npm: install it (apt-get install npm, brew install node).' >&2; exit 1; }
+	@command -v krb5-config >/dev/null || { echo 'make hub needs Kerberos to build sparkmagic: install it (apt-get install libkrb5-dev gcc, brew install krb5).' >&2; exit 1; }
+	$(PYTHON) -m venv --without-pip --clear .hub/venv
+	$(BIN)/uv pip sync --quiet --python .hub/venv requirements-hub.lock
+	for kernel in pysparkkernel sparkkernel sparkrkernel; do $(HUB)/jupyter-kernelspec install --sys-prefix --log-level=WARN \
+		"$$($(HUB)/python -c 'import sparkmagic; print(*sparkmagic.__path__)')/kernels/$$kernel" || exit 1; done
+	cp scripts/hub/package.json scripts/hub/package-lock.json .hub
+	npm ci --prefix .hub --silent --no-audit --no-fund
+	@touch $@
+
 bench: env ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
@@ -72,10 +86,11 @@ format: env ## rewrite code and notebooks in house style
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet
 
-lock: env ## resolve the pins of pyproject.toml into requirements.lock, those of the tests of AWS and of the nodes
+lock: env ## resolve the pins of pyproject.toml into requirements.lock, those of the tests of AWS, of the Hub and of the nodes
 	$(COMPILE) pyproject.toml --extra aws --group dev --output-file requirements.lock
 	$(COMPILE) --group integration --constraints requirements.lock \
 		--output-file requirements-integration.lock
+	$(COMPILE) --group hub --output-file requirements-hub.lock
 	$(COMPILE) emr/requirements-worker.in --constraints requirements.lock --output-file emr/requirements-worker.txt
 
 clean: ## remove what runs made (data/sample and reports), not .venv and not your data

