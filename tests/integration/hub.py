@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ USER, PASSWORD = "jovyan", "jupyter"
 _MARK = "FRUITS_HUB_OF_TESTS"
 _PERSISTENCE = {"s3.persistence.enabled", "s3.persistence.bucket"}
 _PATIENCE = 60
+# The one setting that differs from user to user.
+_PREFIX = """import os
+c.S3ContentsManager.prefix = "jupyter/" + os.environ["JUPYTERHUB_USER"]
+"""
 
 Classifications = Sequence[Mapping[str, Any]]
 
@@ -94,6 +98,7 @@ def write_hub_config(folder: Path, classifications: Classifications, *, url: str
     servers.mkdir(exist_ok=True)
     contents = server_settings(classifications, endpoint=endpoint)
     (servers / "jupyter_server_config.json").write_text(json.dumps(contents, indent=2))
+    (servers / "jupyter_server_config.py").write_text(_PREFIX)
     key, certificate = make_certificate(folder)
     settings = {
         "JupyterHub": {
@@ -110,7 +115,7 @@ def write_hub_config(folder: Path, classifications: Classifications, *, url: str
         "DummyAuthenticator": {"password": PASSWORD, "allowed_users": [USER]},
         "Spawner": {
             "cmd": [str(BIN / "jupyterhub-singleuser")],
-            "args": ["--allow-root", "--S3ContentsManager.prefix=jupyter/{username}"],
+            "args": ["--allow-root"],
             "default_url": "/tree",
             "env_keep": ["PATH", "LANG", _MARK, *KEYS],
             "environment": {"SPARKMAGIC_CONF_DIR": str(sparkmagic), "JUPYTER_CONFIG_PATH": str(servers)},
@@ -179,15 +184,11 @@ def _end(process: subprocess.Popen[bytes], folder: Path, *, grace: float) -> Non
     """Ask the hub to end what it started, then kill what is left."""
     if grace and process.poll() is None:
         process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(grace)
-        except subprocess.TimeoutExpired:
-            pass
     for left in find_processes(folder):
-        try:
+        with suppress(psutil.NoSuchProcess):
             left.kill()
-        except psutil.NoSuchProcess:
-            continue
     process.wait()
 
 
