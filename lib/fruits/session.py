@@ -77,10 +77,24 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         session = builder.getOrCreate()
     except Exception as error:
         raise FruitsError(f"Spark did not start with master {master!r}: {error}") from error
-    if jvm := getattr(session.sparkContext._gateway, "proc", None):
+    _complete_gateway(session)
+    return session
+
+
+def _complete_gateway(session: "SparkSession") -> None:
+    """Mend what another gateway than PySpark's own lacks, and reap the JVM of PySpark's own."""
+    from py4j.java_gateway import java_import
+
+    gateway = session.sparkContext._gateway
+    # Livy's gateway finds something in Java under any name: only what it holds itself is the process of its JVM.
+    if jvm := vars(gateway).get("proc"):
         # A notebook's kernel ends its children and waits for them: one that nobody reaps costs it 2 seconds.
         threading.Thread(target=jvm.wait, daemon=True).start()
-    return session
+        return
+    # PySpark 3.5 imports these when it starts a JVM; Livy's shell connects to one, and 0.8 imports too
+    # few (LIVY-863): createDataFrame of a pandas table fails with "'JavaPackage' object is not callable".
+    for package in ("sql.api.python", "ml.python", "resource"):
+        java_import(gateway.jvm, f"org.apache.spark.{package}.*")  # type: ignore[union-attr]
 
 
 def has_session() -> bool:

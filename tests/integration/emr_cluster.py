@@ -1,7 +1,7 @@
 """A cluster whose Spark, Livy and Hub are set by the classifications of emr/, with this machine as its only node.
 
 The bucket is filled by the commands of emr/ themselves; only what a machine without YARN and EMRFS cannot do is put
-in the place of what the classifications say: see `_HERE` and `read_settings`.
+in the place of what the classifications say: two cores here for YARN, S3A for EMRFS.
 """
 
 import os
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from cloud import BUCKET, shell
-from doubles import KEYS, REGION, local_s3
+from cloud_fixtures import serve
+from doubles import KEYS, REGION
 from emr.cli import HOME_VARIABLE
 from emr.configurations import VENV, build_configurations
 from emr.settings import load_settings
-from livy_server import Livy, start_livy
+from livy_server import LOCAL_SPARK, Livy, start_livy
 
 from fruits.params import repository
 from fruits.session import connect_s3, find_s3_jars
 
 SCRIPT = repository() / "scripts" / "aws_setup.sh"
 NOTEBOOK_KEY = "jupyter/jovyan/emr_jupyterhub.ipynb"
-# No YARN: two cores of this machine, and no executor beside the driver.
-_HERE = {"spark.master": "local[2]", "spark.driver.memory": "1g", "spark.ui.enabled": "false"}
 _YARN = ("spark.yarn.", "spark.dynamicAllocation.", "spark.executor.", "spark.default.parallelism")
 
 
@@ -59,7 +59,7 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
     python
         The interpreter of a node, made by bootstrap.sh.
     """
-    with local_s3() as endpoint:
+    with pytest.MonkeyPatch.context() as patch, serve(patch) as endpoint:
         cloud = KEYS | {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": REGION, HOME_VARIABLE: str(home)}
         upload = ["upload-dataset", str(images), "--weights", str(weights)]
         for command in (["create-bucket", BUCKET], upload):
@@ -68,7 +68,8 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
         classifications = build_configurations(load_settings(), bucket=BUCKET)
         spark = read_settings(classifications, "spark-defaults", python=python)
         spark = {name: value for name, value in spark.items() if not name.startswith(_YARN)}
-        spark |= connect_s3(find_s3_jars(), local=True, environ=cloud) | _HERE
+        here = {name: value for name, value in LOCAL_SPARK.items() if not name.startswith("spark.pyspark.")}
+        spark |= connect_s3(find_s3_jars(), local=True, environ=cloud) | here | {"spark.driver.memory": "1g"}
         livy = read_settings(classifications, "livy-conf", python=python)
         env = cloud | read_settings(classifications, "livy-env", python=python)
         with start_livy(folder / "livy", spark=spark, livy=livy, env=env) as server:

@@ -89,8 +89,11 @@ def compute_features(
         batch_size=batch_size,
         errors=errors,
     )
+    # Livy counts the tasks of the group it has set, for its progress, and cancels it, when a cell is interrupted. Asked
+    # before other threads speak with the JVM: under Livy an answer may then come from another thread of the JVM's.
+    group = spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
     with track_rows(spark, total=len(missing)):
-        written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task)
+        written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task, group=group)
     return _reconcile(images, missing, errors.value, store=store, written=written, fresh=fresh)
 
 
@@ -125,16 +128,14 @@ def cut_batches(images: pd.DataFrame, *, tasks: int, cores: int, images_per_task
 
 
 def _write_batches(
-    spark: "SparkSession", images: pd.DataFrame, extractor: Extractor, *, store: Path, images_per_task: int
+    spark: "SparkSession", images: pd.DataFrame, extractor: Extractor, *, store: Path, images_per_task: int, group: str
 ) -> Sequence[Path]:
-    """Write each batch as a job of its own; the first that fails stops the others."""
+    """Write each batch as a job of its own, all in a job group; the first that fails stops the others."""
     from py4j.protocol import Py4JError
 
     cores = spark.sparkContext.defaultParallelism
     tasks = max(1, cores // JOBS_AT_ONCE)
     batches = cut_batches(images, tasks=tasks, cores=cores, images_per_task=images_per_task)
-    # Livy counts the tasks of the group it has set, for its progress, and cancels it, when a cell is interrupted.
-    group = spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
 
     def write(number: int, batch: pd.DataFrame) -> Path:
         name = f"batch {number} of {len(batches)}"

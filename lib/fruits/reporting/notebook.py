@@ -66,7 +66,7 @@ def banner(params: RunParams) -> str | None:
 
 def report_folder(params: RunParams) -> Path:
     """Return where the notebook puts the parts of its report: a draft, if a command runs it."""
-    return Path(os.environ.get(DRAFT_VARIABLE) or params.report_folder)
+    return Path(draft) if (draft := os.environ.get(DRAFT_VARIABLE)) else params.report_folder
 
 
 def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure: "Figure") -> None:
