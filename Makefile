@@ -45,7 +45,7 @@ livy: env ## fetch and build the Livy of the tests of sparkmagic into .livy (75 
 hub: .hub/.ready ## build the JupyterHub of the tests into .hub: sparkmagic, its kernels, the proxy (570 MB, needs npm and krb5)
 
 .hub/.ready: requirements-hub.lock scripts/hub/package-lock.json | $(READY)
-	@command -v npm >/dev/null || { echo 'make hub needs npm: install it (apt-get install npm, brew install node).' >&2; exit 1; }
+	@command -v npm >/dev/null || { echo 'make hub needs npm, of Node.js 20 or newer: install it (brew install node).' >&2; exit 1; }
 	@command -v krb5-config >/dev/null || { echo 'make hub needs Kerberos to build sparkmagic: install it (apt-get install libkrb5-dev gcc, brew install krb5).' >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip --clear .hub/venv
 	$(BIN)/uv pip sync --quiet --python .hub/venv requirements-hub.lock

@@ -32,7 +32,9 @@ _CELLS = """
 const text = (where) => Array.from(document.querySelectorAll(where)).map((found) => found.textContent);
 return {
     prompts: text('.jp-CodeCell .jp-InputPrompt'),
-    errors: text('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'),
+    // The page draws errors as it does warnings.
+    errors: text('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]')
+        .filter((found) => found.includes('Traceback (most recent call last)')),
     // Until it has a kernel, the page calls it idle.
     ready: !['', 'No Kernel'].includes(text('.jp-KernelName').join(''))
         && document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle',

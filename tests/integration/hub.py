@@ -62,16 +62,17 @@ def start_hub(
     *,
     livy: str,
     endpoint: str,
+    host: str = "127.0.0.1",
     port: int | None = None,
     prefix: Sequence[str] = (),
 ) -> Iterator[Hub]:
-    """Run a JupyterHub on 127.0.0.1 with what the classifications set; `prefix` comes before its command.
+    """Run a JupyterHub with what the classifications set, on a free port if none is given; EMR's is 9443.
 
-    `livy` and `endpoint` are the addresses of Livy and of S3 as the hub sees them. Its readiness is read from its log:
-    with the prefix `ip netns exec NAME`, nobody here can reach it.
+    `livy` and `endpoint` are the addresses of Livy and of S3 as the hub sees them; `prefix` comes before its command.
+    Its readiness is read from its log: with the prefix `ip netns exec NAME`, nobody here can reach it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"https://127.0.0.1:{port or find_port()}"
+    url = f"https://{host}:{port or find_port()}"
     config = write_hub_config(folder, classifications, url=url, livy=livy, endpoint=endpoint)
     log = folder / "hub.log"
     env = clean_environ() | KEYS | {_MARK: str(folder), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
@@ -120,6 +121,7 @@ def write_hub_config(folder: Path, classifications: Classifications, *, url: str
             "env_keep": ["PATH", "LANG", _MARK, *KEYS],
             "environment": {"SPARKMAGIC_CONF_DIR": str(sparkmagic), "JUPYTER_CONFIG_PATH": str(servers)},
             "start_timeout": _PATIENCE,
+            "http_timeout": _PATIENCE,
         },
         "SimpleLocalProcessSpawner": {"home_dir_template": str(folder / "homes" / "{username}")},
     }

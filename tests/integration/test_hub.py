@@ -140,7 +140,7 @@ def test_notebooks_survive_the_hub_and_its_disk(tmp_path: Path, s3: Any) -> None
     with visit_hub(first, s3) as (running, visit):
         assert visit.log_in(hub.USER, hub.PASSWORD) == ""
         visit.make_notebook("PySpark")
-        visit.write("answer = 41 + 1")
+        visit.write("%%local\n1 / 0")
         visit.save()
         running.kill()
     shutil.rmtree(first)
@@ -149,6 +149,8 @@ def test_notebooks_survive_the_hub_and_its_disk(tmp_path: Path, s3: Any) -> None
     with visit_hub(second, s3) as (_, visit):
         assert visit.log_in(hub.USER, hub.PASSWORD) == ""
         visit.open_notebook("Untitled.ipynb")
-        assert "answer = 41 + 1" in visit.read()
+        assert "%%local\n1 / 0" in visit.read()
         visit.take_screenshot("hub-found-again")
+        with pytest.raises(AssertionError, match="ZeroDivisionError"):
+            visit.run_all(seconds=60)
         visit.leave()
