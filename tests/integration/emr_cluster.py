@@ -12,18 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hub
 import pytest
 from cloud import BUCKET, shell
-from cloud_fixtures import serve
-from doubles import KEYS, REGION
+from doubles import KEYS, REGION, local_s3
 from emr.cli import HOME_VARIABLE
 from emr.configurations import VENV, build_configurations
 from emr.settings import load_settings
-from livy_server import LOCAL_SPARK, Livy, start_livy
+from livy_server import LOCAL_SPARK, Livy, find_obstacle, start_livy
 
 from fruits.params import repository
 from fruits.session import connect_s3, find_s3_jars
 
+WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
+OBSTACLES = [
+    pytest.mark.skipif(not find_s3_jars(), reason="Spark has no S3A here: make s3 fetches it"),
+    pytest.mark.skipif(bool(find_obstacle()), reason=find_obstacle()),
+    pytest.mark.skipif(not hub.is_built(), reason=hub.NO_HUB),
+]
 SCRIPT = repository() / "scripts" / "aws_setup.sh"
 NOTEBOOK_KEY = "jupyter/jovyan/emr_jupyterhub.ipynb"
 _YARN = ("spark.yarn.", "spark.dynamicAllocation.", "spark.executor.", "spark.default.parallelism")
@@ -59,7 +65,7 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
     python
         The interpreter of a node, made by bootstrap.sh.
     """
-    with pytest.MonkeyPatch.context() as patch, serve(patch) as endpoint:
+    with local_s3() as endpoint:
         cloud = KEYS | {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": REGION, HOME_VARIABLE: str(home)}
         upload = ["upload-dataset", str(images), "--weights", str(weights)]
         for command in (["create-bucket", BUCKET], upload):

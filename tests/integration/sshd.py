@@ -56,10 +56,14 @@ def why_not() -> str:
 
 @dataclass
 class Primary:
-    """The machine; `start` puts any program on it, and whatever runs there at the end is killed."""
+    """The machine; `start` puts any program on it, and whatever runs there at the end is killed.
+
+    `address` is its own, `gateway` that of this machine, as it sees it.
+    """
 
     folder: Path
     address: str
+    gateway: str
     namespace: str
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -160,7 +164,7 @@ def primary_machine(folder: Path) -> Iterator[Primary]:
     space, cable, block = f"fruits-{os.getpid()}-hub", f"hub{os.getpid()}", 4 * (os.getpid() % 16384)
     here, there = (f"10.78.{(block + number) // 256}.{(block + number) % 256}" for number in (1, 2))
     folder.mkdir(parents=True, exist_ok=True)
-    primary = Primary(folder, there, space)
+    primary = Primary(folder, there, here, space)
     made = not _PRIVILEGES.is_dir()
     _PRIVILEGES.mkdir(mode=0o755, exist_ok=True)
     add_namespace(space)

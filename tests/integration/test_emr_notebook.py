@@ -5,11 +5,10 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -17,49 +16,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from cluster_fixtures import OBSTACLES, WEIGHTS
 from conftest import REPOSITORY
-from emr_cluster import NOTEBOOK_KEY, Cluster, start_cluster
-from hub import NO_HUB, PAPERMILL, PYSPARK, is_built, write_sparkmagic_config
-from livy_server import find_obstacle
+from emr_cluster import NOTEBOOK_KEY, Cluster
+from hub import PAPERMILL, PYSPARK, write_sparkmagic_config
 from PIL import Image
 
 from fruits import storage
-from fruits.features.backbone import prepare_backbone
-from fruits.session import find_s3_jars
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(not find_s3_jars(), reason="Spark has no S3A here: make s3 fetches it"),
-    pytest.mark.skipif(bool(find_obstacle()), reason=find_obstacle()),
-    pytest.mark.skipif(not is_built(), reason=NO_HUB),
-]
-pytest_plugins = ("node_fixtures",)
+pytestmark = [pytest.mark.integration, *OBSTACLES]
+pytest_plugins = ("node_fixtures", "cluster_fixtures")
 
-WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 # Longer than a run takes on two busy cores.
 PATIENCE = 300
-
-
-@pytest.fixture(scope="module")
-def reference(shared: Path) -> pd.DataFrame:
-    """Give what an independent run on EMR computed: path, label, features."""
-    return pd.read_parquet(shared / "reference" / "apples_features_sample.parquet")
-
-
-@pytest.fixture(scope="module")
-def cluster(
-    shared: Path, reference: pd.DataFrame, node_venv: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
-    folder, home = tmp_path_factory.mktemp("cluster"), tmp_path_factory.mktemp("home")
-    for path in reference["path"]:
-        (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(shared / "fruits-360" / path, folder / "images" / path)
-    weights = shared / WEIGHTS
-    prepare_backbone(str(weights), weights, engine="litert", seed=0, folder=home / "data" / "models")
-    with start_cluster(
-        folder, images=folder / "images", weights=weights, home=home, python=node_venv / "bin" / "python"
-    ) as made:
-        yield made
 
 
 @pytest.fixture

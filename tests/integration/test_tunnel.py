@@ -3,7 +3,6 @@
 The cluster is moto's, the key is the one that `create-keypair` got, the host keys come by `get_console_output`.
 """
 
-import os
 import re
 import socket
 import sys
@@ -13,16 +12,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cloud import BUCKET, CIDR, shell
+from cloud import shell
 from connection import SCRIPT, Connection, ask_hub, connecting, find_cluster, home_of, open_terminal, show_console
-from emr.cli import HOME_VARIABLE
 from emr.forwarding import check_port, is_taken
 from emr.tunnel import KNOWN_HOSTS, PORT
 from machines import wait_for
 from sshd import Primary, primary_machine, why_not
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ("cloud_fixtures",)
+pytest_plugins = ("cloud_fixtures", "tunnel_fixtures")
 HUB = Path(__file__).with_name("hub_double.py")
 OPEN = "Open: https://localhost:9443"
 AGAIN = "Open again: https://localhost:9443"
@@ -37,45 +35,6 @@ def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
         log = primary.start(sys.executable, str(HUB), str(primary.folder), log="hub.log")
         wait_for(log, r"(listening)")
         yield primary
-
-
-@pytest.fixture(scope="module")
-def env(primary: Primary, one_policy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Make a cluster by the commands; give what a command that finds it again needs."""
-    from cloud_fixtures import serve  # a plugin, which must not be imported before pytest does
-
-    home, programs = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("programs")
-    primary.install_ssh(programs)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moto.iam.models.aws_managed_policies_data", one_policy)
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"):
-            patch.delenv(name, raising=False)
-        with serve(patch) as endpoint:
-            own = {HOME_VARIABLE: str(home), "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
-            own |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-            env = os.environ | own | {"PATH": f"{programs}:{os.environ['PATH']}"}
-            images = home / "images" / "Training" / "Kiwi 1"
-            images.mkdir(parents=True)
-            (images / "1.jpg").write_bytes(b"no image, but a file")
-            for command in (
-                ["create-bucket", BUCKET],
-                ["upload-dataset", str(images.parents[1]), "--files"],
-                ["create-keypair"],
-                ["create-cluster", *CIDR],
-            ):
-                done = shell(str(SCRIPT), *command, "--yes", env=env)
-                assert done.returncode == 0, done.stdout + done.stderr
-            yield env
-
-
-@pytest.fixture
-def far(primary: Primary, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Primary]:
-    """Give the machine as it is at first, with its keys on the console and the cluster's key let in."""
-    show_console(monkeypatch, primary.console())
-    primary.allow(home_of(env) / "fruits-key.pem")
-    primary.restart_sshd()
-    yield primary
-    primary.set_cable(plugged=True)
 
 
 @pytest.fixture
