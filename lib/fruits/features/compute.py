@@ -89,12 +89,18 @@ def compute_features(
         batch_size=batch_size,
         errors=errors,
     )
-    # Livy counts the tasks of the group it has set, for its progress, and cancels it, when a cell is interrupted. Asked
-    # before other threads speak with the JVM: under Livy an answer may then come from another thread of the JVM's.
-    group = spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
+    group = _name_group(spark)
     with track_rows(spark, total=len(missing)):
         written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task, group=group)
     return _reconcile(images, missing, errors.value, store=store, written=written, fresh=fresh)
+
+
+def _name_group(spark: "SparkSession") -> str:
+    """Take the job group that is set: Livy counts its tasks for a cell's progress, and cancels it with the cell.
+
+    To be asked before other threads speak with the JVM: under Livy another thread of the JVM's may answer then.
+    """
+    return spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
 
 
 def _reconcile(
