@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from cluster_fixtures import OBSTACLES, WEIGHTS
 from conftest import REPOSITORY
-from emr_cluster import NOTEBOOK_KEY, Cluster
+from emr_cluster import NOTEBOOK_KEY, OBSTACLES, WEIGHTS, Cluster
 from hub import PAPERMILL, PYSPARK, write_sparkmagic_config
 from PIL import Image
 
