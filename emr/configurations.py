@@ -25,6 +25,8 @@ def build_configurations(settings: Settings, *, bucket: str) -> list[Classificat
     """Build the classifications of the cluster; all values are text, as EMR wants them."""
     python = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON}
     livy = {
+        # The driver beside Livy, on the primary node: executors are cut to fill the others (`spark_settings`).
+        "livy.spark.deploy-mode": "client",
         "livy.server.session.timeout": f"{settings.livy_minutes}m",
         # Else Livy 0.8 ends a session in the middle of a long statement: it counts from the statement's start.
         "livy.server.session.timeout-check.skip-busy": "true",

@@ -27,9 +27,15 @@ def ship_notebook(context: Context) -> None:
         context.say(f"Notebook: {place} stays as it was saved; delete it and repeat this for the present one.")
         return
     text = (repository() / "notebooks" / NOTEBOOK).read_text(encoding="utf-8")
-    body = fill_notebook(text, _read_places(context))
+    places = _read_places(context)
+    body = fill_notebook(text, places)
     context.account.send(Request("s3", "put_object", {"Bucket": context.bucket, "Key": key, "Body": body.encode()}))
     context.say(f"Notebook: {place}, which JupyterHub shows as {NOTEBOOK}.")
+    if places.get("weights") == "imagenet":
+        context.say(
+            "It names no weights yet, since Keras has none on this machine: run `fruits run MINI --target local` here, "
+            f"delete {place}, and repeat this; or put the s3:// place of an .h5 file into its parameters."
+        )
 
 
 def fill_notebook(text: str, values: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ def save_results(
         written = _read_scores(draft)
         _write_tables(draft, written, images=kept, components=components, errors=errors)
         to_spark_model(scores.sparkSession, components).save(str(draft / SPARK_MODEL))
-        checks = check_results(scores.sparkSession, draft, features=len(kept))
+        checks = check_results(scores.sparkSession, draft, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
     return Saved(written, checks)
 
@@ -172,8 +172,13 @@ def _read_scores(folder: Path) -> pa.Table:
     return pa.concat_tables([pq.read_table(storage.open_input(file)) for file in files]).sort_by("path")
 
 
-def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.DataFrame:
+def check_results(spark: "SparkSession", folder: Path, *, paths: Sequence[str]) -> pd.DataFrame:
     """Read everything back and compare it.
+
+    Parameters
+    ----------
+    paths
+        Those of the images that have features, sorted.
 
     Returns
     -------
@@ -183,15 +188,14 @@ def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.D
     Raises
     ------
     FruitsError
-        If rows are missing, or CSV and Parquet differ by more than 1e-6.
+        If rows are missing or of other images, or CSV and Parquet differ by more than 1e-6.
     """
     from pyspark.ml.feature import PCAModel
 
     table = _read_scores(folder)
     with (folder / SCORES_CSV).open("rb") as stream:
         text = pd.read_csv(stream, keep_default_na=False, dtype={"label": str})
-    if not len(table) == len(text) == features:
-        raise FruitsError(f"{folder}: {len(table)} Parquet rows and {len(text)} CSV rows; {features} were written.")
+    _check_rows(folder, table, csv_rows=len(text), paths=paths)
     gap = float(np.abs(to_matrix(table) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
     if not gap <= 1e-6 or text["path"].tolist() != table["path"].to_pylist():
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
@@ -203,6 +207,16 @@ def check_results(spark: "SparkSession", folder: Path, *, features: int) -> pd.D
         ("PCAModel loaded by Spark", f"{model.pc.numRows} x {model.pc.numCols}"),
     ]
     return pd.DataFrame(rows, columns=["check", "found"])
+
+
+def _check_rows(folder: Path, table: pa.Table, *, csv_rows: int, paths: Sequence[str]) -> None:
+    if not len(table) == csv_rows == len(paths):
+        raise FruitsError(f"{folder}: {len(table)} Parquet rows and {csv_rows} CSV rows; {len(paths)} were written.")
+    if table["path"].to_pylist() != paths:
+        raise FruitsError(
+            f"{folder}: the scores are of other images than those selected now, as when a cell was left out after the "
+            "parameters changed; run the notebook again from its first cell."
+        )
 
 
 def to_matrix(scores: pa.Table) -> npt.NDArray[np.float32]:

@@ -3,6 +3,8 @@
 Both are given as `Path`: a remote one has the same methods, and `remote` does the rest.
 """
 
+import functools
+import hashlib
 import io
 import os
 import re
@@ -189,21 +191,25 @@ def fetch_file(file: Path) -> Path:
     """
     if not is_remote(file):
         return file
-    local = _cache() / "files" / file.name
-    local.unlink(missing_ok=True)
+    # Files of the same name in other places are others, and another process may be at work with their copies.
+    local = _cache() / "files" / hashlib.sha256(str(file).encode()).hexdigest()[:16] / (file.name or "bucket")
     with remote.explain_refusal(file, doing="read"):
         # is_file() takes every refusal for a no; this one says which.
         if remote.has_objects(file.parent) and file.is_file():
             write_bytes(local, file.read_bytes())
+        else:
+            local.unlink(missing_ok=True)
     return local
 
 
+@functools.cache
 def _cache() -> Path:
     """Return where copies are kept; the drivers of a cluster run as a user who has no home to write to."""
     home = Path.home()
     if os.access(home, os.W_OK):
         return home / ".cache" / "fruits"
-    return Path(tempfile.gettempdir()) / f"fruits-{os.getuid()}"
+    # A new one for each process: in a folder for all, somebody else might put a file there first.
+    return Path(tempfile.mkdtemp(prefix="fruits-"))
 
 
 def check_listable(folder: Path) -> None:

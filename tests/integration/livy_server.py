@@ -146,6 +146,8 @@ def _environ(folder: Path) -> dict[str, str]:
     return {
         **kept,
         **({"JAVA_HOME": str(home)} if home else {}),
+        # A driver keeps copies of what lies in S3 there.
+        "HOME": str(folder),
         "LIVY_HOME": str(folder),
         "LIVY_CONF_DIR": str(folder / "livy"),
         "LIVY_LOG_DIR": str(folder),

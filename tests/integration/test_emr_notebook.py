@@ -5,18 +5,23 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import requests
+from cloud import BUCKET
 from conftest import REPOSITORY
+from doubles import KEYS, REGION
 from emr_cluster import NOTEBOOK_KEY, OBSTACLES, WEIGHTS, Cluster
 from hub import PAPERMILL, PYSPARK, write_sparkmagic_config
 from PIL import Image
@@ -26,27 +31,37 @@ from fruits import storage
 pytestmark = [pytest.mark.integration, *OBSTACLES]
 pytest_plugins = ("node_fixtures", "cluster_fixtures")
 
+OUT_KEY = "jupyter/jovyan/out.ipynb"
 # Longer than a run takes on two busy cores.
 PATIENCE = 300
 
 
-@pytest.fixture
-def notebook(cluster: Cluster, tmp_path: Path) -> Path:
-    """Give the notebook as a user finds it in the Hub."""
-    (file := tmp_path / "emr_jupyterhub.ipynb").write_bytes(cluster.get(NOTEBOOK_KEY))
-    return file
-
-
-def papermill(cluster: Cluster, notebook: Path, **parameters: object) -> subprocess.CompletedProcess[str]:
-    """Run a notebook as in a terminal of the Hub; its executed copy is `out.ipynb` beside it."""
-    conf = write_sparkmagic_config(notebook.parent / "sparkmagic", cluster.classifications, livy=cluster.livy.url)
-    command = [str(PAPERMILL), notebook.name, "out.ipynb", "-k", PYSPARK, "--no-progress-bar"]
+def start(cluster: Cluster, folder: Path, *, key: str = NOTEBOOK_KEY, **parameters: object) -> subprocess.Popen[str]:
+    """Start papermill as in a terminal of the Hub, whose notebooks are in S3 alone."""
+    conf = write_sparkmagic_config(folder / "sparkmagic", cluster.classifications, livy=cluster.livy.url)
+    places = [f"s3://{BUCKET}/{key}", f"s3://{BUCKET}/{OUT_KEY}"]
+    command = [str(PAPERMILL), *places, "-k", PYSPARK, "--no-progress-bar"]
     command += [word for name, value in parameters.items() for word in ("-p", name, str(value))]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SPARK", "PYSPARK"))}
+    env |= KEYS | {"AWS_ENDPOINT_URL": cluster.endpoint, "AWS_DEFAULT_REGION": REGION}
     env |= {"SPARKMAGIC_CONF_DIR": str(conf), "PATH": f"{PAPERMILL.parent}{os.pathsep}{env['PATH']}"}
-    return subprocess.run(
-        command, cwd=notebook.parent, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def papermill(
+    cluster: Cluster, folder: Path, *, key: str = NOTEBOOK_KEY, **parameters: object
+) -> tuple[int, str, dict[str, nbformat.NotebookNode]]:
+    """Run papermill to its end; give exit code, what it said, and the cells of the executed copy by their ids."""
+    with start(cluster, folder, key=key, **parameters) as process:
+        _, said = process.communicate(timeout=PATIENCE)
+    executed = nbformat.reads(cluster.get(OUT_KEY).decode(), as_version=4)
+    return process.returncode, said, {cell.id: cell for cell in executed.cells}
+
+
+def read_statements(cluster: Cluster) -> list[dict[str, Any]]:
+    """List the statements of all sessions; one may end meanwhile."""
+    urls = [f"{cluster.livy.url}/sessions/{session['id']}/statements" for session in cluster.livy.sessions()]
+    return [entry for url in urls for entry in requests.get(url, timeout=30).json().get("statements", [])]
 
 
 def read_text(cell: nbformat.NotebookNode) -> str:
@@ -63,25 +78,21 @@ def done(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, nbformat.NotebookNode], set[float]]:
     """Run all 161 images, in tasks so small that progress can be seen, and look at Livy's progress meanwhile."""
-    (file := tmp_path_factory.mktemp("done") / "emr_jupyterhub.ipynb").write_bytes(cluster.get(NOTEBOOK_KEY))
     seen, over = set(), threading.Event()
 
     def look() -> None:
         while not over.wait(0.2):
-            for session in cluster.livy.sessions():
-                answer = requests.get(f"{cluster.livy.url}/sessions/{session['id']}/statements", timeout=30)
-                seen.update(entry["progress"] for entry in answer.json().get("statements", []))
+            seen.update(entry["progress"] for entry in read_statements(cluster))
 
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        result = papermill(cluster, file, max_images=0, images_per_task=16)
+        code, said, cells = papermill(cluster, tmp_path_factory.mktemp("done"), max_images=0, images_per_task=16)
     finally:
         over.set()
         watcher.join()
-    assert result.returncode == 0, result.stderr
-    executed = nbformat.read(file.with_name("out.ipynb"), as_version=4)
-    return {cell.id: cell for cell in executed.cells}, seen
+    assert code == 0, said
+    return cells, seen
 
 
 Done = tuple[dict[str, nbformat.NotebookNode], set[float]]
@@ -169,22 +180,38 @@ def names_of(files: Iterable[str]) -> set[str]:
     return {re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "*", name) for name in files if name[-4:] != ".crc"}
 
 
-def test_a_spark_error_fails_the_run(cluster: Cluster, notebook: Path) -> None:
-    content = nbformat.read(notebook, as_version=4)
+def test_a_spark_error_fails_the_run(cluster: Cluster, tmp_path: Path) -> None:
+    content = nbformat.reads(cluster.get(NOTEBOOK_KEY).decode(), as_version=4)
     place = [cell.id for cell in content.cells].index("cell-09")
     planted = nbformat.v4.new_code_cell("spark.range(9).selectExpr(\"raise_error('planted')\").collect()")
     content.cells.insert(place, planted)
-    nbformat.write(content, notebook)
-    result = papermill(cluster, notebook)
-    assert result.returncode == 1
-    assert "planted" in result.stderr
-    executed = {cell.id: cell for cell in nbformat.read(notebook.with_name("out.ipynb"), as_version=4).cells}
-    assert executed["cell-10"].execution_count is None
+    cluster.s3.put_object(Bucket=BUCKET, Key="jupyter/jovyan/planted.ipynb", Body=nbformat.writes(content).encode())
+    code, said, cells = papermill(cluster, tmp_path, key="jupyter/jovyan/planted.ipynb")
+    assert code == 1
+    assert "planted" in said
+    assert cells["cell-10"].execution_count is None
     assert cluster.livy.sessions() == []
 
 
-def test_a_wrong_parameter_is_a_sentence_and_fails_the_run(cluster: Cluster, notebook: Path) -> None:
-    result = papermill(cluster, notebook, input_dir="s3://nobodys-bucket/images")
-    assert result.returncode == 1
-    assert "there is no bucket nobodys-bucket" in result.stderr
+def test_a_wrong_parameter_is_a_sentence_and_fails_the_run(cluster: Cluster, tmp_path: Path) -> None:
+    code, said, _ = papermill(cluster, tmp_path, input_dir="s3://nobodys-bucket/images")
+    assert code == 1
+    assert "there is no bucket nobodys-bucket" in said
     assert cluster.livy.sessions() == []
+
+
+def test_an_interrupted_extraction_ends_its_jobs_and_the_session(cluster: Cluster, tmp_path: Path) -> None:
+    with start(cluster, tmp_path, max_images=0, images_per_task=2, fresh=True) as process:
+        _wait_for(lambda: any(0 < entry["progress"] < 1 for entry in read_statements(cluster)))
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    _wait_for(lambda: cluster.livy.sessions() == [], seconds=30)
+    _wait_for(lambda: cluster.livy.drivers() == [], seconds=30)
+
+
+def _wait_for(reached: Callable[[], bool], *, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.2)

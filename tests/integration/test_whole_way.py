@@ -38,7 +38,8 @@ def primary(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     check_port(PORT)
     folder = tmp_path_factory.mktemp("primary")
     with (
-        primary_machine(folder) as primary, lead(cluster.livy.url, primary) as livy,
+        primary_machine(folder) as primary,
+        lead(cluster.livy.url, primary) as livy,
         lead(cluster.endpoint, primary) as endpoint,
         hub.start_hub(
             folder / "hub",

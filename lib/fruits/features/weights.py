@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import importlib.util
 import os
 import queue
 import threading
@@ -96,6 +97,11 @@ def hash_file(file: Path) -> str:
 
 def _download(url: str) -> Path:
     origin = url + KERAS_FILE
+    if importlib.util.find_spec("keras") is None:
+        raise UsageError(
+            "weights=imagenet are downloaded by Keras, which is not here, as on the nodes of a cluster; name a "
+            "copy in the bucket, as `scripts/aws_setup.sh upload-dataset` writes it into the notebook."
+        )
     ways_out = (
         f"download {KERAS_FILE} on a machine with internet into {keras_cache()}, or set weights to the path of an "
         ".h5 file, or set weights=random to try the pipeline untrained."
