@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,7 @@ echo "arguments: ${{*:3}}"
 env | grep -E '^(SPARK_HOME|PYSPARK|PYTHONPATH|KERAS_HOME)' | sort
 ls "$(dirname "${{PYTHONPATH%%:*}}")"
 echo "fruits: this failed" >&2
+if [ -n "${{HANG:-}}" ]; then sleep 300 & echo "$$ $!" > "$HANG.new"; mv "$HANG.new" "$HANG"; wait; fi
 exit "${{EXIT_CODE:-0}}"
 """
 
@@ -140,13 +145,13 @@ def test_bootstrap_refuses_in_a_sentence(
     assert message in done.stderr
 
 
-@pytest.mark.parametrize("code", [0, 1, 2])
-def test_step_leaves_its_output_and_its_exit_code(tmp_path: Path, clean: dict[str, str], code: int) -> None:
+@pytest.fixture
+def step(tmp_path: Path, clean: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the command of a step whose bucket is the folder s3/mine, and its environment."""
     root = tmp_path / "s3"
-    bucket = root / "mine"
-    (bucket / "code").mkdir(parents=True)
+    (root / "mine" / "code").mkdir(parents=True)
     for name, content in build_archives(repository(), params_file=tmp_path / "none").items():
-        (bucket / "code" / name).write_bytes(content)
+        (root / "mine" / "code" / name).write_bytes(content)
     spark = tmp_path / "spark"
     (spark / "python" / "lib").mkdir(parents=True)
     (spark / "python" / "lib" / "py4j-0.10.9.7-src.zip").touch()
@@ -154,17 +159,77 @@ def test_step_leaves_its_output_and_its_exit_code(tmp_path: Path, clean: dict[st
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text(text)
         (tmp_path / file).chmod(0o755)
-    env = clean | {"S3_ROOT": str(root), "SPARK_HOME": str(spark), "EXIT_CODE": str(code), "FRUITS_TICK": "0.2"}
+    env = clean | {"S3_ROOT": str(root), "SPARK_HOME": str(spark), "FRUITS_TICK": "0.2"}
     env["PATH"] = f"{tmp_path / 'bin'}:{clean['PATH']}"
-    done = shell(str(EMR / "step.sh"), "s3://mine", "MINI", "r1", str(tmp_path / "venv"), env=env, cwd=tmp_path)
+    return [str(EMR / "step.sh"), "s3://mine", "MINI", "r1", str(tmp_path / "venv")], env
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_step_leaves_its_output_and_its_exit_code(
+    tmp_path: Path, step: tuple[list[str], dict[str, str]], code: int
+) -> None:
+    command, env = step
+    bucket = tmp_path / "s3" / "mine"
+    done = shell(*command, env=env | {"EXIT_CODE": str(code)}, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert (bucket / "logs/runs/r1/exit").read_text().strip() == str(code)
     output = (bucket / "logs/runs/r1/output.log").read_text()
     assert "run MINI --target emr" in output
     assert "fruits: this failed" in output
-    assert f"SPARK_HOME={spark}" in output
+    assert f"SPARK_HOME={tmp_path / 'spark'}" in output
     assert "py4j-0.10.9.7-src.zip" in output
     assert "--py-files" in output
     assert f"PYSPARK_PYTHON={tmp_path / 'venv'}/bin/python" in output
     for name in ("lib", "notebooks", "params"):
         assert f"\n{name}\n" in output
+
+
+def test_step_leaves_all_of_a_long_output(tmp_path: Path, step: tuple[list[str], dict[str, str]]) -> None:
+    command, env = step
+    python = tmp_path / "venv" / "bin" / "python"
+    python.write_text(python.read_text().replace("\nexit", "\nseq 200000\nexit"))
+    done = shell(*command, env=env, cwd=tmp_path)
+    assert done.stdout.endswith("\n200000\n")
+    assert (tmp_path / "s3/mine/logs/runs/r1/output.log").read_text() == done.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [("TERM", "143"), ("INT", "130"), ("HUP", "129"), ("KILL", None)])
+def test_nothing_of_a_step_outlives_it(
+    tmp_path: Path, step: tuple[list[str], dict[str, str]], number: str, code: str | None
+) -> None:
+    command, env = step
+    place, hang = tmp_path / "s3/mine/logs/runs/r1", tmp_path / "hang"
+    env |= {"HANG": str(hang), "FRUITS_OF_TEST": str(tmp_path)}
+    # As EMR starts it: not in the group of whoever signals, which pytest is.
+    going = subprocess.Popen(command, env=env, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: hang.exists() and (place / "output.log").exists())
+        going.send_signal(getattr(signal, f"SIG{number}"))
+        ended = going.wait(30)
+        eventually(lambda: not processes_with(f"FRUITS_OF_TEST={tmp_path}"))
+    finally:
+        for process in processes_with(f"FRUITS_OF_TEST={tmp_path}"):
+            os.kill(process, signal.SIGKILL)
+    assert ended == (int(code) if code else -signal.SIGKILL)
+    assert "fruits: this failed" in (place / "output.log").read_text()
+    assert (place / "exit").exists() == bool(code)
+    assert not code or (place / "exit").read_text().strip() == code
+
+
+def eventually(true: Callable[[], bool], *, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def processes_with(variable: str) -> list[int]:
+    """Find the processes, children of children too, by what they inherited."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if variable.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
