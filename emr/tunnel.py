@@ -38,7 +38,8 @@ def ssh_command(host: str, *, key: Path, known_hosts: Path, certain: bool, remot
     """
     options = [
         f"StrictHostKeyChecking={'yes' if certain else 'ask'}",
-        f"UserKnownHostsFile={known_hosts}",
+        f"UserKnownHostsFile={_spell_path(known_hosts)}",
+        f"IdentityFile={_spell_path(key)}",
         "IdentitiesOnly=yes",
         "ExitOnForwardFailure=yes",
         f"ConnectTimeout={CONNECT_SECONDS}",
@@ -46,10 +47,16 @@ def ssh_command(host: str, *, key: Path, known_hosts: Path, certain: bool, remot
         f"ServerAliveCountMax={ALIVE_COUNT}",
     ]
     # No connection shared by the person's own settings: it could outlive the tunnel, and hold its port.
-    command = ["ssh", "-S", "none", "-i", str(key), *(part for option in options for part in ("-o", option))]
+    command = ["ssh", "-S", "none", *(part for option in options for part in ("-o", option))]
     if remote:
         return [*command, "-t", f"{_USER}@{host}", remote]
     return [*command, "-N", "-L", f"{PORT}:localhost:{PORT}", f"{_USER}@{host}"]
+
+
+def _spell_path(path: Path) -> str:
+    """Write a path as a value of an option of ssh, which splits it at spaces and replaces what follows a %."""
+    text = str(path).replace("\\", r"\\").replace('"', r"\"").replace("%", "%%")
+    return f'"{text}"'
 
 
 def ssm_command(instance: str, *, region: str, remote: str | None = None) -> list[str]:

@@ -52,7 +52,8 @@ def test_ssh_checks_the_host(tmp_path: Path) -> None:
     sure = ssh_command("ec2-1", key=key, known_hosts=hosts, certain=True)
     assert sure[-4:] == ["-N", "-L", "9443:localhost:9443", "hadoop@ec2-1"]
     assert "StrictHostKeyChecking=yes" in sure
-    assert f"UserKnownHostsFile={hosts}" in sure
+    assert f'UserKnownHostsFile="{hosts}"' in sure
+    assert f'IdentityFile="{key}"' in sure
     unsure = ssh_command("ec2-1", key=key, known_hosts=hosts, certain=False)
     assert "StrictHostKeyChecking=ask" in unsure
     assert not any("=no" in part or "/dev/null" in part for part in sure + unsure)

@@ -15,7 +15,7 @@ import pytest
 from cloud import shell
 from connection import SCRIPT, Connection, ask_hub, connecting, find_cluster, home_of, open_terminal, show_console
 from emr.forwarding import check_port, is_taken
-from emr.tunnel import KNOWN_HOSTS, PORT
+from emr.tunnel import KNOWN_HOSTS, PORT, ssh_command
 from machines import wait_for
 from sshd import Primary, primary_machine, why_not
 
@@ -178,3 +178,15 @@ def test_printing_opens_nothing(far: Primary, env: dict[str, str]) -> None:
     assert "-N -L 9443:localhost:9443 hadoop@" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("Tunnel:")
     assert not is_taken(PORT)
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "50%d of", 'a "quoted" one', "back\\slash", "it's"])
+def test_ssh_finds_the_files_of_any_home(tmp_path: Path, name: str) -> None:
+    key, hosts = tmp_path / name / "key.pem", tmp_path / name / "hosts"
+    command = ssh_command("ec2-1", key=key, known_hosts=hosts, certain=True)
+    done = shell(command[0], "-G", "-F", "none", *command[1:])
+    told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    assert told["userknownhostsfile"] == str(hosts)
+    # Told before its %% is read as one.
+    assert told["identityfile"].replace("%%", "%") == str(key)
+    assert told["identityfile"].count("%") == 2 * str(key).count("%")
