@@ -13,7 +13,7 @@ from emr.context import Context
 from emr.hub import KERAS_MODELS, ship_notebook
 from emr.request import Request
 from emr.settings import read_yaml
-from emr.transfer import list_objects, upload
+from emr.transfer import delete_objects, list_objects, upload
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import keras_cache
@@ -22,6 +22,8 @@ from fruits.params import SPLITS, load_params, repository
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
 _EMR = Path(__file__).parent
 _BACKBONE = "mobilenet_v2_*no_top*.h5"
+# As `fruits.images.listing` tells them, which would bring pandas.
+_IMAGE = re.compile(r"\.(jpe?g|png)$|^[^.]+$", re.IGNORECASE)
 _WEIGHTS = f"{CODE}weights/"
 _PREPARED = ("model.json", "model.tflite", "weights.npz")
 # Nodes of EMR 7 run Amazon Linux 2023 (glibc 2.34).
@@ -41,15 +43,11 @@ def upload_dataset(context: Context, source: Path | None, *, files: bool, weight
         An .h5 file to use on the cluster in the place of Keras's ImageNet weights.
     """
     bucket = context.bucket
-    check_place(context, bucket)
+    source = source or load_params("MINI", "local").path("input_dir")
+    check_images(source)
     ship_code(context, weights=weights)
     ship_model(context)
     ship_notebook(context)
-    source = source or load_params("MINI", "local").path("input_dir")
-    if not any((source / split).is_dir() for split in SPLITS) and not any(source.glob("*.parquet")):
-        raise UsageError(
-            f"{source} holds neither Training/ nor Test/; name the folder that does, or: fruits fetch MODE"
-        )
     prefix = input_prefix(context)
     if context.account.dry_run and not files:
         shards = {"Bucket": bucket, "Key": f"{prefix}images-*.parquet", "Filename": "<what `fruits pack` makes>"}
@@ -62,6 +60,23 @@ def upload_dataset(context: Context, source: Path | None, *, files: bool, weight
     moved = upload(context.account, images, bucket=bucket, prefix=prefix)
     context.say(f"Images in s3://{bucket}/{prefix}: {moved.describe('sent')}")
     _remove_others(context, set(images), prefix=prefix)
+
+
+def check_images(source: Path) -> None:
+    """Refuse a folder without images: the upload would empty the bucket's.
+
+    Raises
+    ------
+    UsageError
+        Naming the folder and what it lacks.
+    """
+    advice = "name the folder that does, or: fruits fetch MODE. Nothing was sent or removed."
+    if any(source.glob("*.parquet")):
+        return
+    if not any((source / split).is_dir() for split in SPLITS):
+        raise UsageError(f"{source} holds neither Training/ nor Test/; {advice}")
+    if not any(_IMAGE.search(file.name) and file.is_file() for split in SPLITS for file in (source / split).rglob("*")):
+        raise UsageError(f"{source} holds no image (.jpg, .jpeg, .png) below Training/ or Test/; {advice}")
 
 
 def input_prefix(context: Context) -> str:
@@ -80,6 +95,7 @@ def ship_code(context: Context, *, weights: Path | None = None) -> None:
     if weights and not weights.is_file():
         raise UsageError(f"--weights: there is no file {weights}.")
     account, bucket = context.account, context.bucket
+    check_place(context, bucket)
     if weights:
         name_weights(context, weights)
     archives = build_archives(repository(), params_file=context.params_file)
@@ -195,9 +211,7 @@ def _remove_others(context: Context, wanted: set[str], *, prefix: str) -> None:
     if not others:
         return
     context.ask(f"Remove {len(others)} other objects from s3://{context.bucket}/{prefix} ({others[0]}, ...)?")
-    for start in range(0, len(others), 1000):
-        objects = {"Objects": [{"Key": key} for key in others[start : start + 1000]], "Quiet": True}
-        context.account.send(Request("s3", "delete_objects", {"Bucket": context.bucket, "Delete": objects}))
+    delete_objects(context.account, context.bucket, others)
 
 
 def _without_body(request: Request) -> Request:

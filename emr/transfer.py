@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -49,6 +49,28 @@ def list_objects(account: Account, bucket: str, prefix: str) -> dict[str, Entry]
     entries = account.read_all(request, key="Contents")
     found = (Entry(entry["Key"], entry["Size"], entry["ETag"].strip('"')) for entry in entries)
     return {entry.key: entry for entry in found if not entry.key.endswith(("/", "_$folder$"))}
+
+
+def delete_objects(account: Account, bucket: str, keys: Sequence[str]) -> None:
+    """Delete objects, a thousand in a request; those that are not there count as deleted.
+
+    Raises
+    ------
+    FruitsError
+        If S3 refuses some, which it says in an answer of success; the others are deleted.
+    """
+    refused: list[dict[str, str]] = []
+    for start in range(0, len(keys), 1000):
+        objects = {"Objects": [{"Key": key} for key in keys[start : start + 1000]], "Quiet": True}
+        answer = account.send(Request("s3", "delete_objects", {"Bucket": bucket, "Delete": objects}))
+        refused += answer.get("Errors", [])
+    if refused:
+        first = refused[0]
+        raise FruitsError(
+            f"{len(refused)} of {len(keys)} objects could not be deleted from s3://{bucket}, such as "
+            f"{first.get('Key')} ({first.get('Code')}: {first.get('Message', '')}). Your user or role needs "
+            "s3:DeleteObject there, and nothing may lock them; then repeat the command."
+        )
 
 
 def upload(account: Account, files: Mapping[str, Path], *, bucket: str, prefix: str) -> Moved:
@@ -155,15 +177,18 @@ def _each(keys: Iterable[str], move: Callable[[str, Callable[[int], None]], None
         tqdm(total=total, unit="B", unit_scale=True, desc=what, file=sys.stdout, ncols=88, disable=not total) as bar,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
-        jobs = {pool.submit(move, key, _advance(bar)): key for key in sorted(keys)}
-        for job in as_completed(jobs):
-            error = job.exception()
-            if error is None:
-                continue
+        try:
+            jobs = {pool.submit(move, key, _advance(bar)): key for key in sorted(keys)}
+            for job in as_completed(jobs):
+                error = job.exception()
+                if isinstance(error, FruitsError):
+                    raise error
+                if error is not None:
+                    again = "Repeat the command: it goes on where it stopped."
+                    raise FruitsError(f"{jobs[job]}: {error}. {again}") from error
+        finally:
+            # After Ctrl-C, too: leaving the pool would first move all that wait.
             pool.shutdown(wait=False, cancel_futures=True)
-            if isinstance(error, FruitsError):
-                raise error
-            raise FruitsError(f"{jobs[job]}: {error}. Repeat the command: it goes on where it stopped.") from error
 
 
 def _transfer_config() -> Any:

@@ -2,19 +2,26 @@
 
 import hashlib
 import io
+import os
+import signal
+import threading
+import time
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from emr import transfer
 from emr.etag import etag_of
 from emr.nodes import describe_idle, idle_request, read_node
-from emr.shipment import build_archives, machine_of
+from emr.shipment import build_archives, check_images, machine_of
 from emr.steps import last_line
 from emr.transfer import Entry, is_same, place_of
 from emr.tunnel import read_host_keys, ssh_command, ssm_command
 
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, UsageError
+from fruits.images.listing import IMAGE_SUFFIXES, _has_image_name
 from fruits.params import repository
 
 
@@ -45,6 +52,33 @@ def test_keys_stay_in_their_folder(tmp_path: Path) -> None:
     for key in ("data/../x", "data/a/../../x", "data//etc/passwd"):
         with pytest.raises(FruitsError, match="outside"):
             place_of(key, prefix="data/", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.txt", ".hidden", "Thumbs.db", *(f"A{suffix}" for suffix in IMAGE_SUFFIXES), "A.JPG", "A"]
+)
+def test_an_image_is_what_a_run_takes_for_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "Training" / "Kiwi").mkdir(parents=True)
+    (tmp_path / "Training" / "Kiwi" / name).touch()
+    if _has_image_name(name):
+        check_images(tmp_path)
+    else:
+        with pytest.raises(UsageError, match="holds no image"):
+            check_images(tmp_path)
+
+
+def test_ctrl_c_stops_what_has_not_begun() -> None:
+    moved: list[str] = []
+
+    def move(key: str, _: Callable[[int], None]) -> None:
+        time.sleep(0.1)
+        moved.append(key)
+
+    timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        transfer._each([str(number) for number in range(400)], move, total=1, what="up")
+    assert 0 < len(moved) < 200
 
 
 def test_ssh_checks_the_host(tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from cloud import BUCKET, Cloud
 from emr import etag, transfer
 from emr.account import Account
+from emr.cli import SETTINGS_FILE, _open
+from emr.request import Request
+from emr.shipment import ship_code
+from emr.state import STATE_FILE
 
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import KERAS_FILE
 
 pytestmark = pytest.mark.integration
@@ -102,6 +107,51 @@ def test_a_folder_without_images_is_refused(with_bucket: Cloud, tmp_path: Path) 
     done = with_bucket.run("upload-dataset", str(tmp_path))
     assert done.code == 2
     assert "holds neither Training/ nor Test/" in done.err
+
+
+@pytest.mark.parametrize("arguments", [["--files"], []])
+def test_an_upload_without_an_image_removes_nothing(
+    with_bucket: Cloud, fruit_folder: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    uploads(with_bucket, str(fruit_folder), "--files")
+    before = with_bucket.keys()
+    empty = tmp_path / "empty"
+    (empty / "Training" / "Kiwi").mkdir(parents=True)
+    (empty / "Training" / "Kiwi" / "notes.txt").touch()
+    done = with_bucket.run("upload-dataset", str(empty), *arguments)
+    assert done.code == 2
+    assert f"{empty} holds no image" in done.err
+    assert with_bucket.keys() == before
+
+
+def test_objects_that_are_not_deleted_are_told(
+    with_bucket: Cloud, fruit_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_bucket.client("s3").put_object(Bucket=BUCKET, Key=f"{RAW}Training/old.jpg", Body=b"x")
+    send = Account.send
+
+    def refuse(self: Account, request: Request, *, planned: dict[str, Any] | None = None) -> dict[str, Any]:
+        if request.operation == "delete_objects":
+            return {"Errors": [{"Key": f"{RAW}Training/old.jpg", "Code": "AccessDenied", "Message": "no"}]}
+        return send(self, request, planned=planned)
+
+    monkeypatch.setattr(Account, "send", refuse)
+    done = with_bucket.run("upload-dataset", str(fruit_folder), "--files")
+    assert done.code == 1
+    assert f"1 of 1 objects could not be deleted from s3://{BUCKET}, such as {RAW}Training/old.jpg" in done.err
+    assert "AccessDenied: no" in done.err
+
+
+def test_a_run_sends_no_code_out_of_the_eu(with_bucket: Cloud) -> None:
+    import boto3
+
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket="in-virginia")
+    (with_bucket.home / STATE_FILE).write_text('{"bucket": "in-virginia"}')
+    context = _open(dry_run=False, yes=True, overrides=(), settings_file=SETTINGS_FILE)
+    with pytest.raises(UsageError, match="in-virginia"):
+        ship_code(context)
+    assert "Contents" not in s3.list_objects_v2(Bucket="in-virginia")
 
 
 def put_results(cloud: Cloud) -> dict[str, bytes]:
