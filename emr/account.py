@@ -16,6 +16,13 @@ _ADVICE = {
     "RequestTimeTooSkewed": "set this machine's clock",
 }
 
+# EMR knows no idempotency token: what is sent again may be started again, and paid for again.
+_ONCE = {"run_job_flow": "cluster", "add_job_flow_steps": "step"}
+
+
+class UnclearError(FruitsError):
+    """A request was sent, and whether AWS carried it out is not known."""
+
 
 class AwsError(FruitsError):
     """AWS refused a request; `code` is its error code."""
@@ -32,24 +39,25 @@ class Account:
         self.region = region
         self.dry_run = dry_run
         self.planned: list[Request] = []
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, bool], Any] = {}
 
-    def client(self, service: str, *, region: str | None = None) -> Any:
-        """Return the boto3 client of a service.
+    def client(self, service: str, *, region: str | None = None, once: bool = False) -> Any:
+        """Return the boto3 client of a service; with `once` it makes one attempt, and no second one.
 
         Raises
         ------
         UsageError
             If boto3 is not installed.
         """
-        key = (service, region or self.region)
+        key = (service, region or self.region, once)
         if key not in self._clients:
             try:
                 import boto3
                 from botocore.config import Config
             except ImportError as error:
                 raise UsageError("boto3 is not installed; `make env` installs it (the extra `aws`).") from error
-            config = Config(retries={"mode": "adaptive", "max_attempts": 8}, max_pool_connections=32)
+            retries = {"mode": "standard", "total_max_attempts": 1} if once else {"mode": "adaptive", "max_attempts": 8}
+            config = Config(retries=retries, max_pool_connections=32)
             self._clients[key] = boto3.client(service, region_name=key[1], config=config)
         return self._clients[key]
 
@@ -65,6 +73,8 @@ class Account:
         ------
         AwsError
             What was asked, what AWS said and what to do.
+        UnclearError
+            If a cluster or a step may have started although no answer says so.
         """
         if self.dry_run:
             self.planned.append(request)
@@ -103,7 +113,8 @@ class Account:
     def _call(self, request: Request, *, region: str | None) -> dict[str, Any] | None:
         answer: dict[str, Any] = {}
         with _Sentence(request) as sentence:
-            answer = getattr(self.client(request.service, region=region), request.operation)(**request.arguments)
+            client = self.client(request.service, region=region, once=request.operation in _ONCE)
+            answer = getattr(client, request.operation)(**request.arguments)
         return None if sentence.fine else answer
 
 
@@ -123,6 +134,12 @@ class _Sentence:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
         what = f"{self.request.service} {self.request.operation}"
+        if self.request.operation in _ONCE and _is_unclear(error):
+            raise UnclearError(
+                f"{what}: {error}. The {_ONCE[self.request.operation]} may have started all the same, and a cluster "
+                "costs money. Look before you repeat: scripts/aws_setup.sh status, scripts/aws_setup.sh audit; "
+                "end what should not run: scripts/aws_setup.sh terminate"
+            ) from error
         if isinstance(error, ClientError):
             code, said = (error.response["Error"].get(part, "") for part in ("Code", "Message"))
             if code in self.request.fine:
@@ -136,6 +153,18 @@ class _Sentence:
         if isinstance(error, BotoCoreError):
             raise FruitsError(f"{what}: {error}. Check the network, the region and `aws configure list`.") from error
         return False
+
+
+def _is_unclear(error: BaseException) -> bool:
+    """Tell whether a request may have been carried out although this came of it."""
+    from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, ClientError):
+        return bool(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500)
+    # Without a connection nothing was sent.
+    unsent = isinstance(error, EndpointConnectionError | ConnectTimeoutError)
+    return isinstance(error, HTTPClientError | ResponseParserError) and not unsent
 
 
 def _advise(code: str) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emr import keypair, network, roles
+from emr.account import AwsError
 from emr.bucket import CODE, LOGS, check_place
 from emr.configurations import VENV, build_configurations
 from emr.context import Context
@@ -179,7 +180,7 @@ def _start(context: Context, request: Request) -> str:
     while True:
         try:
             return str(context.account.send(request, planned={"JobFlowId": "<cluster>"})["JobFlowId"])
-        except FruitsError as error:
+        except AwsError as error:
             fresh = any(words in str(error).lower() for words in _UNKNOWN_ROLE)
             if not fresh or time.monotonic() > deadline:
                 raise

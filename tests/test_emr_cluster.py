@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from emr import cluster, shipment
-from emr.account import Account, AwsError
+from emr.account import Account, AwsError, UnclearError
 from emr.context import Context
 from emr.request import Request
 from emr.settings import load_settings
@@ -61,6 +61,13 @@ def test_a_role_just_made_is_waited_for(make: Any, words: str) -> None:
 def test_another_refusal_is_not_repeated(make: Any) -> None:
     account = Played(AwsError("AWS refused: vCPU limit", code="ValidationException"), {"JobFlowId": "j-7"})
     with pytest.raises(AwsError, match="vCPU limit"):
+        cluster._start(make(account), REQUEST)
+    assert len(account.asked) == 1
+
+
+def test_an_unclear_start_is_not_repeated_whatever_it_says(make: Any) -> None:
+    account = Played(UnclearError("emr run_job_flow: 500: cannot assume role"), {"JobFlowId": "j-7"})
+    with pytest.raises(UnclearError):
         cluster._start(make(account), REQUEST)
     assert len(account.asked) == 1
 
