@@ -16,12 +16,7 @@ class State:
     def __init__(self, file: Path, *, frozen: bool = False) -> None:
         self.file = file
         self.frozen = frozen
-        self.values: dict[str, Any] = {}
-        if file.is_file():
-            try:
-                self.values = dict(json.loads(file.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise UsageError(f"{file} is not what was written there ({error}); move it away and repeat.") from error
+        self.values: dict[str, Any] = self._read()
 
     def get(self, key: str) -> Any:
         """Return a remembered value, None if there is none."""
@@ -40,15 +35,39 @@ class State:
         return self.values[key]
 
     def update(self, **values: Any) -> None:
-        """Remember values; None forgets one. A dry run remembers nothing."""
+        """Remember values beside what the file holds by now; None forgets one. A dry run remembers nothing.
+
+        Raises
+        ------
+        UsageError
+            If the file cannot be read any more.
+        """
         if self.frozen:
             return
-        self.values = {key: value for key, value in (self.values | values).items() if value is not None}
+        # Another command may have written since: what it remembered stays.
+        self.values = {key: value for key, value in (self._read() | values).items() if value is not None}
         content = json.dumps(self.values, indent=2, sort_keys=True, default=str) + "\n"
         storage.write_bytes(self.file, content.encode())
+
+    def update_if(self, key: str, held: object, **values: Any) -> bool:
+        """Remember values if the file still holds a certain value under a key; return whether it does."""
+        same = bool(self._read().get(key) == held)
+        if same:
+            self.update(**values)
+        return same
 
     def forget(self) -> None:
         """Remove the file."""
         if not self.frozen:
             self.values = {}
             self.file.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        if not self.file.is_file():
+            return {}
+        try:
+            return dict(json.loads(self.file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"{self.file} is not what was written there ({error}); move it away and repeat."
+            ) from error

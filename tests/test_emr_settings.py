@@ -112,6 +112,19 @@ def test_state_is_remembered_and_forgotten(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+def test_what_another_command_remembered_meanwhile_stays(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    State(file).update(bucket="b", cluster="j-1")
+    waiting = State(file)
+    State(file).update(cluster="j-2", usd_per_hour=9)
+    waiting.update(mode="MINI")
+    assert json.loads(file.read_text()) == {"bucket": "b", "cluster": "j-2", "mode": "MINI", "usd_per_hour": 9}
+    assert not waiting.update_if("cluster", "j-1", cluster=None)
+    assert State(file).get("cluster") == "j-2"
+    assert waiting.update_if("cluster", "j-2", cluster=None)
+    assert State(file).get("cluster") is None
+
+
 def test_a_dry_run_remembers_nothing(tmp_path: Path) -> None:
     state = State(tmp_path / "state.json", frozen=True)
     state.update(bucket="b")
