@@ -3,7 +3,6 @@
 import time
 
 from emr import bucket as buckets
-from emr import cluster as clusters
 from emr import keypair, network, nodes, roles
 from emr.account import AwsError
 from emr.context import Context
@@ -15,7 +14,13 @@ _CARD_PATIENCE = 180
 
 
 def cleanup(context: Context, *, keep_bucket: bool) -> None:
-    """End the cluster and remove groups, key, roles, security configuration, tags, and the bucket with all in it."""
+    """End our clusters and remove groups, key, roles, security configuration, tags, and the bucket with all in it.
+
+    Raises
+    ------
+    FruitsError
+        If the remembered cluster or the bucket does not bear our tag.
+    """
     bucket = context.state.get("bucket")
     what = (
         "everything of ours" if keep_bucket or not bucket else f"everything of ours, the bucket {bucket} with all in it"
@@ -24,8 +29,8 @@ def cleanup(context: Context, *, keep_bucket: bool) -> None:
     if context.account.dry_run:
         _plan(context, bucket=None if keep_bucket else bucket)
         return
-    if clusters.find_cluster(context) or context.state.get("cluster"):
-        nodes.terminate(context)
+    # It raises for a remembered cluster that is not ours: its roles and groups stay.
+    nodes.terminate(context)
     for remove in (_remove_groups, _remove_subnet_tags, _remove_keypair, _remove_roles, _remove_security_configuration):
         remove(context)
     if bucket and not keep_bucket:

@@ -188,14 +188,25 @@ def _start(context: Context, request: Request) -> str:
 
 
 def find_cluster(context: Context) -> str | None:
-    """Return our cluster that is alive, by name and tag."""
+    """Return a cluster of ours that is alive, None if there is none."""
+    return next(iter(find_clusters(context)), None)
+
+
+def find_clusters(context: Context) -> list[str]:
+    """Return all clusters of ours that are alive, by name and tag."""
+    found = []
     listed = context.account.read_all(Request("emr", "list_clusters", {"ClusterStates": list(ALIVE)}), key="Clusters")
     for entry in listed:
         if entry["Name"] != context.settings.name or entry["Status"]["State"] == "TERMINATING":
             continue
-        if read_tags(describe(context, entry["Id"]).get("Tags")).items() >= context.settings.tags.items():
-            return str(entry["Id"])
-    return None
+        if is_ours(context, describe(context, entry["Id"])):
+            found.append(str(entry["Id"]))
+    return found
+
+
+def is_ours(context: Context, described: dict[str, Any]) -> bool:
+    """Tell whether what EMR says of a cluster has our tag in it."""
+    return read_tags(described.get("Tags")).items() >= context.settings.tags.items()
 
 
 def describe(context: Context, cluster: str) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from emr import cluster as clusters
 from emr.context import Context
 from emr.costs import Node, count_up, format_money
 from emr.request import Request
+from fruits.errors import FruitsError
 
 _PERIOD = 300  # CloudWatch gets EMR's metrics every five minutes
+_NO_CLUSTER = dict.fromkeys(("cluster", "usd_per_hour", "predicted_usd", "mode"))
 
 
 def list_nodes(context: Context, cluster: str) -> list[Node]:
@@ -30,12 +32,23 @@ def _began(entry: dict[str, Any]) -> Any:
 
 def show_status(context: Context) -> None:
     """Tell state, nodes, hours and money so far, and the idle time left."""
-    cluster, now = context.state.get("cluster") or clusters.find_cluster(context), datetime.now(UTC)
+    remembered, alive = context.state.get("cluster"), clusters.find_clusters(context)
+    found = clusters.describe(context, remembered) if remembered else {}
+    if found and found["Status"]["State"] == "FORGOTTEN" and not context.account.dry_run:
+        _forget_unknown(context, remembered)
+        remembered = None
+    cluster = remembered or next(iter(alive), None)
     if cluster is None:
         context.say("No cluster is alive. Start one: scripts/aws_setup.sh create-cluster")
         return
-    found = clusters.describe(context, cluster)
-    status, nodes = found["Status"], list_nodes(context, cluster)
+    _show_cluster(context, cluster, found if remembered else clusters.describe(context, cluster))
+    for other in alive:
+        if other != cluster:
+            context.say(f"Alive too, ours by name and tag: {other}. End all: {clusters.TERMINATE}")
+
+
+def _show_cluster(context: Context, cluster: str, found: dict[str, Any]) -> None:
+    status, nodes, now = found["Status"], list_nodes(context, cluster), datetime.now(UTC)
     context.say(f"Cluster {cluster}: {status['State']}  {found.get('ReleaseLabel', '')}")
     if reason := status.get("StateChangeReason", {}).get("Message"):
         context.say(f"Reason:  {reason}")
@@ -93,24 +106,79 @@ def _timeout(context: Context) -> int:
 
 
 def terminate(context: Context) -> None:
-    """End the cluster, wait until it is over, and show what it cost beside the estimate."""
-    cluster = context.state.get("cluster") or clusters.find_cluster(context)
-    if cluster is None:
-        context.say("No cluster is alive: nothing to end.")
-        return
-    if context.account.dry_run or clusters.describe(context, cluster)["Status"]["State"] not in clusters.OVER:
-        context.ask(f"End cluster {cluster}? What is only on its nodes is lost.")
-        context.account.send(Request("emr", "terminate_job_flows", {"JobFlowIds": [cluster]}))
+    """End the remembered cluster and all others of ours, wait until they are over, and show what they cost.
+
+    Raises
+    ------
+    FruitsError
+        If the remembered cluster does not bear our tag: none is ended then.
+    """
+    remembered, alive = context.state.get("cluster"), clusters.find_clusters(context)
     if context.account.dry_run:
+        if remembered:
+            context.account.send(Request("emr", "terminate_job_flows", {"JobFlowIds": [remembered]}))
         return
+    known = clusters.describe(context, remembered) if remembered else {}
+    if known and known["Status"]["State"] == "FORGOTTEN":
+        _forget_unknown(context, remembered)
+        remembered = None
+    over = bool(remembered) and known["Status"]["State"] in clusters.OVER
+    if remembered and not over and not clusters.is_ours(context, known):
+        raise FruitsError(_not_ours(context, remembered))
+    others = [cluster for cluster in alive if cluster != remembered]
+    ending = ([remembered] if remembered and not over else []) + others
+    if others:
+        context.say(f"Ours by name and tag, but not remembered here: {', '.join(others)}")
+    if ending:
+        context.ask(f"End cluster {', '.join(ending)}? What is only on the nodes is lost.")
+        context.account.send(Request("emr", "terminate_job_flows", {"JobFlowIds": ending}))
+    elif not remembered:
+        context.say("No cluster is alive: nothing to end.")
+    for cluster in ([remembered] if over else []) + ending:
+        _see_end(context, cluster)
+
+
+def _not_ours(context: Context, cluster: str) -> str:
+    return (
+        f"cluster {cluster} does not bear the tag project={context.settings.name}: it is left alone, and nothing is "
+        f"ended. Ended are only clusters with this tag. If it is yours, end it in AWS's console; "
+        f'take "cluster" out of {context.state.file}, and repeat.'
+    )
+
+
+def _forget_unknown(context: Context, cluster: str) -> None:
+    made, asked = context.state.get("region"), context.settings.region
+    if made and made != asked:
+        raise FruitsError(
+            f"EMR in {asked} does not know cluster {cluster}: what is remembered here was made in {made}. "
+            f"Nothing was done; repeat it there: --set region={made}"
+        )
+    context.state.update_if("cluster", cluster, **_NO_CLUSTER, last_cluster=cluster)
+    context.say(
+        f"EMR in {asked} does not know cluster {cluster} (any more): it is forgotten here. "
+        "Was it in another region? `audit` looks in all."
+    )
+
+
+def _see_end(context: Context, cluster: str) -> None:
+    """Wait for a cluster's end, forget it and reckon; forgotten first, so that no bad price keeps it remembered."""
+    context.say(f"Waiting for the end of cluster {cluster}.")
     clusters.wait_for(context, cluster, clusters.OVER)
-    spent = count_up(list_nodes(context, cluster), context.settings, now=datetime.now(UTC))
-    estimate = float(context.state.get("usd_per_hour") or 0) * spent.minutes / 60
-    context.say(f"It ran {spent.minutes:.0f} min: {format_money(spent.total, context.settings)} ({spent.describe()}).")
-    if estimate:
-        context.say(f"The estimate for that time was {format_money(estimate, context.settings)}.")
-    predicted = context.state.get("predicted_usd")
-    if predicted:
-        context.say(f"Predicted for {context.state.get('mode')}: {format_money(float(predicted), context.settings)}.")
-    context.say("Both are list prices; the bill is in AWS's Cost Explorer a day later.")
-    context.state.update(cluster=None, last_cluster=cluster, usd_per_hour=None, predicted_usd=None, mode=None)
+    state = context.state
+    figures = {key: state.get(key) for key in _NO_CLUSTER} if state.get("cluster") == cluster else {}
+    state.update_if("cluster", cluster, **_NO_CLUSTER, last_cluster=cluster)
+    try:
+        _say_costs(context, cluster, figures)
+    except FruitsError as error:
+        context.say(f"What cluster {cluster} cost cannot be reckoned: {error}")
+
+
+def _say_costs(context: Context, cluster: str, figures: dict[str, Any]) -> None:
+    settings = context.settings
+    spent = count_up(list_nodes(context, cluster), settings, now=datetime.now(UTC))
+    context.say(f"It ran {spent.minutes:.0f} min: {format_money(spent.total, settings)} ({spent.describe()}).")
+    if estimate := float(figures.get("usd_per_hour") or 0) * spent.minutes / 60:
+        context.say(f"The estimate for that time was {format_money(estimate, settings)}.")
+    if predicted := figures.get("predicted_usd"):
+        context.say(f"Predicted for {figures.get('mode')}: {format_money(float(predicted), settings)}.")
+    context.say("These are list prices; the bill is in AWS's Cost Explorer a day later.")
