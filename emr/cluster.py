@@ -64,16 +64,8 @@ def instance_groups(settings: Settings) -> list[dict[str, Any]]:
     disk = {"VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": settings.data_gb}, "VolumesPerInstance": 1}
     groups = []
     for role, (kind, count, market) in zip(("MASTER", "CORE", "TASK"), settings.node_types, strict=False):
-        groups.append(
-            {
-                "Name": role.lower(),
-                "InstanceRole": role,
-                "InstanceType": kind,
-                "InstanceCount": count,
-                "Market": market,
-                "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]},
-            }
-        )
+        group = {"Name": role.lower(), "InstanceRole": role, "InstanceType": kind, "InstanceCount": count}
+        groups.append(group | {"Market": market, "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]}})
     return groups
 
 
@@ -96,9 +88,7 @@ def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> None:
     if warning:
         context.say(f"Warning: {warning}")
     if found := find_cluster(context):
-        context.say(f"Cluster {found} is alive already.")
-        if found != context.state.get("cluster"):
-            context.state.update(cluster=found, estimate_usd=None)
+        _take(context, found)
     else:
         check_bucket(context, bucket)
         _create(context, cidr=cidr)
@@ -106,6 +96,12 @@ def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> None:
         _wait_until_ready(context)
         context.say("It is ready: scripts/aws_setup.sh connect, or scripts/aws_setup.sh run MINI")
     context.say(f"It costs money until you end it: {TERMINATE}")
+
+
+def _take(context: Context, found: str) -> None:
+    context.say(f"Cluster {found} is alive already.")
+    if found != context.state.get("cluster"):
+        context.state.update(cluster=found, usd_per_hour=None, predicted_usd=None, mode=None)
 
 
 def _wait_until_ready(context: Context) -> None:
@@ -130,9 +126,12 @@ def _create(context: Context, *, cidr: str | None) -> None:
     else:
         address = network.check_cidr(cidr or network.find_address())
     request = _prepare(context, cidr=address, bucket=context.bucket)
+    if found := find_cluster(context):  # started elsewhere while the question waited for its answer
+        _take(context, found)
+        return
     cluster = _start(context, request)
+    context.say(f"Cluster {cluster} is starting, and costs money until you end it: {TERMINATE}")
     context.state.update(cluster=cluster, idle_minutes=settings.idle_minutes, usd_per_hour=round(hour.total, 4))
-    context.say(f"Cluster {cluster} is starting.")
 
 
 def check_bucket(context: Context, bucket: str) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
-from cloud import EMR, Cloud
+from cloud import CIDR, EMR, Cloud
+from emr import cluster as clusters
 from emr import nodes
 from emr.state import STATE_FILE
 
@@ -126,3 +127,21 @@ def test_terminate_does_not_forget_a_cluster_started_meanwhile(
     monkeypatch.setattr(nodes.clusters, "wait_for", meanwhile)
     assert with_cluster.run("terminate").code == 0
     assert (with_cluster.state["cluster"], with_cluster.state["usd_per_hour"]) == ("j-NEW", 9)
+
+
+def test_a_cluster_started_while_the_person_was_asked_is_taken(
+    with_cluster: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert with_cluster.run("terminate").code == 0
+    prepare, started = clusters._prepare, []
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        started.append(start(with_cluster))
+        return prepare(*arguments, **options)
+
+    monkeypatch.setattr(clusters, "_prepare", meanwhile)
+    done = with_cluster.run("create-cluster", *CIDR)
+    assert (done.code, alive(with_cluster)) == (0, set(started))
+    assert f"Cluster {started[0]} is alive already." in done.out
+    assert with_cluster.state["cluster"] == started[0]
+    assert "usd_per_hour" not in with_cluster.state
