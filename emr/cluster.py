@@ -26,6 +26,10 @@ _ROLE_PATIENCE = 90
 _UNKNOWN_ROLE = ("instanceprofile", "instance profile", "service role", "assume role")
 
 
+class EndedError(FruitsError):
+    """The cluster ended where it should have become ready."""
+
+
 def run_request(settings: Settings, *, bucket: str, subnet: str, groups: dict[str, str], key: str | None) -> Request:
     """Build the request that starts the cluster."""
     instances: dict[str, Any] = {
@@ -107,7 +111,9 @@ def _take(context: Context, found: str) -> None:
 def _wait_until_ready(context: Context) -> None:
     try:
         wait_for(context, context.state.need("cluster", command="create-cluster"), READY)
-    except KeyboardInterrupt:
+    except EndedError:
+        raise
+    except BaseException:
         context.say(f"It goes on starting, and costs money until you end it: {TERMINATE}")
         raise
 
@@ -121,10 +127,8 @@ def _create(context: Context, *, cidr: str | None) -> None:
         f"It ends itself after {settings.idle_minutes} idle minutes."
     )
     context.ask("Start it?")
-    if cidr is None and context.account.dry_run:
-        address = "<your address>/32"
-    else:
-        address = network.check_cidr(cidr or network.find_address())
+    planned = cidr is None and context.account.dry_run
+    address = "<your address>/32" if planned else network.check_cidr(cidr or network.find_address())
     request = _prepare(context, cidr=address, bucket=context.bucket)
     if found := find_cluster(context):  # started elsewhere while the question waited for its answer
         _take(context, found)
@@ -184,6 +188,11 @@ def _start(context: Context, request: Request) -> str:
             if not fresh or time.monotonic() > deadline:
                 raise
             time.sleep(_EVERY / 3)
+        except FruitsError:
+            raise
+        except BaseException:
+            context.say(f"A cluster may have started; if so, it costs money until you end it: {TERMINATE}")
+            raise
 
 
 def find_cluster(context: Context) -> str | None:
@@ -220,7 +229,7 @@ def wait_for(context: Context, cluster: str, states: tuple[str, ...]) -> None:
 
     Raises
     ------
-    FruitsError
+    EndedError
         If it ends instead, with EMR's reason.
     """
     last = ""
@@ -233,7 +242,7 @@ def wait_for(context: Context, cluster: str, states: tuple[str, ...]) -> None:
             return
         if last in OVER:
             reason = status.get("StateChangeReason", {})
-            raise FruitsError(
+            raise EndedError(
                 f"cluster {cluster} ended: {reason.get('Code', '')}: {reason.get('Message', '')}. Logs of its "
                 f"nodes: s3://{context.bucket}/{LOGS}{cluster}/node/ (bootstrap-actions/ if the bootstrap failed)."
             )

@@ -100,15 +100,39 @@ def test_a_cluster_of_the_same_name_but_not_ours_is_not_taken(make: Any) -> None
     assert cluster.find_cluster(make(account)) is None
 
 
-def test_ctrl_c_while_it_starts_says_that_it_costs_money(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cut", [KeyboardInterrupt, FruitsError, OSError])
+def test_whatever_cuts_the_wait_says_that_it_costs_money(
+    make: Any, monkeypatch: pytest.MonkeyPatch, cut: type[BaseException]
+) -> None:
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise cut
 
     said: list[str] = []
     monkeypatch.setattr(cluster, "wait_for", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(cut):
         cluster._wait_until_ready(make(Played(), said))
     assert said == ["It goes on starting, and costs money until you end it: scripts/aws_setup.sh terminate"]
+
+
+def test_a_cluster_that_ended_is_not_said_to_cost_money(make: Any) -> None:
+    said: list[str] = []
+    with pytest.raises(cluster.EndedError):
+        cluster._wait_until_ready(make(Played(status("TERMINATED")), said))
+    assert "costs money" not in "".join(said)
+
+
+def test_ctrl_c_in_the_request_says_that_a_cluster_may_have_started(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    said: list[str] = []
+    account = Played()
+    monkeypatch.setattr(account, "_call", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cluster._start(make(account, said), REQUEST)
+    assert said == [
+        "A cluster may have started; if so, it costs money until you end it: scripts/aws_setup.sh terminate"
+    ]
 
 
 @pytest.mark.parametrize("place", [None, "us-west-2", "eu-west-2"])

@@ -8,7 +8,9 @@ import yaml
 from cloud import CIDR, EMR, Cloud
 from emr import cluster as clusters
 from emr import nodes
-from emr.state import STATE_FILE
+from emr.state import STATE_FILE, State
+
+from fruits.errors import UsageError
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
@@ -145,3 +147,20 @@ def test_a_cluster_started_while_the_person_was_asked_is_taken(
     assert f"Cluster {started[0]} is alive already." in done.out
     assert with_cluster.state["cluster"] == started[0]
     assert "usd_per_hour" not in with_cluster.state
+
+
+def test_a_state_that_cannot_be_written_does_not_hide_what_the_cluster_costs(
+    with_cluster: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert with_cluster.run("terminate").code == 0
+
+    def full(*_: object, **__: object) -> None:
+        raise UsageError("the disk is full")
+
+    monkeypatch.setattr(State, "update", full)
+    done = with_cluster.run("create-cluster", *CIDR)
+    (started,) = alive(with_cluster)
+    assert done.code == 2
+    assert (
+        f"Cluster {started} is starting, and costs money until you end it: scripts/aws_setup.sh terminate" in done.out
+    )
