@@ -135,8 +135,9 @@ class _Sentence:
 
         what = f"{self.request.service} {self.request.operation}"
         if self.request.operation in _ONCE and _is_unclear(error):
+            said = str(error).rstrip(". ")
             raise UnclearError(
-                f"{what}: {error}. The {_ONCE[self.request.operation]} may have started all the same, and a cluster "
+                f"{what}: {said}. The {_ONCE[self.request.operation]} may have started all the same, and a cluster "
                 "costs money. Look before you repeat: scripts/aws_setup.sh status, scripts/aws_setup.sh audit; "
                 "end what should not run: scripts/aws_setup.sh terminate"
             ) from error
