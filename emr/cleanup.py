@@ -7,6 +7,7 @@ from emr import keypair, network, nodes, roles
 from emr.account import AwsError
 from emr.context import Context
 from emr.request import Request, read_tags, tag_list
+from emr.transfer import delete_objects
 from emr.tunnel import KNOWN_HOSTS
 from fruits.errors import FruitsError
 
@@ -64,9 +65,7 @@ def remove_bucket(context: Context, bucket: str) -> None:
         one = {"Bucket": bucket, "Key": entry["Key"], "UploadId": entry["UploadId"]}
         account.send(Request("s3", "abort_multipart_upload", one, fine=("NoSuchUpload",)))
     keys = [e["Key"] for e in account.read_all(Request("s3", "list_objects_v2", {"Bucket": bucket}), key="Contents")]
-    for start in range(0, len(keys), 1000):
-        objects = {"Objects": [{"Key": key} for key in keys[start : start + 1000]], "Quiet": True}
-        account.send(Request("s3", "delete_objects", {"Bucket": bucket, "Delete": objects}))
+    delete_objects(account, bucket, keys)
     account.send(Request("s3", "delete_bucket", {"Bucket": bucket}, fine=("NoSuchBucket",)))
     context.say(f"removed bucket {bucket} ({len(keys)} objects)")
 
