@@ -136,8 +136,8 @@ def test_ctrl_c_in_the_request_says_that_a_cluster_may_have_started(make: Any, m
 
 
 @pytest.mark.parametrize("place", [None, "us-west-2", "eu-west-2"])
-def test_nothing_is_sent_to_a_bucket_outside_the_eu(make: Any, tmp_path: Path, place: str | None) -> None:
+def test_nothing_is_sent_to_a_bucket_outside_the_eu(make: Any, fruit_folder: Path, place: str | None) -> None:
     account = Played({"LocationConstraint": place})
     with pytest.raises(UsageError, match="may not leave the EU"):
-        shipment.upload_dataset(make(account), tmp_path, files=True, weights=None)
+        shipment.upload_dataset(make(account), fruit_folder, files=True, weights=None)
     assert [request.operation for request in account.asked] == ["get_bucket_location"]
