@@ -64,7 +64,7 @@ test: env ## run all tests
 test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
 
-test-integration: env ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub (after `make s3 livy hub`, else theirs skip)
+test-integration: env ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	$(BIN)/python -m pytest -m integration
 
