@@ -144,7 +144,7 @@ def test_names_survive_the_saved_tables(spark: SparkSession, loose: Outcome, run
         errors=loose.done.errors,
         owner={"target": "local", "input_dir": "/somewhere"},
     )
-    check_results(spark, folder, paths=sorted(GOOD))
+    check_results(spark, folder, scores=read_scores(folder), paths=sorted(GOOD))
     labels = [path.split("/")[-2] for path in GOOD]
     with (folder / SCORES_CSV).open(newline="", encoding="utf-8") as stream:
         text = list(csv.DictReader(stream))

@@ -105,13 +105,14 @@ def test_metadata_and_errors_share_out_the_images(saved: Path, images: pd.DataFr
 
 def test_everything_reads_back(spark: SparkSession, saved: Path, images: pd.DataFrame) -> None:
     paths = sorted(set(images["path"]) - {"Training/Kiwi/x.jpg"})
-    checks = results.check_results(spark, saved, paths=paths)
+    scores = results.read_scores(saved)
+    checks = results.check_results(spark, saved, scores=scores, paths=paths)
 
     assert checks.set_index("check")["found"]["PCAModel loaded by Spark"] == "6 x 4"
     with pytest.raises(FruitsError, match="12 Parquet rows and 12 CSV rows; 13 were written"):
-        results.check_results(spark, saved, paths=[*paths, "Training/Kiwi/y.jpg"])
+        results.check_results(spark, saved, scores=scores, paths=[*paths, "Training/Kiwi/y.jpg"])
     with pytest.raises(FruitsError, match=r"of other images than those selected now, .*again from its first cell"):
-        results.check_results(spark, saved, paths=[*paths[:-1], "Training/Kiwi/y.jpg"])
+        results.check_results(spark, saved, scores=scores, paths=[*paths[:-1], "Training/Kiwi/y.jpg"])
 
 
 def test_a_failure_while_saving_keeps_the_last_good_results(

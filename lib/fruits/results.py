@@ -123,7 +123,7 @@ def save_results(
         written = _read_scores(draft)
         _write_tables(draft, written, images=kept, components=components, errors=errors)
         to_spark_model(scores.sparkSession, components).save(str(draft / SPARK_MODEL))
-        checks = check_results(scores.sparkSession, draft, paths=sorted(kept["path"]))
+        checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
     return Saved(written, checks)
 
@@ -172,11 +172,13 @@ def _read_scores(folder: Path) -> pa.Table:
     return pa.concat_tables([pq.read_table(storage.open_input(file)) for file in files]).sort_by("path")
 
 
-def check_results(spark: "SparkSession", folder: Path, *, paths: Sequence[str]) -> pd.DataFrame:
-    """Read everything back and compare it.
+def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, paths: Sequence[str]) -> pd.DataFrame:
+    """Read the CSV and the model back and compare them with the Parquet scores.
 
     Parameters
     ----------
+    scores
+        The Parquet scores as they were read back, sorted by path.
     paths
         Those of the images that have features, sorted.
 
@@ -192,16 +194,15 @@ def check_results(spark: "SparkSession", folder: Path, *, paths: Sequence[str]) 
     """
     from pyspark.ml.feature import PCAModel
 
-    table = _read_scores(folder)
     with (folder / SCORES_CSV).open("rb") as stream:
         text = pd.read_csv(stream, keep_default_na=False, dtype={"label": str})
-    _check_rows(folder, table, csv_rows=len(text), paths=paths)
-    gap = float(np.abs(to_matrix(table) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
-    if not gap <= 1e-6 or text["path"].tolist() != table["path"].to_pylist():
+    _check_rows(folder, scores, csv_rows=len(text), paths=paths)
+    gap = float(np.abs(to_matrix(scores) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
+    if not gap <= 1e-6 or text["path"].tolist() != scores["path"].to_pylist():
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
     model = PCAModel.load(storage.escape_glob(folder / SPARK_MODEL))
     rows = [
-        ("Parquet rows read back", f"{len(table):,}"),
+        ("Parquet rows read back", f"{len(scores):,}"),
         ("CSV rows read back", f"{len(text):,}, sorted by path"),
         ("largest difference CSV - Parquet", f"{gap:.1e}"),
         ("PCAModel loaded by Spark", f"{model.pc.numRows} x {model.pc.numCols}"),
