@@ -66,13 +66,12 @@ def remove_folder(folder: Any) -> None:
 
 
 @contextmanager
-def replaced_folder(final: Any, *, last: str | None) -> Iterator[Path]:
-    """Yield a draft folder whose objects take the place of those of `final` if the block succeeds.
+def replaced_folder(final: Any, draft: Any, *, last: str | None) -> Iterator[Path]:
+    """Yield a new draft folder whose objects take the place of those of `final` if the block succeeds.
 
     Nothing can be renamed there. `last` is removed first, then the others are copied one by one, and `last` at the
     end; old ones that have no successor are removed before it.
     """
-    draft = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.draft")
     try:
         yield cast("Path", draft)
         new, old = ({name for name, *_ in list_objects(folder)} for folder in (draft, final))

@@ -131,13 +131,13 @@ def replaced_folder(final: Path, *, last: str | None = None) -> Iterator[Path]:
         The file that says that the folder is whole; only S3, where nothing can be renamed, needs to know it:
         see `remote.replaced_folder`.
     """
+    mark = _mark(final.name)
+    draft, old = (final.with_name(f"{mark}.{part}") for part in ("draft", "old"))
     if is_remote(final):
-        with remote.replaced_folder(final, last=last) as draft:
+        with remote.replaced_folder(final, draft, last=last):
             yield draft
         return
     final.parent.mkdir(parents=True, exist_ok=True)
-    mark = _mark(final.name)
-    draft, old = (final.with_name(f"{mark}.{part}") for part in ("draft", "old"))
     draft.mkdir()
     try:
         yield draft
