@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doubles import list_keys
 from emr.state import STATE_FILE
 
 from fruits.params import repository
@@ -38,8 +39,7 @@ class Cloud:
         return boto3.client(service, region_name="eu-west-1")
 
     def keys(self, prefix: str = "") -> set[str]:
-        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+        return list_keys(self.client("s3"), BUCKET, prefix=prefix)
 
     @property
     def state(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 REGION = "eu-west-1"
@@ -45,6 +46,20 @@ def local_s3() -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+def make_client(address: str) -> Any:
+    """Return boto3's client of a local S3."""
+    import boto3
+
+    keys = {name.lower(): KEYS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    return boto3.client("s3", endpoint_url=address, region_name=REGION, **keys)
+
+
+def list_keys(client: Any, bucket: str, *, prefix: str = "") -> set[str]:
+    """List the objects below a prefix, by their whole keys."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
 
 
 def _answers(port: int) -> bool:

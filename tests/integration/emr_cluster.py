@@ -5,17 +5,16 @@ in the place of what the classifications say: two cores here for YARN, S3A for E
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import hub
 import pytest
 from cloud import BUCKET, shell
-from doubles import KEYS, REGION, local_s3
+from doubles import KEYS, REGION, list_keys, local_s3, make_client
 from emr.cli import HOME_VARIABLE
 from emr.configurations import VENV, build_configurations
 from emr.settings import load_settings
@@ -46,9 +45,8 @@ class Cluster:
     classifications: list[dict[str, Any]]
 
     def keys(self, prefix: str) -> set[str]:
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        found = (entry["Key"].removeprefix(prefix) for page in pages for entry in page.get("Contents", []))
-        return {key for key in found if key and not key.endswith("/")}
+        found = list_keys(self.s3, BUCKET, prefix=prefix)
+        return {key.removeprefix(prefix) for key in found if not key.endswith("/")}
 
     def get(self, key: str) -> bytes:
         return bytes(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
@@ -79,18 +77,10 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
         livy = read_settings(classifications, "livy-conf", python=python)
         env = cloud | read_settings(classifications, "livy-env", python=python)
         with start_livy(folder / "livy", spark=spark, livy=livy, env=env) as server:
-            client = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, **_keys())
-            yield Cluster(client, endpoint, server, images, classifications)
+            yield Cluster(make_client(endpoint), endpoint, server, images, classifications)
 
 
 def read_settings(classifications: list[dict[str, Any]], name: str, *, python: Path) -> dict[str, str]:
     """Return the properties of a classification, or those it exports, with a node's Python as it lies here."""
-    (found,) = (entry for entry in classifications if entry["Classification"] == name)
-    values: Mapping[str, str] = found["Properties"]
-    for export in found["Configurations"]:
-        values = dict(values) | export["Properties"]
+    values = hub.read_properties(classifications, name)
     return {key: value.replace(f"{VENV}/bin/python", str(python)) for key, value in values.items()}
-
-
-def _keys() -> dict[str, str]:
-    return {"aws_access_key_id": KEYS["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": KEYS["AWS_SECRET_ACCESS_KEY"]}

@@ -132,7 +132,9 @@ def write_hub_config(folder: Path, classifications: Classifications, *, url: str
 
 def write_sparkmagic_config(folder: Path, classifications: Classifications, *, livy: str) -> Path:
     """Write sparkmagic's config.json and return its folder, which is for SPARKMAGIC_CONF_DIR."""
-    values = {name: json.loads(value) for name, value in _read(classifications, "jupyter-sparkmagic-conf").items()}
+    values = {
+        name: json.loads(value) for name, value in read_properties(classifications, "jupyter-sparkmagic-conf").items()
+    }
     credentials = {"username": "", "password": "", "url": livy, "auth": "None"}
     values |= {f"kernel_{language}_credentials": credentials for language in ("python", "scala", "r")}
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +144,7 @@ def write_sparkmagic_config(folder: Path, classifications: Classifications, *, l
 
 def server_settings(classifications: Classifications, *, endpoint: str) -> dict[str, Any]:
     """Translate jupyter-s3-conf: a user's notebooks are s3://BUCKET/jupyter/USER/. EMR ignores a key misspelt."""
-    values = _read(classifications, "jupyter-s3-conf")
+    values = read_properties(classifications, "jupyter-s3-conf")
     assert set(values) <= _PERSISTENCE, f"jupyter-s3-conf has {sorted(values)}, EMR knows {sorted(_PERSISTENCE)}"
     # Else the server asks the internet for news of itself.
     quiet = {"LabApp": {"news_url": None, "check_for_updates_class": "jupyterlab.NeverCheckForUpdate"}}
@@ -166,12 +168,11 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return key, certificate
 
 
-def _read(classifications: Classifications, name: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for classification in classifications:
-        if classification["Classification"] == name:
-            found |= classification["Properties"]
-    return found
+def read_properties(classifications: Classifications, name: str) -> dict[str, str]:
+    """Return the properties of a classification, or the variables that it exports."""
+    found = [entry for entry in classifications if entry["Classification"] == name]
+    parts = [part for entry in found for part in (entry, *entry.get("Configurations", ()))]
+    return {key: value for part in parts for key, value in part["Properties"].items()}
 
 
 def _await_start(process: subprocess.Popen[bytes], log: Path) -> None:

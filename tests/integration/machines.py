@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyspark
 from cloud import clean_environ
-from namespaces import add_namespace, remove_namespaces, run_ip, set_cable
+from namespaces import add_namespace, remove_namespaces, run_ip, set_cable, start_inside
 
 from fruits.java import find_java_home
 
@@ -38,20 +38,9 @@ class Machine:
     def start(self, *command: str, env: Mapping[str, str], log: str) -> Path:
         """Start a process on this machine; return the file that it writes to."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []
         own = {"SPARK_LOCAL_IP": self.address, "SPARK_LOCAL_DIRS": str(self.folder / "local")}
         file = self.folder / log
-        with file.open("wb") as output:
-            process = subprocess.Popen(
-                [*inside, *command],
-                env={**_environ(), **own, **env},
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.processes.append(process)
+        self.processes.append(start_inside(self.namespace, command, log=file, env={**_environ(), **own, **env}))
         return file
 
     def lose(self) -> None:

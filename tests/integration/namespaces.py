@@ -1,8 +1,9 @@
 """Network namespaces: what gives a machine that is not there a network, and a loopback, of its own."""
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 
 def run_ip(*arguments: str) -> str:
@@ -13,6 +14,23 @@ def run_ip(*arguments: str) -> str:
 def add_namespace(space: str) -> None:
     run_ip("netns", "add", space)
     run_ip("-n", space, "link", "set", "lo", "up")
+
+
+def start_inside(
+    space: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process in a namespace, or here if its name is empty; it works where its log is, which begins anew."""
+    inside = ["ip", "netns", "exec", space] if space else []
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [*inside, *command],
+            env=env,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def set_cable(space: str, *, plugged: bool) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from namespaces import add_namespace, remove_namespaces, run_ip, set_cable
+from namespaces import add_namespace, remove_namespaces, run_ip, set_cable, start_inside
 
 SSHD = Path("/usr/sbin/sshd")
 _KINDS = ("ed25519", "ecdsa")
@@ -70,17 +70,7 @@ class Primary:
     def start(self, *command: str, env: Mapping[str, str] | None = None, log: str) -> Path:
         """Start a program on this machine, with its loopback; return the file that it writes to."""
         file = self.folder / log
-        with file.open("ab") as output:
-            process = subprocess.Popen(
-                ["ip", "netns", "exec", self.namespace, *command],
-                env=env,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.processes.append(process)
+        self.processes.append(start_inside(self.namespace, command, log=file, env=env))
         return file
 
     def start_sshd(self, *, keys: str = "first") -> None:

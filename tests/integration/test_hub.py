@@ -17,7 +17,7 @@ import hub
 import numpy as np
 import pytest
 from cloud import BUCKET, clean_environ
-from doubles import KEYS, REGION, local_s3
+from doubles import REGION, local_s3, make_client
 from emr.configurations import SPARKMAGIC, build_configurations
 from emr.settings import load_settings
 from matplotlib.figure import Figure
@@ -45,11 +45,9 @@ SHARE = np.array([0.5, 0.25, 0.125, 0.0625])
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     """Give a client of a local S3 with the one bucket."""
-    boto3 = pytest.importorskip("boto3")
     pytest.importorskip("moto", reason="moto is not installed: make test-integration installs it")
     with local_s3() as address:
-        keys = {name.lower(): KEYS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-        client = boto3.client("s3", endpoint_url=address, region_name=REGION, **keys)
+        client = make_client(address)
         client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         yield client
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import REPOSITORY
-from doubles import KEYS, REGION, Faults, failing_network, local_s3
+from doubles import KEYS, REGION, Faults, failing_network, list_keys, local_s3
 from PIL import Image
 
 from fruits import remote, storage
@@ -52,8 +52,7 @@ def client() -> Any:
 
 
 def keys(prefix: str) -> set[str]:
-    pages = client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    return {entry["Key"].removeprefix(prefix) for page in pages for entry in page.get("Contents", ())}
+    return {key.removeprefix(prefix) for key in list_keys(client(), BUCKET, prefix=prefix)}
 
 
 def get(key: str) -> bytes:
