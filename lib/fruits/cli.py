@@ -49,7 +49,7 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
     params = load_params(mode, target, overrides)
     from fruits.reporting.run import run_pipeline
 
-    report = run_pipeline(params)
+    report = run_pipeline(params, say=_say)
     click.echo(redact_secrets(f"Results: {params.results_dir}\nReport:  {report}"))
 
 
@@ -105,6 +105,10 @@ def clean(target: str, settings: Sequence[str], yes: bool) -> None:
         click.echo(entry)
     done = "deleted" if yes else "would be deleted; add --yes to delete them" if found else "to delete"
     click.echo(f"{len(found)} leftovers, {size:.1f} MiB, {done}.")
+
+
+def _say(sentence: str) -> None:
+    click.echo(redact_secrets(f"fruits: {sentence}"))
 
 
 def _split_settings(settings: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,7 @@ def build_manifest(
     components: Components,
     counts: dict[str, int],
     ignored: int,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gather the manifest of a run.
 
@@ -60,6 +61,8 @@ def build_manifest(
         `listed`, `features`, `errors`, `reused` and `computed`.
     ignored
         Files in the class folders that are no images.
+    notes
+        Sentences that a reader should know, such as why features were computed anew.
     """
     extraction, computed = stopwatch.seconds["extraction"], counts["computed"]
     return {
@@ -72,6 +75,7 @@ def build_manifest(
         "model_flatbuffer": str(backbone.flatbuffer),
         "counts": counts,
         "ignored": ignored,
+        "notes": list(notes),
         "images_per_second": round(computed / extraction, 2) if computed else None,
         "pca": describe_components(components, variance_target=params.variance_target),
         "seconds": dict(stopwatch.seconds),

@@ -15,10 +15,15 @@ from fruits.session import find_s3_jars, has_session
 _PLACES = ("input_dir", "output_dir", "report_dir")
 
 
-def check_run(params: RunParams) -> None:
+def check_run(params: RunParams) -> list[str]:
     """Check that a run can begin: folders, images, weights, Java, ownership of the results; hold its folders.
 
     The sample is rendered and ImageNet weights are downloaded where they are asked for and not there yet.
+
+    Returns
+    -------
+    list of str
+        Sentences that whoever starts the run should read, such as what it replaces.
 
     Raises
     ------
@@ -41,6 +46,7 @@ def check_run(params: RunParams) -> None:
         ensure_sample(input_dir)
         check_classes(input_dir, split=params.split, classes=params.classes)
     find_weights(params.weights, base=find_repository())
+    return []
 
 
 def check_place(params: RunParams) -> None:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,11 +41,14 @@ class Computation:
         How many of them this run computed.
     errors : list of (path, stage, reason)
         The others.
+    notes : list of str
+        Sentences that a reader should know, such as why features were computed anew.
     """
 
     images: pd.DataFrame
     computed: int
     errors: list[tuple[str, str, str]]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def features(self) -> int:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fruits import storage
@@ -19,8 +20,13 @@ from fruits.reporting.kernel import LOG, manage_kernel, read_last_words
 from fruits.reporting.notebook import DRAFT_VARIABLE, ERRORS, banner
 
 
-def run_pipeline(params: RunParams) -> Path:
+def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     """Execute the notebook with these parameters and render its report.
+
+    Parameters
+    ----------
+    say
+        Shows a sentence to whoever started the run.
 
     Returns
     -------
@@ -34,7 +40,8 @@ def run_pipeline(params: RunParams) -> Path:
     """
     notebook = repository() / "notebooks" / "pipeline.ipynb"
     check_notebook(notebook)
-    check_run(params)
+    for note in check_run(params):
+        say(note)
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
     threading.Thread(target=importlib.import_module, args=("fruits.reporting.html",), daemon=True).start()
     with storage.staged_folder(params.report_folder) as draft:
