@@ -8,9 +8,8 @@ from typing import Any
 from emr.bucket import CODE, JUPYTER
 from emr.context import Context
 from emr.request import Request
-from emr.settings import read_yaml
 from fruits.features.weights import KERAS_FILE, keras_cache
-from fruits.params import keys_of, repository
+from fruits.params import keys_of, read_yaml, repository
 
 # The user that EMR makes. What the Hub saves in S3 lies in a folder of this name.
 USER = "jovyan"

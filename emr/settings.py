@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fruits.errors import UsageError
+from fruits.params import parse_setting, read_yaml
 
 SETTINGS_FILE = Path(__file__).parent / "cluster.yaml"
 # The EU alone. eu-west-2 (London) and eu-central-2 (Zurich) bear the prefix and are not in it.
@@ -100,7 +99,9 @@ def load_settings(overrides: Sequence[str] = (), *, file: Path = SETTINGS_FILE) 
         key, sign, value = setting.partition("=")
         if not sign:
             raise UsageError(f"--set {setting}: allowed: KEY=VALUE, such as --set core_count=3")
-        values[key.strip()] = yaml.safe_load(value) if value else ""
+        key = key.strip()
+        kind = KEYS[key].type if key in KEYS else None
+        values[key] = parse_setting(value, kind=kind, origin=f"--set {setting}")
     problems = [f"{key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in KEYS if key not in values]
     for key, value in values.items():
         if key not in KEYS:
@@ -112,25 +113,6 @@ def load_settings(overrides: Sequence[str] = (), *, file: Path = SETTINGS_FILE) 
     if problems:
         raise UsageError(f"{file.name} is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return Settings(**values)
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a file of `key: value` lines.
-
-    Raises
-    ------
-    UsageError
-        If it is not there or not such a file.
-    """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{file} holds {type(content).__name__}; it must hold `key: value` lines.")
-    return content
 
 
 def check_region(region: str, *, what: str) -> None:

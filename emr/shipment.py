@@ -12,12 +12,11 @@ from emr.bucket import CODE, MODELS, RAW, check_place
 from emr.context import Context
 from emr.hub import KERAS_MODELS, ship_notebook
 from emr.request import Request
-from emr.settings import read_yaml
 from emr.transfer import delete_objects, list_objects, upload
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import keras_cache
-from fruits.params import SPLITS, load_params, repository
+from fruits.params import SPLITS, load_params, read_yaml, repository
 
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
 _EMR = Path(__file__).parent

@@ -21,16 +21,27 @@ from fruits.reporting.variables import params_from_notebook
 REPOSITORY = Path(__file__).resolve().parents[1]
 VALUES = dataclasses.asdict(load_params("MINI", "sample"))
 WRONG = {  # YAML texts by key, with what is allowed
-    ("max_images", ">= 0"): ["-1", "true", "100.0", "1e2", "", "'100'"],
+    ("max_images", ">= 0"): ["-1", "true", "100.0", "1e2", "", "'100'", "010", "0x10", "1_0", "1:30"],
     ("pca_components", ">= 1"): ["0", "-3", "false", "2.5"],
-    ("variance_target", "above 0, at most 1"): ["0", "1.01", "true", ".nan", ".inf", "most"],
+    ("variance_target", "above 0, at most 1"): ["0", "1.01", "true", ".nan", ".inf", "most", "01", "0:0.5"],
     ("classes", "list of globs"): ["Apple*", "[]", "[No]", "['']", "{Apple: 1}"],
-    ("input_dir", "folder"): ["007", "~", "' '", "on"],
+    ("input_dir", "folder"): ["", " "],
     ("spark_master", "local[N,FAILURES]"): [
-        *("nonsense", "local[]", "local[0]", "local[2,0]", "LOCAL[2]", "'local[*] '", "spark://", "'yarn client'", "2"),
+        *(
+            "nonsense",
+            "local[]",
+            "local[0]",
+            "local[2,0]",
+            "LOCAL[2]",
+            "local[*] ",
+            "spark://",
+            "yarn client",
+            "2",
+            '""',
+        ),
         *("local-cluster[2,1]", "k8s:host"),
     ],
-    ("driver_memory", "at least 512m"): ["1m", "511m", "0g", "4", "4gb", "-4g", "''", "4G"],
+    ("driver_memory", "at least 512m"): ["1m", "511m", "0g", "4", "4gb", "-4g", "", "4G"],
     ("seed", "YAML"): ["*", "[", "2020-13-45", "!!int x"],  # what YAML itself stumbles over
 }
 
@@ -135,6 +146,31 @@ def test_wrong_value_is_refused_with_key_and_what_is_allowed(key: str, allowed: 
     assert allowed in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["/data/base #2", "2024", "2024-11-25", "~x", "a: b", "[a]", "'quoted'", "null", "on", "007", "!x", " a ", "%é"],
+)
+@pytest.mark.parametrize("key", ["input_dir", "output_dir", "report_dir", "weights"])
+def test_a_text_is_taken_as_it_is(key: str, text: str) -> None:
+    assert getattr(load_params("MINI", "sample", {key: text}), key) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [("max_images", "0", 0), ("seed", "10", 10), ("variance_target", "9.5e-1", 0.95), ("max_error_share", ".5", 0.5)],
+)
+def test_numbers_are_read_as_people_write_them(key: str, text: str, value: float) -> None:
+    taken = getattr(load_params("MINI", "sample", {key: text}), key)
+    assert (taken, type(taken)) == (value, type(value))
+
+
+def test_a_number_in_a_file_is_not_octal(folder: Path) -> None:
+    text = (folder / "MINI.yaml").read_text()
+    (folder / "MINI.yaml").write_text(text.replace("max_images: 100", "max_images: 0100"))
+    with pytest.raises(UsageError, match=r"MINI.yaml: max_images = '0100': allowed: an integer >= 0"):
+        load_params("MINI", "sample")
+
+
 def test_overrides_are_taken_in_the_type_of_their_key_and_frozen() -> None:
     taken = load_params("MINI", "sample", {"variance_target": "1", "spark_master": "", "classes": "[A, 'B*']"})
     assert (taken.spark_master, taken.classes) == ("", ("A", "B*"))
@@ -151,7 +187,7 @@ def test_overrides_are_taken_in_the_type_of_their_key_and_frozen() -> None:
     ],
 )
 def test_every_form_of_a_master_is_taken(master: str) -> None:
-    assert load_params("MINI", "sample", {"spark_master": f"'{master}'"}).spark_master == master
+    assert load_params("MINI", "sample", {"spark_master": master}).spark_master == master
 
 
 @pytest.mark.parametrize("size", ["512m", "1g", "1024m", "16g"])

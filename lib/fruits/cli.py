@@ -26,7 +26,11 @@ def _target_option(*, default: str) -> Callable[[_Command], _Command]:
 
 
 _SET = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a parameter; VALUE is YAML. Repeatable."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a parameter: text as it is; numbers, lists, true and false as in YAML. Repeatable.",
 )
 
 

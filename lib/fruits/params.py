@@ -130,7 +130,7 @@ def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = No
     mode, target
         Names of files in `params/`, without `.yaml`.
     overrides
-        Parameter name to YAML text, as `--set` takes them.
+        Parameter name to text, as `--set` takes them: see `parse_setting`.
 
     Raises
     ------
@@ -144,13 +144,14 @@ def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = No
     values, sources, problems = {}, {}, []
     for name, group in ((mode, "what"), (target, "where")):
         file = f"params/{name}.yaml"
-        for key, value in _read_yaml(repository() / file).items():
+        for key, value in read_yaml(repository() / file).items():
             values[key], sources[key] = value, file
             if key in KEYS and KEYS[key].metadata["group"] != group:
                 problems.append(f"{file}: {key} = {value!r}: belongs in the other file; {group} keys are allowed here")
         problems += name_missing(keys_of(group), values, origin=file)
     for key, text in (overrides or {}).items():
-        values[key], sources[key] = _parse_yaml(text, origin=f"--set {key}={text}"), "--set"
+        kind = KEYS[key].type if key in KEYS else None
+        values[key], sources[key] = parse_setting(text, kind=kind, origin=f"--set {key}={text}"), "--set"
     for key, name in (("mode", mode), ("target", target)):
         if values.get(key, name) != name:
             problems.append(f"{sources[key]}: {key} = {values[key]!r}: must equal the file's name, {name}")
@@ -190,18 +191,48 @@ def _normalise(key: str, value: Any) -> Any:
     return value
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        hint = f"; copy {file.stem}.example.yaml and fill it in" if file.stem == "emr" else ""
-        raise UsageError(f"{file} does not exist{hint}.")
-    content = _parse_yaml(file.read_bytes(), origin=str(file))
+def parse_setting(text: str, *, kind: object, origin: str) -> Any:
+    """Return the value of a `--set`: a text parameter (`kind` is str) takes it literally, any other reads it as YAML.
+
+    Raises
+    ------
+    UsageError
+        If it is not valid YAML.
+    """
+    return text if kind is str else _parse_yaml(text, origin=origin)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a file of `key: value` lines.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, or is not such a file.
+    """
+    try:
+        content = _parse_yaml(file.read_bytes(), origin=str(file))
+    except OSError as error:
+        hint = "; copy emr.example.yaml and fill it in" if file.name == "emr.yaml" else ""
+        raise UsageError(f"{file} cannot be read ({error.strerror}){hint}.") from error
     if not isinstance(content, dict):
         raise UsageError(f"{file} holds {type(content).__name__}; it must hold `key: value` lines.")
     return content
 
 
+# As YAML 1.2 has them.
+_INTEGER = re.compile(r"[-+]?(0|[1-9]\d*)\Z")
+_FLOAT = re.compile(r"[-+]?((0|[1-9]\d*)?\.\d+([eE][-+]?\d+)?|[1-9]\d*[eE][-+]?\d+|\.(inf|nan))\Z")
+_NUMBERS = {"tag:yaml.org,2002:int": _INTEGER, "tag:yaml.org,2002:float": _FLOAT}
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML without doubled keys, of which the last would win in silence."""
+    """YAML without what changes a value in silence: doubled keys, octal numbers (`010` is 8), numbers to base 60."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
+        first: [(tag, _NUMBERS.get(tag, form)) for tag, form in pairs]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [str(key.value) for key, _ in node.value]
