@@ -12,7 +12,7 @@ import fruits
 from fruits.features.backbone import Backbone
 from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, read_versions, summarise
 from fruits.params import load_params
-from fruits.pca import Moments, components_of
+from fruits.pca import Moments, components_of, format_share, format_target
 
 
 @pytest.fixture
@@ -77,15 +77,69 @@ def test_stopwatch_adds_up_even_when_the_block_fails() -> None:
     assert watch.seconds["saving"] == 0
 
 
-def test_commit_of_a_checkout(tmp_path: Path) -> None:
-    assert read_commit(tmp_path) == {"git_commit": None, "git_dirty": None}
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    (tmp_path / "file").write_text("1")
-    subprocess.run([*git, "add", "file"], check=True)
-    subprocess.run([*git, "commit", "-qm", "one"], check=True)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A repository with one commit."""
+    folder = tmp_path / "checkout"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "lib/module.py").write_text("1")
+    ask_git(folder, "init", "-q")
+    ask_git(folder, "add", ".")
+    ask_git(folder, "commit", "-qm", "one")
+    return folder
 
-    assert read_commit(tmp_path) == {"git_commit": head, "git_dirty": False}
-    (tmp_path / "file").write_text("2")
-    assert read_commit(tmp_path) == {"git_commit": head, "git_dirty": True}
+
+def ask_git(folder: Path, *words: str) -> str:
+    git = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x", *words]
+    return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("file", "edited"),
+    [
+        ("lib/module.py", True),
+        ("lib/new.py", True),
+        ("params/PEARS.yaml", True),
+        ("reports/.in-use", False),
+        ("data/MINI/run.json", False),
+        ("notes.txt", False),
+    ],
+)
+def test_commit_of_a_checkout_and_whether_its_code_was_edited(checkout: Path, file: str, edited: bool) -> None:
+    head = ask_git(checkout, "rev-parse", "HEAD")
+    assert read_commit(checkout) == {"git_commit": head, "git_dirty": False}
+    (checkout / file).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / file).write_text("2")
+    assert read_commit(checkout) == {"git_commit": head, "git_dirty": edited}
+
+
+def test_the_repository_of_a_git_hook_is_not_ours(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = read_commit(checkout)
+    ask_git(tmp_path, "clone", "-q", str(checkout), "other")
+    ask_git(tmp_path / "other", "commit", "-q", "--allow-empty", "-m", "two")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "other"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "no/index"))
+
+    assert read_commit(checkout) == ours
+
+
+def test_a_copy_inside_another_repository_has_no_commit(checkout: Path) -> None:
+    copy = checkout / "vendor/fruits"
+    copy.mkdir(parents=True)
+    assert read_commit(copy) == {"git_commit": None, "git_dirty": None}
+    assert read_commit(checkout.parent) == {"git_commit": None, "git_dirty": None}
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.9999, "99.9%"), (0.95, "95.0%"), (0.9496, "94.9%"), (1 - 1e-14, "100.0%"), (0.07, "7.0%")]
+)
+def test_a_share_is_cut_off_and_not_rounded(share: float, said: str) -> None:
+    assert format_share(share) == said
+
+
+@pytest.mark.parametrize(("target", "said"), [(0.95, "95%"), (0.999, "99.9%"), (0.99995, "99.995%"), (1, "100%")])
+def test_a_target_has_all_its_digits(target: float, said: str) -> None:
+    assert format_target(target) == said

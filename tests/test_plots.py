@@ -47,7 +47,7 @@ def test_scree_marks_the_first_components(ax):
     assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == [style.BLUE.lower()] * 2 + [
         style.PALE_BLUE.lower()
     ] * 2
-    assert texts(ax) == "component 2: 25 %"
+    assert texts(ax) == "component 2: 25%"
 
 
 @pytest.mark.parametrize("count", [1, 2, 99, 200])
@@ -71,14 +71,14 @@ def test_cumulative_marks_where_the_target_is_reached(ax):
     assert (list(end.get_xdata()), list(end.get_ydata())) == ([4], [93.75])
     assert list(target.get_ydata()) == [75, 75]
     assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([2, 2], [0, 75])
-    assert texts(ax) == "75 % reached with 2 components | target\n75 % | k = 4\n93.8 %"
+    assert texts(ax) == "75% reached with 2 components | target\n75% | k = 4\n93.7%"
 
 
 def test_cumulative_says_that_the_target_is_not_reached(ax):
     plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=0.95, reached_at=None)
 
     assert len(ax.lines) == 3
-    assert "95 % not reached with 4 components" in texts(ax)
+    assert "95% not reached with 4 components" in texts(ax)
 
 
 @pytest.mark.parametrize("target", [0.9, 0.93, 0.94, 0.99])
@@ -94,8 +94,8 @@ def test_one_component_is_enough_for_both_panels():
     assert plots.draw_variance(np.array([1.0]), np.array([1.0]), figure=figure, target=0.9, reached_at=1) is figure
 
     left, right = figure.axes
-    assert "component 1: 100 %" in texts(left)
-    assert "90 % reached with 1 component |" in texts(right)
+    assert "component 1: 100%" in texts(left)
+    assert "90% reached with 1 component |" in texts(right)
 
 
 def test_no_variance_is_told_in_words():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import subprocess
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import fruits
 from fruits.features.backbone import Backbone
 from fruits.params import RunParams, find_repository
-from fruits.pca import Components, count_components
+from fruits.pca import Components, count_components, format_share, format_target
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -99,14 +100,14 @@ def describe_components(components: Components, *, variance_target: float) -> di
 def summarise(manifest: dict[str, Any]) -> dict[str, str]:
     """Return the figures of a manifest that a reader looks for first."""
     counts, pca, rate = manifest["counts"], manifest["pca"], manifest["images_per_second"]
-    needed = pca["components_for_target"]
+    needed, target = pca["components_for_target"], format_target(pca["variance_target"])
     return {
         "images": f"{counts['listed']:,} listed = {counts['features']:,} features + {counts['errors']:,} errors",
         "features": f"{counts['computed']:,} computed in this run, {counts['reused']:,} reused",
         "extraction": f"{rate:,.0f} images/s" if rate else "nothing to compute: all features were in the store",
         "components": f"{pca['kept']} kept of {pca['requested']} asked for",
-        "variance kept": f"{pca['cumulative']:.4%}",
-        f"components for {pca['variance_target']:.0%}": str(needed) if needed else f"not reached with {pca['kept']}",
+        "variance kept": format_share(pca["cumulative"], digits=4),
+        f"components for {target}": str(needed) if needed else f"not reached with {pca['kept']}",
         "model": manifest["model"]["model_id"],
         "commit": f"{manifest['git_commit']}{' (edited since)' if manifest['git_dirty'] else ''}",
     }
@@ -135,19 +136,28 @@ def _read_version(package: str) -> str | None:
 
 
 def read_commit(folder: Path | None) -> dict[str, Any]:
-    """Return `git_commit` of the checkout that a folder is, and whether it was edited since (`git_dirty`).
+    """Return `git_commit` of the checkout whose top is a folder, and whether its code was edited since (`git_dirty`).
 
-    Both are None outside git: a package or a copy does not say where it comes from.
+    Edited means: a file that git tracks has changed, or a new file is in `lib/` or `params/`. What runs write is no
+    edit. Both are None outside git, and in a copy that lies in another repository.
     """
+    nothing = {"git_commit": None, "git_dirty": None}
     if folder is None:
-        return {"git_commit": None, "git_dirty": None}
+        return nothing
     try:
-        commit, changes = (_ask_git(folder, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
-    except (OSError, subprocess.SubprocessError):
-        return {"git_commit": None, "git_dirty": None}
-    return {"git_commit": commit, "git_dirty": bool(changes)}
+        top, commit = _ask_git(folder, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        changes = _ask_git(folder, "status", "--porcelain", "--untracked-files=all").splitlines()
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return nothing
+    if not folder.samefile(top):
+        return nothing
+    edited = any(not change.startswith("?? ") or change[3:].startswith(("lib/", "params/")) for change in changes)
+    return {"git_commit": commit, "git_dirty": edited}
 
 
 def _ask_git(folder: Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    """Ask git about a folder, whatever repository the environment of a git hook names (GIT_DIR)."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # A mode that a file system cannot keep is no edit; and looking must not write.
+    command = ["git", "--no-optional-locks", "-c", "core.fileMode=false", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment).stdout

@@ -5,6 +5,7 @@ differ, both on purpose: the scores here are centred, (x - mean) V, where Spark'
 exceeds the rank, min(n - 1, d), where Spark returns arbitrary directions.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from fruits.features.stored import StoredFeatures
 
+# A running sum of floats may end a few units in the last place below 1.
+_FORGIVEN = 1e-12
 SCORES = "path string, label string, split string, pca array<float>"
 
 
@@ -66,7 +69,7 @@ class Components:
 
     def describe(self, variance_target: float) -> str:
         """Say in a sentence or two what was kept and whether the target is reached."""
-        text = f"{self.kept} components keep {self.cumulative[-1]:.1%} of the total variance."
+        text = f"{self.kept} components keep {format_share(self.cumulative[-1])} of the total variance."
         if self.kept < self.requested:
             text += (
                 f" {self.requested} were asked for, but {self.count} images span {self.kept} dimensions at most"
@@ -75,18 +78,25 @@ class Components:
         reached = count_components(self.cumulative, variance_target)
         needed = count_components(np.cumsum(self.all_shares), variance_target)
         if reached:
-            return f"{text} The target of {variance_target:.0%} is reached with {reached}."
+            return f"{text} The target of {format_target(variance_target)} is reached with {reached}."
         more = f"; it would take {needed}" if needed else ""
-        return f"{text} The target of {variance_target:.0%} is never reached with {self.kept}{more}."
+        return f"{text} The target of {format_target(variance_target)} is never reached with {self.kept}{more}."
 
 
 def count_components(cumulative: Matrix, target: float) -> int | None:
-    """Return how many components reach a share of the variance, None if none do.
-
-    A running sum of floats may end a few units in the last place below 1, so 1e-12 is forgiven.
-    """
-    reached = np.flatnonzero(cumulative >= target - 1e-12)
+    """Return how many components reach a share of the variance, None if none do."""
+    reached = np.flatnonzero(cumulative >= target - _FORGIVEN)
     return int(reached[0]) + 1 if reached.size else None
+
+
+def format_share(share: float, *, digits: int = 1) -> str:
+    """Return a share as a percentage, cut off and not rounded: 0.9996 is 99.9%, so no target seems to be reached."""
+    return f"{math.floor((share + _FORGIVEN) * 100 * 10**digits) / 10**digits:.{digits}f}%"
+
+
+def format_target(target: float) -> str:
+    """Return a share that somebody asked for as a percentage with all its digits: 0.95 is 95%, 0.999 is 99.9%."""
+    return f"{100 * target:.10g}%"
 
 
 def fit_pca(features: "DataFrame | StoredFeatures", *, k: int, column: str = "features") -> Components:

@@ -18,7 +18,7 @@ from fruits import arrow, storage
 from fruits.errors import FruitsError
 from fruits.failures import explain_failures
 from fruits.marker import MARKER, check_whole, write_marker
-from fruits.pca import Components, to_spark_model
+from fruits.pca import Components, format_target, to_spark_model
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -83,8 +83,9 @@ def check_error_share(counts: dict[str, int], errors: Sequence[ErrorRow], *, mos
         write_errors(file, errors)
     if share > most:
         raise FruitsError(
-            f"{counts['errors']:,} of {counts['listed']:,} images ({share:.1%}) could not be read; max_error_share "
-            f"allows {most:.1%}. See {file.name} beside the report; mend or remove these images, or raise it."
+            f"{counts['errors']:,} of {counts['listed']:,} images ({100 * share:.3g}%) could not be read; "
+            f"max_error_share allows {format_target(most)}. See {file.name} beside the report; mend or remove these "
+            "images, or raise it."
         )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fruits.pca import format_share, format_target
 from fruits.plots.style import BLUE, INK, MAX_BARS, PALE_BLUE, RED, Floats, tidy
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def plot_scree(share: Floats, *, ax: "Axes", marked: int | None = None) -> "Axes
     ax.set(title="Variance of each component", ylim=(0, 1.15 * percent.max() or 1))
     if marked is not None and percent.any():
         ax.axvline(marked, color=RED, linestyle=":")
-        _write_beside(ax, marked, 0.93, f"component {marked}: {percent[marked - 1]:.3g} %", count=count)
+        _write_beside(ax, marked, 0.93, f"component {marked}: {percent[marked - 1]:.3g}%", count=count)
     return _tidy_components(ax, percent)
 
 
@@ -51,18 +52,18 @@ def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float, reached_at
     ax.plot([count], percent[-1:], "o", color=BLUE)
     ax.axhline(goal, color=RED, linestyle="--", linewidth=1.2)
     if reached_at is None:
-        note = f"{goal:g} % not reached with {_count(count)}"
+        note = f"{format_target(target)} not reached with {_count(count)}"
         ax.text(0.97, 0.04, note, transform=ax.transAxes, ha="right", color=RED)
     else:
         ax.plot([reached_at] * 2, [0, percent[reached_at - 1]], color=RED, linestyle=":", marker="D", markevery=[1])
-        note = f"{goal:g} % reached with {_count(reached_at)}"
+        note = f"{format_target(target)} reached with {_count(reached_at)}"
         _write_beside(ax, reached_at, 0.04, note, count=count)
     # Two lines of text are 11 points of the axis tall: the two notes in the margin must not touch.
     above = percent[-1] - goal
     margin: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 9}
-    ax.text(1.02, goal, f"target\n{goal:g} %", color=RED, **margin)
+    ax.text(1.02, goal, f"target\n{format_target(target)}", color=RED, **margin)
     height = goal + math.copysign(max(abs(above), 11), above)
-    ax.text(1.02, height, f"k = {count}\n{percent[-1]:.1f} %", color=BLUE, **margin)
+    ax.text(1.02, height, f"k = {count}\n{format_share(cumulative[-1])}", color=BLUE, **margin)
     ax.set(title="Variance of the first k components together", ylim=(0, 104))
     return _tidy_components(ax, percent)
 
