@@ -12,16 +12,18 @@ READY := .venv/.ready
 .PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws bench lint format lock clean
 
 help: ## list the words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(READY) ## build .venv from requirements.lock (Python 3.11)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Python 3.11 is needed, {v[0]}.{v[1]} was found: make env PYTHON=/path/to/python3.11")'
+	@case "$$PWD" in *[\"\$$\`\\:{}]*) echo 'The name of this folder must hold none of " $$ ` \ : { } (programs installed in it would not start); move it.' >&2; exit 1;; esac
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip sync --quiet requirements.lock
-	$(BIN)/uv pip install --quiet --no-deps --editable .
+	# Not by uv, which takes a # in the folder's name for the end of it.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
@@ -30,14 +32,17 @@ run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-s3: ## fetch what Spark on this machine needs for s3:// folders into .s3 (270 MB, by Maven)
+s3: .s3/.ready ## fetch what Spark on this machine needs for s3:// folders into .s3 (270 MB, by Maven)
+
+.s3/.ready: scripts/s3a/pom.xml
 	@command -v mvn >/dev/null || { echo 'make s3 needs Maven: install it (apt-get install maven, brew install maven).' >&2; exit 1; }
-	mvn --batch-mode --quiet --file scripts/s3a/pom.xml $(MAVEN_COPY) -DoutputDirectory=$(CURDIR)/.s3
+	mvn --batch-mode --quiet --file scripts/s3a/pom.xml $(MAVEN_COPY) -DoutputDirectory="$$PWD/.s3"
+	@touch $@
 
 livy: env ## fetch and build the Livy of the tests of sparkmagic into .livy (75 MB, by Maven; needs a JDK 17)
 	@command -v mvn >/dev/null && command -v javac >/dev/null || { echo 'make livy needs Maven and a JDK 17: install them (apt-get install maven openjdk-17-jdk-headless, brew install maven openjdk@17).' >&2; exit 1; }
 	rm -rf .livy
-	mvn --batch-mode --quiet --file scripts/livy/pom.xml $(MAVEN_COPY) -DoutputDirectory=$(CURDIR)/.livy/server
+	mvn --batch-mode --quiet --file scripts/livy/pom.xml $(MAVEN_COPY) -DoutputDirectory="$$PWD/.livy/server"
 	javac --release 17 -Xlint:all,-classfile,-path,-processing -Werror -d .livy/repl \
 		-classpath '.venv/lib/python3.11/site-packages/pyspark/jars/*:.livy/server/*' tests/integration/livy/*.java
 	jar --create --file .livy/repl.jar -C .livy/repl .
@@ -68,7 +73,7 @@ test-integration: env ## run the tests against doubles of AWS, on a Spark cluste
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	$(BIN)/python -m pytest -m integration
 
-rehearse-aws: env ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE]
+rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE]
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	PYTHONPATH=tests/integration:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
 		$(if $(WEIGHTS),--weights $(WEIGHTS))

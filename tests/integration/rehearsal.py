@@ -18,7 +18,8 @@ from cloud_fixtures import serve
 from emr.cli import HOME_VARIABLE
 from primary_node import primary_node
 
-from fruits.params import repository
+from fruits.images.sample import ensure_sample
+from fruits.params import load_params, repository
 
 SCRIPT = repository() / "scripts" / "aws_setup.sh"
 
@@ -59,7 +60,9 @@ def list_left(endpoint: str) -> list[str]:
 @click.option("--weights", default=None, help="An .h5 file.")
 def rehearse(images: str | None, mode: str, weights: str | None) -> None:
     """Play the commands, and look for what is left."""
-    source = images or str(repository() / "data" / "sample" / "images")
+    source = images or str(load_params("MINI", "sample").path("input_dir"))
+    if not images:
+        ensure_sample(Path(source))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, serve(patch) as endpoint:
         home = Path(folder) / "home"
         home.mkdir()
