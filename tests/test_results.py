@@ -44,6 +44,13 @@ def scores(spark: SparkSession, features: np.ndarray, images: pd.DataFrame, comp
     return project(spark.createDataFrame(rows, schema).repartition(3), components)
 
 
+def test_a_folder_of_scores_holds_nothing_else(saved: Path) -> None:
+    """Readers that take every file of a folder for Parquet fail on Hadoop's checksums, `.part-00000.parquet.crc`."""
+    names = {file.name for file in (saved / results.SCORES).iterdir() if file.suffix != ".parquet"}
+    assert names == {"_SUCCESS"}
+    assert not list(saved.rglob("*.crc"))
+
+
 @pytest.fixture(scope="module")
 def saved(
     tmp_path_factory: pytest.TempPathFactory, scores: DataFrame, images: pd.DataFrame, components: Components

@@ -124,6 +124,7 @@ def save_results(
         written = _read_scores(draft)
         _write_tables(draft, written, images=kept, components=components, errors=errors)
         to_spark_model(scores.sparkSession, components).save(str(draft / SPARK_MODEL))
+        storage.remove_checksums(draft)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
     return Saved(written, checks)

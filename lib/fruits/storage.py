@@ -93,10 +93,17 @@ def remove_folder(folder: Path) -> None:
     (remote.remove_folder if is_remote(folder) else shutil.rmtree)(folder)
 
 
+def remove_checksums(folder: Path) -> None:
+    """Remove Hadoop's `.crc` files from a local folder: readers that take every file there for Parquet fail on them."""
+    if not is_remote(folder):
+        for file in folder.rglob(".*.crc"):
+            file.unlink()
+
+
 def escape_glob(path: Path) -> str:
     """Spell a path for Spark's readers, which take `*?[]{}` in it for a pattern."""
-    escaped = re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path))
-    return escaped.replace(",", "?")  # a list of paths to some of them, whatever is put before it
+    # A comma would make a list of paths to some of them, whatever is put before it.
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path)).replace(",", "?")
 
 
 def _mark(name: str) -> str:
@@ -166,10 +173,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
 
 
 def fetch_folder(folder: Path) -> Path:
-    """Return a local folder of the same files: itself, or a copy in the user's cache.
-
-    What has the same name there and files of the same sizes is taken to be the same.
-    """
+    """Return a local folder of the same files: itself, or a copy in the user's cache, told by names and sizes."""
     if not is_remote(folder):
         return folder
     local = _cache() / folder.name
