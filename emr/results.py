@@ -7,6 +7,7 @@ from emr.context import Context
 from emr.request import Request
 from emr.transfer import Moved, download, list_objects
 from fruits.errors import UsageError
+from fruits.marker import MARKER, check_whole
 from fruits.params import list_modes
 
 RESULTS = Path("data") / "emr_output"
@@ -22,6 +23,11 @@ def download_results(context: Context, *, modes: tuple[str, ...], features: bool
         Only these; empty takes all.
     features
         The stored features too: 5 kB an image.
+
+    Raises
+    ------
+    FruitsError
+        If the tables of a mode are not those of one run: a run wrote meanwhile, or older files lie there.
     """
     for mode in modes:
         check_mode(mode)
@@ -45,6 +51,9 @@ def download_results(context: Context, *, modes: tuple[str, ...], features: bool
     ):
         moved = download(account, entries, bucket=bucket, prefix=prefix, folder=folder)
         context.say(f"{folder}: {moved.describe('fetched')}")
+    for marker in sorted({context.home / RESULTS / Path(entry.key).parts[1] / MARKER for entry in tables}):
+        if marker.is_file():
+            check_whole(marker.parent)
 
 
 def check_mode(mode: str) -> None:

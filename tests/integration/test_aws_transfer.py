@@ -16,6 +16,7 @@ from emr.state import STATE_FILE
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import KERAS_FILE
+from fruits.marker import write_marker
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
@@ -186,6 +187,21 @@ def test_results_come_back_into_folders_of_their_own(with_bucket: Cloud) -> None
     (folder / "APPLES/pca/csv/pca.csv").write_bytes(b"appels")  # of the same length
     assert "1 fetched, 2 were there" in with_bucket.run("download-results").out
     assert (folder / "APPLES/pca/csv/pca.csv").read_bytes() == b"apples"
+
+
+def test_tables_of_two_runs_are_refused(with_bucket: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "MINI/pca").mkdir(parents=True)
+    (tmp_path / "MINI/pca/pca.csv").write_text("apples")
+    write_marker(tmp_path / "MINI", owner={"target": "emr", "input_dir": "s3://there"})
+    for name in ("pca/pca.csv", "run.json"):
+        content = (tmp_path / "MINI" / name).read_bytes()
+        with_bucket.client("s3").put_object(Bucket=BUCKET, Key=f"data/MINI/{name}", Body=content)
+    assert with_bucket.run("download-results").code == 0
+
+    (with_bucket.home / "data/emr_output/MINI/pca/part-of-an-earlier-run.csv").write_text("pears")
+    done = with_bucket.run("download-results")
+    assert done.code == 1
+    assert "part-of-an-earlier-run.csv is of another run" in done.err
 
 
 def test_modes_and_features_can_be_chosen(with_bucket: Cloud) -> None:
