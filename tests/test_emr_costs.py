@@ -3,7 +3,17 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from emr.costs import Node, count_up, estimate_hour, estimate_minutes, estimate_run, format_table, node_hour, to_eur
+from emr.costs import (
+    Node,
+    count_up,
+    estimate_hour,
+    estimate_minutes,
+    estimate_run,
+    format_table,
+    list_variants,
+    node_hour,
+    to_eur,
+)
 from emr.settings import load_settings
 
 from fruits.errors import UsageError
@@ -87,4 +97,6 @@ def test_the_table_says_what_it_rests_on() -> None:
         "None of it has been",
     ):
         assert words in text
-    assert "OVER" in text or "under" in text
+    verdicts = {name: line for name, *_ in list_variants(SETTINGS) for line in text.splitlines() if name in line}
+    assert verdicts["as in cluster.yaml"].endswith("EUR (0.26 USD)  under")
+    assert verdicts["the same, images as files"].endswith("OVER")

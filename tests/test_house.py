@@ -30,6 +30,11 @@ FLOORS = [
     {"cli"},
 ]
 FRAMEWORKS = {"tensorflow", "keras", "ai_edge_litert"}
+USES_FRAMEWORKS = {
+    "features/engines.py": {"ai_edge_litert", "tensorflow"},
+    "features/keras_model.py": {"keras", "tensorflow"},
+    "features/weights.py": {"keras"},
+}
 NOT_ON_WORKERS = {"tensorflow", "keras", "matplotlib", "papermill", "nbconvert", "click", "pandas"}
 ON_WORKERS = [
     "arrow.py",
@@ -92,10 +97,8 @@ def test_facts_have_one_home(module: Path) -> None:
     homes = {"s3://": "storage.py", '"spark.sql.': "session.py", "import yaml": "params.py", "sys.exit": "cli.py"}
     for fact, home in homes.items():
         assert fact not in text or name == home, f"{fact} belongs in {home}"
-    assert (
-        not any(used.split(".")[0] in FRAMEWORKS for used in imports_of(ast.walk(ast.parse(text))))
-        or "features/" in name
-    )
+    frameworks = {used.split(".")[0] for used in imports_of(ast.walk(ast.parse(text)))} & FRAMEWORKS
+    assert frameworks <= USES_FRAMEWORKS.get(name, set()), f"{name} imports {frameworks}"
 
 
 @pytest.mark.parametrize("name", ON_WORKERS)
