@@ -17,8 +17,8 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"arrow", "exchange", "java", "redaction", "failures", "locks", "remote"},
-    {"storage"},
-    {"marker", "params"},
+    {"storage", "jvm"},
+    {"marker", "params", "spelling"},
     {"session", "progress", "cluster"},
     {"images"},
     {"features"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fruits.errors import FruitsError
-from fruits.java import find_java_home, read_java_version
+from fruits.java import drop_foreign, find_java_home, find_network_options, read_java_version
 
 MakeHome = Callable[..., Path]
 
@@ -85,3 +85,31 @@ def test_packaged_java_17_serves_where_there_is_no_other(make_home: MakeHome, sa
     home = find_java_home({"PATH": str(make_home(said) / "bin")} if said else {})
     assert home is not None
     assert read_java_version(home / "bin/java") == 17
+
+
+def test_options_for_all_jvms_do_not_hide_a_usable_java(make_home: MakeHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = make_home("")
+    (home / "bin/java").write_text('#!/bin/sh\n[ -z "$JAVA_TOOL_OPTIONS" ] && echo \'openjdk version "17"\' >&2\n')
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-javaagent:/nowhere.jar")
+    assert read_java_version(home / "bin/java") == 17
+
+
+def test_what_configures_other_sparks_is_dropped_and_nothing_else() -> None:
+    foreign = (
+        "SPARK_HOME SPARK_CONF_DIR SPARK_REMOTE SPARK_LOCAL_DIRS SPARK_ENV_LOADED SPARK_DIST_CLASSPATH PYSPARK_PYTHON "
+        "PYSPARK_SUBMIT_ARGS HADOOP_CONF_DIR HADOOP_USER_NAME YARN_CONF_DIR HIVE_HOME LOG4J_CONFIGURATION_FILE "
+        "JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS _JAVA_OPTIONS CONTAINER_ID LOCAL_DIRS MASTER DEPLOY_MODE MESOS_SANDBOX "
+        "BASH_ENV BASH_FUNC_ps%% SHELLOPTS CLASSPATH"
+    )
+    kept = (
+        "JAVA_HOME TMPDIR AWS_PROFILE AWS_ENDPOINT_URL HTTPS_PROXY no_proxy KERAS_HOME PATH HOME LANG PYTHONPATH "
+        "FRUITS_REPORT_DRAFT XDG_CACHE_HOME"
+    )
+    assert set(drop_foreign(dict.fromkeys(f"{foreign} {kept}".split(), "x"))) == set(kept.split())
+
+
+def test_of_the_options_for_all_jvms_those_of_the_network_stay() -> None:
+    proxy, trust = "-Dhttps.proxyHost=proxy", "-Djavax.net.ssl.trustStore=/my keys"
+    environ = {"JAVA_TOOL_OPTIONS": f"-Xmx16m {proxy} -Dspark.master=yarn", "_JAVA_OPTIONS": f"'{trust}' -Dx=y"}
+    assert find_network_options(environ) == [proxy, trust]
+    assert find_network_options({}) == find_network_options({"JAVA_TOOL_OPTIONS": "'open"}) == []

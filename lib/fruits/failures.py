@@ -34,7 +34,7 @@ def explain_failures(doing: str) -> Iterator[None]:
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
-        raise FruitsError(f"{doing} failed: {_find_cause(str(error))}") from error
+        raise FruitsError(f"{doing} failed: {find_cause(str(error))}") from error
     except (Py4JError, ConnectionError) as error:
         raise FruitsError(
             f"{doing} failed: Spark's Java process is gone (killed, or out of memory? raise driver_memory). {_KEPT}"
@@ -53,7 +53,8 @@ def describe_os_error(error: OSError) -> str:
     return f"{what}{error.strerror or error}; check the folders that were named (input_dir, output_dir, report_dir)."
 
 
-def _find_cause(said: str) -> str:
+def find_cause(said: str) -> str:
+    """Return the line that says why, out of all that Spark said."""
     if any(os.strerror(number) in said for number in _FULL):
         return _full(None)
     if _DIED.search(said):
@@ -64,7 +65,8 @@ def _find_cause(said: str) -> str:
     named = re.findall(r"^[\s:]*((?:\w+\.)*\w*(?:Error|Exception): .*)", said, re.MULTILINE)
     cause = next((line for line in reversed(named) if not line.startswith(_JAVA)), None)
     # What we raise on a worker is a sentence already.
-    return re.sub(r"^fruits\.\S*Error: ", "", cause or "") or (named[-1] if named else said.splitlines()[0])
+    own = re.sub(r"^fruits\.\S*Error: ", "", cause or "")
+    return own or next(reversed(named), "") or next(iter(said.splitlines()), "no reason was given")
 
 
 def _full(file: str | None) -> str:

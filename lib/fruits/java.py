@@ -1,7 +1,8 @@
-"""A Java that Spark 3.5 runs on: the user's own, or the JRE that comes with the pinned packages."""
+"""A Java that Spark 3.5 runs on, and the environment of a JVM that is ours alone."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -11,6 +12,29 @@ from fruits.errors import FruitsError
 
 # https://spark.apache.org/docs/3.5.8/ : "Spark runs on Java 8/11/17".
 SUPPORTED_JAVA = (8, 11, 17)
+_JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+# What configures other Sparks than ours: Spark and what it reads beside (a container's CONTAINER_ID makes it one of
+# YARN), every JVM, and the shell that Spark's scripts run in, whose start-up files and functions may set all of it.
+_FOREIGN = re.compile(
+    r"(PYSPARK|SPARK|HADOOP|YARN|HDFS|MAPRED|HIVE|HBASE|MESOS|LOG4J)_.*|ARROW_PRE_0_15_IPC_FORMAT|MASTER|DEPLOY_MODE"
+    rf"|CONTAINER_ID|LOCAL_DIRS|CLASSPATH|{'|'.join(_JAVA_OPTIONS)}|BASH_.*|BASHOPTS|SHELLOPTS|POSIXLY_CORRECT|ENV|CDPATH"
+)
+# How the network is reached is the machine's affair, as the proxies are that other variables name.
+_NETWORK = re.compile(r"-D(https?\.(proxy|nonProxy)|ftp\.|socks|javax\.net\.ssl\.|java\.net\.).*")
+
+
+def drop_foreign(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what configures Spark, Hadoop, the JVM or the shell."""
+    return {name: value for name, value in environ.items() if not _FOREIGN.fullmatch(name)}
+
+
+def find_network_options(environ: Mapping[str, str]) -> list[str]:
+    """Return those of the user's options for all JVMs that say how to reach the network: proxies, trusted keys."""
+    said = " ".join(environ.get(name, "") for name in _JAVA_OPTIONS)
+    try:
+        return [option for option in shlex.split(said) if _NETWORK.fullmatch(option)]
+    except ValueError:  # a quotation mark that is not closed: no JVM would start with it
+        return []
 
 
 def find_java_home(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -49,7 +73,9 @@ def find_java_home(environ: Mapping[str, str] = os.environ) -> Path | None:
 def read_java_version(java: Path) -> int | None:
     """Return the major version that an executable `java` names, None if it does not run or names none."""
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=10, check=True).stderr
+        said = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=10, check=True, env=drop_foreign(os.environ)
+        ).stderr
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r'version "(?:1\.)?(\d+)', said)

@@ -8,9 +8,10 @@ from fruits.features.weights import find_weights
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home
+from fruits.jvm import check_private
 from fruits.marker import check_owner
 from fruits.params import RunParams, find_repository
-from fruits.session import find_s3_jars, has_session
+from fruits.session import find_s3_jars, has_session, is_local
 
 _PLACES = ("input_dir", "output_dir", "report_dir")
 
@@ -35,6 +36,8 @@ def check_run(params: RunParams) -> list[str]:
     check_owner(params.results_dir, target=params.target, input_dir=input_dir, replace=params.replace)
     if params.spark_master:
         find_java_home()
+    if is_local(params.spark_master) and not has_session():
+        check_private(cluster=params.spark_master.startswith("local-cluster"))
     if params.target != "sample":
         check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (params.path("output_dir"), params.path("report_dir")):

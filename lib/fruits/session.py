@@ -1,15 +1,20 @@
 """The SparkSession of a target; every Spark setting of the project, each with its reason."""
 
+import atexit
 import os
 import re
+import shlex
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fruits.errors import FruitsError
-from fruits.java import find_java_home
+from fruits.java import find_java_home, find_network_options
+from fruits.jvm import describe_failed_start, find_pyspark, hide_foreign, make_log, start_jvm
 from fruits.params import find_repository
 
 if TYPE_CHECKING:
@@ -28,10 +33,13 @@ _QUERY_SETTINGS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
-_LOOPBACK_SETTINGS = {
+_PRIVATE_SETTINGS = {
     # A laptop that changes networks must not lose its own driver.
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
+    # Any free port: those from 4040 on may be taken. No page of another site shall be able to stop a job.
+    "spark.ui.port": "0",
+    "spark.ui.killEnabled": "false",
 }
 
 _OWN_SETTINGS = {
@@ -42,11 +50,14 @@ _OWN_SETTINGS = {
 
 # The heavy work is done by Python workers on the same cores: the second compiler and the parallel collector of the
 # JVM would take a quarter of their time (9 of 17 CPU-seconds on 6,404 images were the compiler's).
-_JVM_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+_JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+_PACKAGE = Path(__file__).parent
 
 
 def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "SparkSession":
     """Start Spark, or take the session that is there.
+
+    A Spark of this machine alone is private: what the user has set for other Sparks does not reach it.
 
     Parameters
     ----------
@@ -59,26 +70,35 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
     Raises
     ------
     FruitsError
-        If no usable Java is there, or Spark does not start.
+        If no usable Java is there, or Spark does not start: in Java's own last words.
     """
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.appName(name).config(map=dict(_QUERY_SETTINGS))
-    if master:
-        if home := find_java_home():
-            os.environ["JAVA_HOME"] = str(home)
-        os.environ |= {"PYSPARK_PYTHON": choose_python(master, os.environ), "PYSPARK_DRIVER_PYTHON": sys.executable}
-        log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
-        builder = builder.master(_allow_retries(master)).config(map=dict(choose_settings(master)))
-        builder = builder.config(map=connect_s3(find_s3_jars(), local=_is_local(master)))
-        builder = builder.config("spark.driver.memory", driver_memory)
-        builder = builder.config("spark.driver.extraJavaOptions", f"{_JVM_OPTIONS} -Dlog4j2.configurationFile={log4j}")
+    settings, environment = _QUERY_SETTINGS | {"spark.app.name": name}, {}
+    log = None
+    if master and not has_session():
+        log = make_log()
+        settings |= choose_settings(master) | connect_s3(find_s3_jars(), local=is_local(master))
+        settings["spark.driver.memory"] = driver_memory
+        settings["spark.driver.extraJavaOptions"] = choose_java_options(master, os.environ)
+        environment = choose_environment(master, os.environ)
     try:
-        session = builder.getOrCreate()
+        session = _start(settings, environment, private=bool(log) and is_local(master), log=log)
     except Exception as error:
-        raise FruitsError(f"Spark did not start with master {master!r}: {error}") from error
+        said = describe_failed_start(error, log=log)
+        raise FruitsError(f"Spark did not start with master {master!r}: {said}") from error
+    if log:
+        atexit.register(log.unlink, missing_ok=True)
     _complete_gateway(session)
     return session
+
+
+def _start(settings: dict[str, str], environment: dict[str, str], *, private: bool, log: Path | None) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    with hide_foreign() if private else nullcontext():
+        os.environ |= environment
+        if log:
+            start_jvm(settings, log=log)
+        return SparkSession.builder.config(map=dict(settings)).getOrCreate()
 
 
 def _complete_gateway(session: "SparkSession") -> None:
@@ -110,15 +130,49 @@ def choose_python(master: str, environ: Mapping[str, str]) -> str:
     Here it is this very one. On other machines it may lie elsewhere, and need not hold TensorFlow: `PYSPARK_PYTHON`
     names it.
     """
-    return sys.executable if _is_local(master) else environ.get("PYSPARK_PYTHON") or sys.executable
+    return sys.executable if is_local(master) else environ.get("PYSPARK_PYTHON") or sys.executable
+
+
+def choose_environment(master: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what is set in the environment of a Spark that is started here."""
+    chosen = {"PYSPARK_PYTHON": choose_python(master, environ), "PYSPARK_DRIVER_PYTHON": sys.executable}
+    if home := find_java_home(environ):
+        chosen["JAVA_HOME"] = str(home)
+    if not is_local(master):
+        return chosen
+    chosen |= {
+        "SPARK_HOME": str(find_pyspark()),
+        # A folder of settings that holds those of the log alone.
+        "SPARK_CONF_DIR": str(_PACKAGE),
+        # What the web page binds to, and what spares Java to look for the name of this machine.
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_HOSTNAME": "127.0.0.1",
+    }
+    # Java and the workers must spell names as this process does: under LC_ALL=C Java would write `?` for each accent.
+    return chosen | ({"LC_ALL": "C.UTF-8"} if sys.getfilesystemencoding() == "utf-8" else {})
 
 
 def choose_settings(master: str) -> dict[str, str]:
     """Return the settings of a session that is started here; other machines could not reach a driver on loopback."""
-    return _OWN_SETTINGS | (_LOOPBACK_SETTINGS if _is_local(master) else {})
+    settings = _OWN_SETTINGS | {"spark.master": _allow_retries(master)}
+    if not is_local(master):
+        return settings
+    temporary = tempfile.gettempdir()
+    return settings | _PRIVATE_SETTINGS | {"spark.local.dir": temporary, "spark.hadoop.hadoop.tmp.dir": temporary}
 
 
-def _is_local(master: str) -> bool:
+def choose_java_options(master: str, environ: Mapping[str, str]) -> str:
+    """Return the options of the driver's JVM, as Spark takes them."""
+    options = [*_JVM_OPTIONS, f"-Dlog4j2.configurationFile={(_PACKAGE / 'log4j2.properties').as_uri()}"]
+    if is_local(master):
+        options += [f"-Djava.io.tmpdir={tempfile.gettempdir()}", *find_network_options(environ)]
+        if sys.getfilesystemencoding() == "utf-8":
+            options += ["-Dfile.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8"]
+    return shlex.join(options)
+
+
+def is_local(master: str) -> bool:
+    """Tell whether all of such a Spark is on this machine."""
     return master.startswith("local")
 
 
