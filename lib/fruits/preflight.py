@@ -12,6 +12,7 @@ from fruits.jvm import check_private
 from fruits.marker import check_owner
 from fruits.params import RunParams, find_repository
 from fruits.session import find_s3_jars, has_session, is_local
+from fruits.spelling import check_spelling
 
 _PLACES = ("input_dir", "output_dir", "report_dir")
 
@@ -38,6 +39,8 @@ def check_run(params: RunParams) -> list[str]:
         find_java_home()
     if is_local(params.spark_master) and not has_session():
         check_private(cluster=params.spark_master.startswith("local-cluster"))
+    for key in _PLACES:
+        check_spelling(params.path(key), key=key, here=is_local(params.spark_master))
     if params.target != "sample":
         check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (params.path("output_dir"), params.path("report_dir")):

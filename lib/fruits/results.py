@@ -19,6 +19,8 @@ from fruits.errors import FruitsError
 from fruits.failures import explain_failures
 from fruits.marker import MARKER, check_whole, write_marker
 from fruits.pca import Components, format_target, to_spark_model
+from fruits.session import is_local
+from fruits.spelling import readable_by_spark, to_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -120,10 +122,10 @@ def save_results(
     """
     kept = images[~images["path"].isin({path for path, _, _ in errors})]
     with explain_failures("saving the results"), storage.replaced_folder(folder, last=MARKER.name) as draft:
-        scores.write.parquet(str(draft / SCORES))
+        scores.write.parquet(to_uri(draft / SCORES))
         written = _read_scores(draft)
         _write_tables(draft, written, images=kept, components=components, errors=errors)
-        to_spark_model(scores.sparkSession, components).save(str(draft / SPARK_MODEL))
+        to_spark_model(scores.sparkSession, components).save(to_uri(draft / SPARK_MODEL))
         storage.remove_checksums(draft)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
@@ -202,7 +204,8 @@ def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, path
     gap = float(np.abs(to_matrix(scores) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
     if not gap <= 1e-6 or text["path"].tolist() != scores["path"].to_pylist():
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
-    model = PCAModel.load(storage.escape_glob(folder / SPARK_MODEL))
+    with readable_by_spark(folder / SPARK_MODEL, here=is_local(str(spark.sparkContext.master))) as place:
+        model = PCAModel.load(place)
     rows = [
         ("Parquet rows read back", f"{len(scores):,}"),
         ("CSV rows read back", f"{len(text):,}, sorted by path"),

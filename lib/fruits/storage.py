@@ -100,12 +100,6 @@ def remove_checksums(folder: Path) -> None:
             file.unlink()
 
 
-def escape_glob(path: Path) -> str:
-    """Spell a path for Spark's readers, which take `*?[]{}` in it for a pattern."""
-    # A comma would make a list of paths to some of them, whatever is put before it.
-    return re.sub(r"([*?\[\]{}\\])", r"\\\1", str(path)).replace(",", "?")
-
-
 def _mark(name: str) -> str:
     """Make a name beside `name` that nobody else writes, so that `fruits clean` may remove what bears it."""
     return f".{name}.fruits-{uuid.uuid4().hex[:16]}"

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from fruits.features.stored import StoredFeatures, explain_damage, locate_images
+from fruits.spelling import to_uri
 from fruits.storage import open_input, remove_checksums, remove_folder
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def write_batch(features: "DataFrame", *, store: Path) -> Path:
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     batch = store / f"batch-{stamp}-{uuid.uuid4().hex[:8]}"
-    features.write.parquet(str(batch))
+    # Asked for here: a cluster's own settings may leave it out.
+    marked = features.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "true")
+    marked.parquet(to_uri(batch))
     remove_checksums(batch)
     if not any(pq.read_metadata(open_input(file)).num_rows for file in batch.glob("*.parquet")):
         remove_folder(batch)  # of images that cannot be read: they will be tried again, and leave another
