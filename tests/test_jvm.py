@@ -33,6 +33,7 @@ CRASH = """#
     [
         (NO_ROOM, "Error occurred during initialization of VM; Could not reserve enough space for 1048576000KB object"),
         (CRASH, "There is insufficient memory for the Java Runtime Environment to continue.; Native memory"),
+        (f'{NO_ROOM}Exception in thread "main" a.b.IllegalException: no', 'Exception in thread "main" a.b.Illegal'),
         ("", "Java gateway process exited"),
     ],
 )

@@ -175,3 +175,14 @@ def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
     stop.set()
     watcher.join()
     assert not any(missing)
+
+
+@pytest.mark.parametrize(("home", "usable"), [(".", True), ("/nowhere", False), ("/proc", False), (None, False)])
+def test_a_home_is_one_that_can_be_written_to(home: str | None, usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(Path(home).absolute()) if home else None
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 2)
+    monkeypatch.delenv("HOME")
+    if place:
+        monkeypatch.setenv("HOME", place)
+    monkeypatch.setattr("os.access", lambda path, _: str(path) == str(Path.cwd()))
+    assert storage.find_home() == (Path.cwd() if usable else None)

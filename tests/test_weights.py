@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -80,6 +81,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     assert keras_cache() == tmp_path / "keras" / "models"
     return keras_cache()
+
+
+def test_a_user_without_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "KERAS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 2)
+    assert keras_cache() == Path(tempfile.gettempdir(), ".keras/models")
 
 
 @pytest.fixture(scope="module")

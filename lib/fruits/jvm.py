@@ -23,6 +23,7 @@ _OF_PYSPARK = re.compile(
 TEMPORARY_BYTES = 64 * 2**20
 # A stack trace, the frame of a crash report, and what Spark's script says when Java is gone.
 _NO_WORDS = re.compile(r"\s*(at .*|\.\.\. \d+ more|#|\S+: line \d+: .*|head: .*)?\s*")
+_EXCEPTION = re.compile(r"\w(Exception|Error)\b")
 
 
 def find_pyspark() -> Path:
@@ -129,5 +130,8 @@ def describe_failed_start(error: Exception, *, log: Path | None) -> str:
 
     text = log.read_text(errors="replace") if log else ""
     lines = [" ".join(line.lstrip("#").split()) for line in text.splitlines() if not _NO_WORDS.fullmatch(line)]
-    java = isinstance(error, Py4JJavaError) or not lines
-    return (find_cause(str(error)) if java else "; ".join(lines[-2:])) + (f" (Java's log: {log})" if log else "")
+    if isinstance(error, Py4JJavaError) or not lines:
+        said = find_cause(str(error))
+    else:
+        said = "; ".join(lines[-1:] if _EXCEPTION.search(lines[-1]) else lines[-2:])
+    return said + (f" (Java's log: {log})" if log else "")

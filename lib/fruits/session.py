@@ -157,8 +157,9 @@ def choose_settings(master: str) -> dict[str, str]:
     settings = _OWN_SETTINGS | {"spark.master": _allow_retries(master)}
     if not is_local(master):
         return settings
-    temporary = tempfile.gettempdir()
-    return settings | _PRIVATE_SETTINGS | {"spark.local.dir": temporary, "spark.hadoop.hadoop.tmp.dir": temporary}
+    # Ivy has nothing to fetch, but wants a folder, and looks in the user's home, which may not be there.
+    folders = dict.fromkeys(("spark.local.dir", "spark.jars.ivy", "spark.hadoop.hadoop.tmp.dir"), tempfile.gettempdir())
+    return settings | _PRIVATE_SETTINGS | folders
 
 
 def choose_java_options(master: str, environ: Mapping[str, str]) -> str:

@@ -203,11 +203,16 @@ def fetch_file(file: Path) -> Path:
 @functools.cache
 def _cache() -> Path:
     """Return where copies are kept; the drivers of a cluster run as a user who has no home to write to."""
-    home = Path.home()
-    if os.access(home, os.W_OK):
+    if home := find_home():
         return home / ".cache" / "fruits"
     # A new one for each process: in a folder for all, somebody else might put a file there first.
     return Path(tempfile.mkdtemp(prefix="fruits-"))
+
+
+def find_home() -> Path | None:
+    """Return the user's home, if there is one that can be written to."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where none is known, this leaves `~`
+    return home if home.is_absolute() and os.access(home, os.W_OK) else None
 
 
 def check_listable(folder: Path) -> None:

@@ -5,6 +5,7 @@ import http.client
 import importlib.util
 import os
 import queue
+import tempfile
 import threading
 import urllib.request
 from pathlib import Path
@@ -86,7 +87,10 @@ def check_tensors(file: Path, *, remedy: str) -> None:
 
 def keras_cache() -> Path:
     """Return the folder that Keras keeps downloaded models in (`KERAS_HOME`, else `~/.keras`)."""
-    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where none is known, this leaves `~`
+    if not home.is_absolute():
+        home = Path(tempfile.gettempdir())
+    return Path(os.environ.get("KERAS_HOME", home / ".keras")) / "models"
 
 
 def hash_file(file: Path) -> str:

@@ -16,6 +16,7 @@ from fruits.errors import FruitsError
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
+from fruits.reporting.home import replace_home
 from fruits.reporting.kernel import LOG, manage_kernel, read_last_words
 from fruits.reporting.notebook import DRAFT_VARIABLE, ERRORS, banner
 
@@ -38,6 +39,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     FruitsError
         If a check or a cell fails. A failing cell leaves `run.failed.ipynb` beside the last good report.
     """
+    replace_home()
     notebook = repository() / "notebooks" / "pipeline.ipynb"
     check_notebook(notebook)
     for note in check_run(params):
