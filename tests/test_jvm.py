@@ -1,6 +1,8 @@
 """The start of a JVM: what it does not see of the user's settings, and what is said if it fails."""
 
 import os
+import re
+import subprocess
 import sys
 import tempfile
 from collections import namedtuple
@@ -95,3 +97,42 @@ def test_executors_need_a_user_who_has_a_name(monkeypatch: pytest.MonkeyPatch) -
     check_private(cluster=False)
     with pytest.raises(UsageError, match="no user 2147483646"):
         check_private(cluster=True)
+
+
+START = """
+import sys
+from fruits.errors import FruitsError
+from fruits.session import open_session
+
+try:
+    open_session(master="local[1]", driver_memory=sys.argv[1])
+except FruitsError as error:
+    print(error)
+"""
+BROKEN_JAVA = """#!/bin/sh
+[ "$1" = -version ] && { echo 'openjdk version "17.0.9"' >&2; exit; }
+echo 'library initialization failed - unable to allocate file descriptor table' >&2
+exit 134
+"""
+
+
+@pytest.mark.parametrize(
+    ("memory", "words"),
+    [("900000g", "Could not reserve enough space|Invalid maximum heap size"), ("1g", "library initialization failed")],
+)
+def test_a_start_that_fails_ends_in_one_sentence_and_keeps_its_log(memory: str, words: str, tmp_path: Path) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path), "_JAVA_OPTIONS": "-Xmx1g"}
+    if memory == "1g":
+        (tmp_path / "jdk/bin").mkdir(parents=True)
+        (tmp_path / "jdk/bin/java").write_text(BROKEN_JAVA)
+        (tmp_path / "jdk/bin/java").chmod(0o755)
+        environ["JAVA_HOME"] = str(tmp_path / "jdk")
+    command = [sys.executable, "-c", START, memory]
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    (log,) = tmp_path.glob("fruits-spark-*.log")
+    assert said.startswith("Spark did not start with master 'local[1]': ")
+    assert said.endswith(f" (Java's log: {log})\n")
+    assert re.search(words, said)
+    assert said.count("\n") == 1
+    assert re.search(words, log.read_text())
