@@ -41,8 +41,8 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
     from fruits.images.source import ImageFolder
 
     class ContentExtractor(Extractor):
-        def _read(self, row: dict[str, Any]) -> bytes:
-            return bytes(row["content"])
+        def _read(self, row: dict[str, Any]) -> tuple[bytes, str]:
+            return bytes(row["content"]), ""
 
     spark = _open_ours()
     backbone = _load_backbone(model)
@@ -54,6 +54,7 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
         f.lit("Training").alias("split"),
         f.col("length"),
         f.col("modificationTime").cast("bigint").alias("modified"),
+        f.lit("").alias("digest"),
         f.col("content"),
     )
     extractor = ContentExtractor(
@@ -76,7 +77,7 @@ def fit_pca(*, store: str, k: int = 200, warm: bool = False) -> dict[str, Any]:
     from fruits.pca import fit_pca
 
     files = [str(file) for batch in list_batches(Path(store)) for file in batch.glob("*.parquet")]
-    images = ds.dataset(files).to_table(columns=["path", "length", "modified"]).to_pandas()
+    images = ds.dataset(files).to_table(columns=["path", "label", "split", "digest"]).to_pandas()
     spark = _open_ours()
     if warm:
         fit_pca(read_features(spark, images[:WARM_UP], store=Path(store)), k=k)

@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pyarrow as pa
 
-from fruits.arrow import to_binary, to_column, to_lists, to_matrix
+from fruits.arrow import to_binary, to_column, to_lists, to_matrix, to_strings
 
 WORK = """
 import sys
 import numpy as np
 import pyarrow as pa
-from fruits.arrow import to_column
+from fruits.arrow import to_column, to_strings
 from fruits.features.extract import KEPT, Extractor
 from fruits.images.source import ImageFolder
 from fruits.moments import _sum_task
@@ -21,12 +21,12 @@ class Errors:
     def add(self, rows):
         print(*rows)
 
-bounds, letters = pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"ab")
-names = pa.Array.from_buffers(pa.string(), 2, [None, bounds, letters])
+names = to_strings(["a", "b"])
 from pathlib import Path
 status = (Path(sys.argv[1]) / "a").stat()
 numbers = [to_column(np.array([number, 1])) for number in (status.st_size, status.st_mtime_ns)]
-batch = pa.RecordBatch.from_arrays([names] * 3 + numbers, list(KEPT))
+columns = [*[names] * 3, *numbers, to_strings(["", ""])]
+batch = pa.RecordBatch.from_arrays(columns, [*KEPT, "digest"])
 make = lambda: lambda pixels: np.ones((len(pixels), 1280), np.float32)
 source = ImageFolder(Path(sys.argv[1]))
 extractor = Extractor(model_id="m", make_predict=make, source=source, batch_size=2, errors=Errors())
@@ -44,6 +44,8 @@ def test_columns_are_what_pyarrow_makes_of_them() -> None:
     assert to_column(np.array([3, -1])).equals(pa.array([3, -1], pa.int64()))
     assert to_lists(matrix).equals(pa.array([[0, 1, 2], [3, 4, 5]], pa.list_(pa.float32())))
     assert to_binary(b"\x00ab").equals(pa.array([b"\x00ab"]))
+    assert to_strings(["pêche", "", "a"]).equals(pa.array(["pêche", "", "a"]))
+    assert len(to_strings([])) == 0
     np.testing.assert_array_equal(to_matrix(to_lists(matrix)), matrix)
     np.testing.assert_array_equal(to_matrix(to_lists(matrix).slice(1)), matrix[1:])
     assert len(to_lists(matrix[:0])) == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
@@ -106,7 +107,7 @@ def test_each_image_goes_through_the_model_once_errors_or_not(
     good = [path for path in paths if path not in stages]
     assert {*read_log(log, "batch")} <= {"batch 1", "batch 2"}
     assert Counter(read_log(log, "image")) == Counter(f"image {c}" for c in colours_of(fruit_folder, good))
-    table = read_features(spark, images, store=store).to_dataframe().toPandas().sort_values("path")
+    table = read_features(spark, done.images, store=store).to_dataframe().toPandas().sort_values("path")
     assert table["path"].tolist() == good
     np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(fruit_folder, good), atol=1e-3)
 
@@ -140,16 +141,82 @@ def test_a_task_without_images_builds_no_model(run: Run, fruit_folder: Path, log
     assert len(read_log(log, "build")) == 1
 
 
+@pytest.fixture
+def alike(fruit_folder: Path, image_bytes: Callable[..., bytes]) -> Path:
+    """The fruit folder with pictures of one length."""
+    for number, path in enumerate(list_training(fruit_folder)["path"]):
+        (fruit_folder / path).write_bytes(image_bytes((20 * number, 90, 90), kind="BMP"))
+    return fruit_folder
+
+
+def replace_in_place(file: Path, content: bytes) -> None:
+    """Put another picture into a file, which keeps its length, times and inode."""
+    before = file.stat()
+    assert before.st_size == len(content)
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def test_the_second_run_computes_what_is_new_or_changed_alone(
-    run: Run, fruit_folder: Path, store: Path, log: Path
+    run: Run, spark: SparkSession, alike: Path, store: Path, log: Path, image_bytes: Callable[..., bytes]
 ) -> None:
-    images = list_training(fruit_folder)
+    images = list_training(alike)
     assert run(images[:6]).computed == 6
     assert figures(run(images)) == (9, 3, [])
-    os.utime(fruit_folder / images["path"][0], ns=(1, 1))
-    assert figures(run(list_training(fruit_folder))) == (9, 1, [])
-    assert figures(run(list_training(fruit_folder))) == (9, 0, [])
+    os.utime(alike / images["path"][1], ns=(1, 1))
+    replace_in_place(alike / images["path"][0], image_bytes((250, 0, 0), kind="BMP"))
+    done = run(list_training(alike))
+    assert figures(done) == (9, 1, [])
+    assert figures(run(list_training(alike))) == (9, 0, [])
     assert (len(list_batches(store)), len(read_log(log, "image"))) == (5, 10)
+    table = read_features(spark, done.images, store=store).to_dataframe().toPandas().sort_values("path")
+    np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(alike, table["path"]), atol=1e-3)
+
+
+def test_copies_and_renamed_images_are_the_same_images(
+    run: Run, spark: SparkSession, fruit_folder: Path, store: Path, tmp_path: Path
+) -> None:
+    run(list_training(fruit_folder))
+    copy = tmp_path / "copy"
+    shutil.copytree(fruit_folder, copy)
+    shutil.copy(copy / "Training/Kiwi/0_100.jpg", copy / "Training/Kiwi/again.jpg")
+    (copy / "Training/Apple Braeburn").rename(copy / "Training/Apple Red")
+    done = run(list_training(copy), input_dir=copy)
+    assert (figures(done), done.notes) == ((10, 0, []), [])
+    table = read_features(spark, done.images, store=store).to_dataframe().toPandas()
+    assert table[["path", "label"]].equals(list_training(copy)[["path", "label"]])
+    np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(copy, table["path"]), atol=1e-3)
+
+
+def test_copies_within_a_run_have_a_row_each(run: Run, fruit_folder: Path) -> None:
+    kiwi = fruit_folder / "Training/Kiwi"
+    for content, name in ((b"no image", "broken"), ((kiwi / "0_100.jpg").read_bytes(), "whole")):
+        for number in range(2):
+            (kiwi / f"{name} {number}.jpg").write_bytes(content)
+    for fresh in (False, True):
+        done = run(list_training(fruit_folder), fresh=fresh)
+        assert (done.features, done.computed) == (11, 11)
+        assert sorted(path for path, *_ in done.errors) == [f"Training/Kiwi/broken {number}.jpg" for number in range(2)]
+
+
+def test_features_of_an_earlier_version_are_computed_anew_once_and_it_is_said(
+    run: Run, fruit_folder: Path, store: Path
+) -> None:
+    images = list_training(fruit_folder)
+    assert run(images[:6]).notes == []
+    for file in store.rglob("*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["digest", "etag"]), file)
+    earlier = store.with_name("earlier")
+    store.rename(earlier)  # a process looks at a batch once
+    assert run(images[6:], store=earlier).notes == []
+    done = run(images, store=earlier)
+    assert figures(done) == (9, 6, [])
+    assert done.notes == [
+        "The stored features of an earlier version know images by path and time, not by content; they are computed "
+        "anew once."
+    ]
+    again = run(images, store=earlier)
+    assert (figures(again), again.notes) == ((9, 0, []), [])
 
 
 def test_images_that_all_fail_are_all_errors(run: Run, fruit_folder: Path, log: Path) -> None:
@@ -199,9 +266,10 @@ def test_a_fresh_run_computes_all_anew_and_its_features_are_read(
     for number, expected in enumerate([(9, 9, []), (3, 3, []), (9, 0, [])], 1):
         value.write_text(str(number))
         fresh = number == 2
-        assert figures(run(images[:3] if fresh else images, make=make, fresh=fresh)) == expected
+        done = run(images[:3] if fresh else images, make=make, fresh=fresh)
+        assert figures(done) == expected
 
-    table = read_features(spark, images, store=store).to_dataframe().toPandas().sort_values("path")
+    table = read_features(spark, done.images, store=store).to_dataframe().toPandas().sort_values("path")
     assert [row[0] for row in table["features"]] == [2] * 3 + [1] * 6
 
 
@@ -219,19 +287,20 @@ def test_what_cannot_be_read_any_more_is_not_read_back_in_a_fresh_run(
 
 
 def test_what_another_run_computes_meanwhile_is_no_error_here(
-    run: Run, fruit_folder: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, alike: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, other = list_training(fruit_folder), tmp_path / "other"
+    images, other = list_training(alike), tmp_path / "other"
     run(images[:1], store=other)
-    (fruit_folder / images["path"][0]).unlink()
+    run(images[1:2])  # of the same length, so that the next run hashes the first
     write = compute.write_batch
 
     def write_while_another_run_does(*args: Any, **options: Any) -> Path:
+        (alike / images["path"][0]).unlink(missing_ok=True)
         shutil.copytree(other, store, dirs_exist_ok=True)
         return write(*args, **options)
 
     monkeypatch.setattr(compute, "write_batch", write_while_another_run_does)
-    assert figures(run(images)) == (9, 8, [])
+    assert figures(run(images)) == (9, 7, [])
 
 
 def test_a_worker_that_is_killed_is_replaced(run: Run, fruit_folder: Path, tmp_path: Path, log: Path) -> None:
@@ -277,7 +346,8 @@ def test_packed_images_have_the_same_features_errors_and_keys(
 
     assert [(path, stage) for path, stage, _ in sorted(tight.errors)] == [(paths[0], "decode"), (paths[1], "read")]
     assert (tight.features, tight.computed) == (loose.features, loose.computed) == (7, 7)
-    found = [read_features(spark, images, store=place).to_dataframe().toPandas() for place in (store, other)]
+    pairs = ((loose, store), (tight, other))
+    found = [read_features(spark, done.images, store=at).to_dataframe().toPandas() for done, at in pairs]
     pd.testing.assert_frame_equal(*found)
     assert run(list_training(packed), input_dir=packed).computed == 0
 

@@ -45,7 +45,8 @@ def extract(spark: SparkSession, backbone: Backbone, folder: Path, paths: Sequen
     """Return the features of some images, in their order, (n, 1280)."""
     found = [(folder / path).stat() for path in paths]
     length, modified = [status.st_size for status in found], [status.st_mtime_ns for status in found]
-    images = pd.DataFrame({"path": paths}).assign(label="a", split="Training", length=length, modified=modified)
+    facts = {"label": "a", "split": "Training", "length": length, "modified": modified, "digest": ""}
+    images = pd.DataFrame({"path": paths}).assign(**facts)
     errors = collect_errors(spark.sparkContext)
     extractor = Extractor(
         model_id=backbone.model_id,

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from fruits.features.extract import KEPT, Extractor, collect_errors, extract_features
 from fruits.images.decode import decode_image
+from fruits.images.identity import hash_content, hash_images
 from fruits.images.listing import list_images
 from fruits.images.source import ImageFolder
 
@@ -66,9 +67,11 @@ def test_each_image_gets_its_own_features_on_spark(spark: SparkSession, fruit_fo
     errors = collect_errors(spark.sparkContext)
     rows = spark.createDataFrame(images).repartition(3)
     found = extract_features(rows, make_extractor(fruit_folder, predict, errors=errors))
-    assert found.columns == [*KEPT, "features"]
+    assert found.columns == [*KEPT, "digest", "etag", "features"]
     table = found.toPandas().sort_values("path", ignore_index=True)
-    pd.testing.assert_frame_equal(table[list(KEPT)], images.drop(2).reset_index(drop=True))
+    pd.testing.assert_frame_equal(table[list(KEPT)], images.drop(2).reset_index(drop=True)[list(KEPT)])
+    digests = [hash_content((fruit_folder / path).read_bytes()) for path in table["path"]]
+    assert (table["digest"].tolist(), set(table["etag"])) == (digests, {""})
     for path, features in zip(table["path"], table["features"], strict=True):
         right = decode_image((fruit_folder / path).read_bytes()).mean(axis=(0, 1))
         np.testing.assert_allclose(features[:3], right, atol=1e-3)
@@ -104,29 +107,31 @@ def test_what_cannot_be_read_or_decoded_is_an_error_row(fruit_folder: Path) -> N
 def read_rows(folder: Path, rows: list[dict[str, Any]]) -> tuple[int, Rows]:
     errors = Rows()
     extractor = make_extractor(folder, predict_colour, errors=errors)
-    (found,) = extractor.extract([pa.RecordBatch.from_pylist([{"label": "", "split": "", **row} for row in rows])])
-    return found.num_rows, errors
+    rows = [{"label": "", "split": "", "modified": 0, **row} for row in rows]
+    found = extractor.extract([pa.RecordBatch.from_pylist(rows)])
+    return sum(batch.num_rows for batch in found), errors
 
 
 def test_a_file_that_the_listing_could_not_look_at_is_an_error_row(tmp_path: Path, image_bytes: Any) -> None:
     (tmp_path / "1.jpg").write_bytes(image_bytes())
-    found, errors = read_rows(tmp_path, [{"path": "1.jpg", "length": 0, "modified": 0}])
-    assert errors == [("1.jpg", "read", "could not be looked at when it was listed; run again")]
+    found, errors = read_rows(tmp_path, [{"path": "1.jpg", "length": 0, "digest": ""}])
+    assert errors == [("1.jpg", "read", "changed since it was listed; run again")]
     assert found == 0
 
 
 def test_a_file_that_changed_since_it_was_listed_is_an_error_row(tmp_path: Path, image_bytes: Any) -> None:
     file = tmp_path / "1.jpg"
     file.write_bytes(image_bytes())
-    now, length = file.stat().st_mtime_ns, len(image_bytes())
-    seen = [(length, now), (length, now - 1), (length, now + 10**9), (length - 1, now)]
-    found, errors = read_rows(tmp_path, [{"path": "1.jpg", "length": size, "modified": at} for size, at in seen])
-    assert found == 1
+    now, length = hash_content(image_bytes()), len(image_bytes())
+    seen = [(length, now), (length, ""), (length, hash_content(b"")), (length - 1, now), (length - 1, "")]
+    found, errors = read_rows(tmp_path, [{"path": "1.jpg", "length": size, "digest": was} for size, was in seen])
+    assert found == 2
     assert errors == [("1.jpg", "read", "changed since it was listed; run again")] * 3
 
 
 def test_a_file_replaced_by_one_of_the_same_length_is_not_stored_as_the_old_one(fruit_folder: Path) -> None:
     images = list_images(fruit_folder, split="Training", classes=["Kiwi"])
+    images = hash_images(images, source=ImageFolder(fruit_folder), lengths=images["length"])
     file = fruit_folder / images["path"][0]
     content = file.read_bytes()
     file.with_suffix(".new").write_bytes(content[::-1])
@@ -189,10 +194,10 @@ def test_workers_import_no_framework() -> None:
 class SlowFolder(ImageFolder):
     """Gives no answer for the images of some classes."""
 
-    def read(self, path: str, *, modified: int = 0) -> bytes:
+    def read(self, path: str, *, tag: str = "") -> bytes:
         if "Apple" in path:
             time.sleep(30)
-        return super().read(path, modified=modified)
+        return super().read(path, tag=tag)
 
 
 def extract_slowly(folder: Path, errors: Rows, classes: list[str]) -> list[pa.RecordBatch]:

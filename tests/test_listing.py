@@ -36,9 +36,19 @@ def test_table_has_a_row_for_every_image(fruit_folder: Path) -> None:
         "split": ["Training"] * 7,
         "length": [file.stat().st_size for file in files],
         "modified": [file.stat().st_mtime_ns for file in files],
+        "digest": [""] * 7,
     }
     pd.testing.assert_frame_equal(table, pd.DataFrame(expected))
     assert paths(fruit_folder, ["Kiwi"], "Test") == ["Test/Kiwi/0_100.jpg"]
+
+
+@pytest.mark.parametrize("seconds", [-20_000_000_000, -1, 20_000_000_000])
+def test_a_time_of_any_century_is_listed(fruit_folder: Path, seconds: int) -> None:
+    """Nanoseconds since 1970 in 64 bits end in 1677 and 2262."""
+    file = fruit_folder / "Test/Kiwi/0_100.jpg"
+    os.utime(file, (seconds, seconds))
+    nearest = max(-(2**63), min(file.stat().st_mtime_ns, 2**63 - 1))
+    assert list_images(fruit_folder, split="Test", classes=["Kiwi"])["modified"].tolist() == [nearest]
 
 
 def test_names_of_every_kind_are_listed_and_hidden_or_other_files_are_not(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Packed images: the same listing, the same bytes, the same features as the folders they came from."""
 
+import hashlib
 import os
 import pickle
 import shutil
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fruits.errors import FruitsError, UsageError
+from fruits.images.identity import hash_images
 from fruits.images.listing import check_classes, find_ignored, list_images
 from fruits.images.pack import pack_images
 from fruits.images.packed import SCHEMA, PackedImages, list_shards
@@ -32,9 +34,20 @@ def packed(fruit_folder: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("split", ["Training", "Test"])
 @pytest.mark.parametrize("classes", [["*"], ["Apple*"], ["Kiwi", "*Golden*"]])
 def test_listing_is_that_of_the_folders(fruit_folder: Path, packed: Path, split: str, classes: list[str]) -> None:
-    pd.testing.assert_frame_equal(
-        list_images(packed, split=split, classes=classes), list_images(fruit_folder, split=split, classes=classes)
-    )
+    images = list_images(packed, split=split, classes=classes)
+    loose = list_images(fruit_folder, split=split, classes=classes)
+    digests = [hashlib.sha256((fruit_folder / path).read_bytes()).hexdigest() for path in loose["path"]]
+    pd.testing.assert_frame_equal(images, loose.assign(digest=digests))
+
+
+def test_shards_of_an_earlier_version_are_listed_without_digests(fruit_folder: Path, packed: Path) -> None:
+    (shard,) = list_shards(packed)
+    pq.write_table(pq.read_table(shard).drop_columns(["digest"]), shard)
+    images, loose = (list_images(folder, split="Training", classes=["*"]) for folder in (packed, fruit_folder))
+    pd.testing.assert_frame_equal(images, loose)
+    known = hash_images(images, source=open_source(packed), lengths=images["length"])
+    pd.testing.assert_frame_equal(known, hash_images(loose, source=open_source(fruit_folder), lengths=loose["length"]))
+    assert known["digest"].map(len).tolist() == [64] * len(loose)
 
 
 @pytest.mark.parametrize("shard_bytes", [1, 1500, 10**9])
@@ -108,14 +121,17 @@ def test_what_changes_while_it_is_packed_is_told(
         images = list_images(input_dir, split=split, classes=classes)
         image = input_dir / images["path"].iloc[-1]
         if split == "Test":
-            os.utime(image, ns=(1, 1))
+            image.write_bytes(image.read_bytes()[::-1])
         else:
             image.write_bytes(b"longer" * 1000)
         return images
 
     monkeypatch.setattr("fruits.images.pack.list_images", list_and_change)
     report = pack_images(fruit_folder, tmp_path / "packed")
-    assert report.unreadable == ["Test/Kiwi/0_100.jpg", "Training/Kiwi/1_100.jpg"]
+    assert report.unreadable == ["Training/Kiwi/1_100.jpg"]
+    # What is packed is what was read, and is known by that.
+    ((path, digest),) = list_images(tmp_path / "packed", split="Test", classes=["Kiwi"])[["path", "digest"]].to_numpy()
+    assert digest == hashlib.sha256(open_source(tmp_path / "packed").read(path)).hexdigest()
 
 
 def test_only_one_split_may_be_there(fruit_folder: Path, tmp_path: Path) -> None:
@@ -204,7 +220,7 @@ def test_files_that_are_no_shards_make_no_packed_folder(fruit_folder: Path, pack
 
     assert len(list_shards(packed)) == 1
     pd.testing.assert_frame_equal(list_images(packed, split="Training", classes=["*"]), images)
-    pd.testing.assert_frame_equal(list_images(fruit_folder, split="Training", classes=["*"]), images)
+    assert list_images(fruit_folder, split="Training", classes=["*"])["path"].equals(images["path"])
     assert open_source(fruit_folder) == ImageFolder(fruit_folder)
 
 

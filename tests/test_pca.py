@@ -169,12 +169,13 @@ def test_stored_features_without_components_are_refused(
     features = pa.array(rows.tolist(), pa.list_(pa.float32()))
     table = pa.table({"path": names, "label": names, "split": names, "features": features})
     pq.write_table(table, tmp_path / "features.parquet")
-    places = pd.DataFrame({"path": names, "file": str(tmp_path / "features.parquet"), "row": range(len(rows))})
+    texts = {"path": names, "label": names, "split": names}
+    places = pd.DataFrame({**texts, "file": str(tmp_path / "features.parquet"), "row": range(len(rows))})
     with pytest.raises(FruitsError, match=sentence):
         fit_pca(StoredFeatures(sparkSession=spark, blocks=locate_images(places)), k=2)
 
 
 def test_an_empty_selection_has_no_components(spark: SparkSession, tmp_path: Path) -> None:
-    images = pd.DataFrame({"path": [], "length": [], "modified": []}).astype({"path": str})
+    images = pd.DataFrame({"path": [], "label": [], "split": [], "digest": []}).astype(str)
     with pytest.raises(FruitsError, match="got 0"):
         fit_pca(read_features(spark, images, store=tmp_path), k=2)

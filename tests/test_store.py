@@ -1,4 +1,4 @@
-"""The store of features: whole batches only, each image once, known by path, length and time."""
+"""The store of features: whole batches only, each image once, known by its content."""
 
 import shutil
 from collections.abc import Callable
@@ -13,15 +13,18 @@ from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
 from fruits.features.extract import SCHEMA
-from fruits.features.store import find_missing, list_batches, read_features, write_batch
+from fruits.features.store import find_earlier, find_missing, list_batches, list_lengths, read_features, write_batch
+from fruits.images.packed import LISTED
 from fruits.pca import fit_pca
 
 Write = Callable[..., Path]
 
 
-def list_some(*numbers: int, length: int = 7, modified: int = 1_700_000_000_123_456_789) -> pd.DataFrame:
-    rows = [(f"Training/Pêche à l'eau/{n}.jpg", "Pêche à l'eau", "Training", length, modified) for n in numbers]
-    return pd.DataFrame(rows, columns=["path", "label", "split", "length", "modified"])
+def list_some(*numbers: int, **changes: Any) -> pd.DataFrame:
+    rows = [
+        (f"Training/Pêche à l'eau/{n}.jpg", "Pêche à l'eau", "Training", 7, 1_700_000_000, f"{n:064x}") for n in numbers
+    ]
+    return pd.DataFrame(rows, columns=LISTED.names).assign(**changes)
 
 
 def number_features(image: int) -> list[float]:
@@ -35,8 +38,8 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(spark: SparkSession, store: Path) -> Write:
-    def write_rows(images: pd.DataFrame, *, folder: Path = store) -> Path:
-        rows = images.assign(features=[number_features(n) for n in range(len(images))])
+    def write_rows(images: pd.DataFrame, *, folder: Path = store, tag: str = "") -> Path:
+        rows = images.assign(etag=tag, features=[number_features(n) for n in range(len(images))])
         return write_batch(spark.createDataFrame(rows, SCHEMA).coalesce(1), store=folder)
 
     return write_rows
@@ -64,14 +67,48 @@ def test_features_come_back_for_the_wanted_rows_alone_and_exact(spark: SparkSess
     np.testing.assert_array_equal(np.stack(found["features"].to_list()), right)
 
 
-@pytest.mark.parametrize("change", [{"length": 8}, {"modified": 1_700_000_000_123_456_790}])
-def test_a_changed_image_is_missing_again(
-    change: dict[str, Any], spark: SparkSession, store: Path, write: Write
-) -> None:
+@pytest.mark.parametrize("digest", ["", "ab" * 32, "etag:ab-7"])
+def test_an_image_of_another_content_is_missing(digest: str, spark: SparkSession, store: Path, write: Write) -> None:
     write(list_some(0, 1))
-    now = pd.concat([list_some(0, **change), list_some(1)], ignore_index=True)
+    now = pd.concat([list_some(0, digest=digest), list_some(1)], ignore_index=True)
     assert find_missing(now, store=store).equals(now[:1])
     assert read_rows(spark, now, store)["path"].tolist() == [now["path"][1]]
+
+
+def test_the_same_content_under_other_names_is_there_under_these(
+    spark: SparkSession, store: Path, write: Write
+) -> None:
+    write(list_some(0, 1))
+    copies = [list_some(0, path=f"Test/A/{name}", label="A", split="Test", modified=0) for name in ("b.jpg", "a.png")]
+    now = pd.concat([*copies, list_some(0)], ignore_index=True)
+    assert find_missing(now, store=store).empty
+    found = read_rows(spark, now, store)
+    names = ["path", "label", "split"]
+    pd.testing.assert_frame_equal(found[names], now[names].sort_values("path", ignore_index=True))
+    assert found["features"].map(list).tolist() == [number_features(0)] * 3
+
+
+def test_an_image_of_s3_is_known_by_its_tag_and_by_its_content(spark: SparkSession, store: Path, write: Write) -> None:
+    write(list_some(0), tag="etag:0-7")
+    write(list_some(1))
+    now = pd.concat(
+        [list_some(0), list_some(0, path="Test/s3.jpg", digest="etag:0-7"), list_some(1)], ignore_index=True
+    )
+    assert find_missing(now, store=store).empty
+    assert read_rows(spark, now, store)["path"].tolist() == sorted(now["path"])
+
+
+def test_batches_of_an_earlier_version_are_passed_over(spark: SparkSession, store: Path, write: Write) -> None:
+    (file,) = write(list_some(0, 1)).glob("*.parquet")
+    pq.write_table(pq.read_table(file).drop_columns(["digest", "etag"]), file)
+    assert find_missing(list_some(0, 1), store=store).equals(list_some(0, 1))
+    assert find_earlier(list_some(1, 2), store=store).equals(list_some(1))
+    assert find_earlier(list_some(1, modified=7), store=store).empty
+    assert list_lengths(store).empty
+    write(list_some(1))
+    assert find_missing(list_some(0, 1), store=store).equals(list_some(0))
+    assert list_lengths(store).tolist() == [7]
+    assert read_rows(spark, list_some(0, 1), store)["path"].tolist() == list_some(1)["path"].tolist()
 
 
 def test_a_batch_without_its_marker_is_not_there(spark: SparkSession, store: Path, write: Write) -> None:
@@ -152,7 +189,7 @@ def test_sums_do_not_depend_on_how_the_store_was_filled(
 ) -> None:
     monkeypatch.setattr("fruits.features.stored.BLOCK", 16)
     rng = np.random.default_rng(3)
-    images = list_some(*range(50)).assign(features=list(rng.normal(9, 1, (50, 1280)).astype(np.float32)))
+    images = list_some(*range(50)).assign(etag="", features=list(rng.normal(9, 1, (50, 1280)).astype(np.float32)))
     mixed = images.sample(frac=1, random_state=1)
     for store, batches in {"one": [images], "three": [mixed[:7], mixed[7:30], mixed[30:]]}.items():
         for batch in batches:

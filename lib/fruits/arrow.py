@@ -1,8 +1,10 @@
-"""Numbers in and out of Arrow columns, on workers that never import pandas.
+"""Numbers and texts in and out of Arrow columns, on workers that never import pandas.
 
 `pa.array` looks whether it was given something of pandas and imports it for that: 1-2 seconds of every worker's
 start. These views of the same memory do without.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +23,15 @@ def to_lists(matrix: npt.NDArray[np.generic]) -> pa.ListArray:
     return pa.ListArray.from_arrays(to_column(bounds), to_column(matrix.ravel()))
 
 
-def to_binary(content: bytes) -> pa.Array:
-    """Make an Arrow column of one binary value."""
-    bounds = pa.py_buffer(np.array([0, len(content)], np.int32))
-    return pa.Array.from_buffers(pa.binary(), 1, [None, bounds, pa.py_buffer(content)])
+def to_binary(*contents: bytes) -> pa.Array:
+    """Make an Arrow column of binary values."""
+    bounds = pa.py_buffer(np.cumsum([0, *map(len, contents)], dtype=np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(contents), [None, bounds, pa.py_buffer(b"".join(contents))])
+
+
+def to_strings(texts: Iterable[str]) -> pa.Array:
+    """Make an Arrow column of texts."""
+    return to_binary(*(text.encode() for text in texts)).view(pa.string())
 
 
 def to_matrix(lists: pa.ListArray) -> npt.NDArray[np.generic]:

@@ -20,6 +20,7 @@ _OPTIONS: dict[str, Any] = {
 }
 # What is read from its beginning to its end is asked for in pieces of this size.
 _PIECE = 16 * 2**20
+TAG = "etag:"
 
 
 def open_remote(location: str) -> Any:
@@ -34,22 +35,27 @@ def open_whole(file: Any) -> Any:
     return file.open("rb", cache_type="readahead", block_size=_PIECE)
 
 
-def read_file(file: Any) -> tuple[bytes, int]:
-    """Return what a file holds, and when it was modified (ns since 1970), asked after it was read."""
+def read_file(file: Any) -> tuple[bytes, str]:
+    """Return what a file holds, and its tag as `list_objects` has it, asked after it was read."""
     content = file.read_bytes()
-    return content, _modified(file.fs.info(file.path))
+    return content, _tag(file.fs.info(file.path))
 
 
-def _modified(facts: dict[str, Any]) -> int:
-    return int(facts["LastModified"].timestamp() * 10**9)
+def _tag(facts: dict[str, Any]) -> str:
+    etag = (facts.get("ETag") or "").removeprefix("W/").strip('"')
+    return f"{TAG}{etag}-{facts['size']}" if etag else ""
 
 
-def list_objects(folder: Any) -> Iterator[tuple[str, int, int]]:
-    """Yield each object below a folder: its name below it, bytes, time of modification (ns since 1970)."""
+def list_objects(folder: Any) -> Iterator[tuple[str, int, int, str]]:
+    """Yield each object below a folder: its name below it, bytes, time of modification (ns since 1970) and tag.
+
+    The tag is a text of the ETag and the bytes that starts with `TAG`; empty if the store gives no ETag.
+    """
     root = folder.path.rstrip("/") + "/"
     for name, facts in folder.fs.find(root, detail=True).items():
         if not name.endswith("/"):  # some tools leave an object in the place of a folder
-            yield name.removeprefix(root), int(facts["size"]), _modified(facts)
+            modified = int(facts["LastModified"].timestamp() * 10**9)
+            yield name.removeprefix(root), int(facts["size"]), modified, _tag(facts)
 
 
 def has_objects(folder: Any) -> bool:

@@ -120,7 +120,7 @@ def save_results(
     FruitsError
         If the disk is full, or what was read back differs from what was written.
     """
-    kept = images[~images["path"].isin({path for path, _, _ in errors})]
+    kept = images[~images["path"].isin({path for path, _, _ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), storage.replaced_folder(folder, last=MARKER.name) as draft:
         scores.write.parquet(to_uri(draft / SCORES))
         written = _read_scores(draft)

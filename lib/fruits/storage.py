@@ -171,7 +171,7 @@ def fetch_folder(folder: Path) -> Path:
     if not is_remote(folder):
         return folder
     local = _cache() / folder.name
-    files = {name: length for name, length, _ in remote.list_objects(folder)}
+    files = {name: length for name, length, *_ in remote.list_objects(folder)}
     if any(not (local / name).is_file() or (local / name).stat().st_size != files[name] for name in files):
         with replaced_folder(local) as draft:
             for name in files:

@@ -74,7 +74,7 @@ def main() -> None:
     where = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 4}
 
     done = compute_features(spark, images, images_per_task=4, **where)
-    components = fit_pca(read_features(spark, images, store=store), k=5)
+    components = fit_pca(read_features(spark, done.images, store=store), k=5)
     first = {
         "counts": [done.features, done.computed, len(done.errors)],
         "shares": list(components.shares),

@@ -141,14 +141,15 @@ def test_two_machines_compute_what_one_does(run: Run, spark: SparkSession, image
     backbone = prepare_backbone("random", None, engine="litert", seed=0, folder=models)
     listed, store = list_images(images, split="Training", classes=["*"]), run.folder / "local"
     where = {"backbone": backbone, "input_dir": images, "store": store, "batch_size": 4, "images_per_task": 8}
-    assert compute_features(spark, listed, **where).computed == COUNT
+    done = compute_features(spark, listed, **where)
+    assert done.computed == COUNT
     paths, features = read_rows(store)
 
     assert run.first["counts"] == [COUNT, COUNT, 0], run.output
     found, computed = read_rows(run.folder / "store")
     assert found == sorted([*paths, *paths])  # the second extraction's, too
     assert np.array_equal(computed, np.repeat(features, 2, axis=0))
-    shares = fit_pca(read_features(spark, listed, store=store), k=5).shares
+    shares = fit_pca(read_features(spark, done.images, store=store), k=5).shares
     assert np.allclose(run.first["shares"], shares, rtol=1e-9, atol=0)
 
 

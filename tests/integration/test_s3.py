@@ -17,6 +17,7 @@ from PIL import Image
 
 from fruits import remote, storage
 from fruits.errors import FruitsError, UsageError
+from fruits.images.identity import hash_content
 from fruits.images.source import ImageFolder, read_as_listed
 from fruits.session import find_s3_jars
 
@@ -189,11 +190,12 @@ def test_a_place_that_cannot_be_used_is_one_sentence(s3: str, monkeypatch: pytes
 def test_an_image_that_changed_since_its_listing_is_not_read_as_that() -> None:
     folder = storage.resolve(f"s3://{BUCKET}/changed", base=REPOSITORY)
     storage.write_bytes(folder / "Training/A/x.jpg", b"12345")
-    ((_, length, modified),) = remote.list_objects(folder)
+    ((_, length, _, tag),) = remote.list_objects(folder)
     source = ImageFolder(folder)
-    assert read_as_listed(source, "Training/A/x.jpg", length=length, modified=modified) == b"12345"
+    assert read_as_listed(source, "Training/A/x.jpg", length=length, digest=tag) == (b"12345", hash_content(b"12345"))
+    storage.write_bytes(folder / "Training/A/x.jpg", b"54321")
     with pytest.raises(OSError, match="changed since it was listed"):
-        read_as_listed(source, "Training/A/x.jpg", length=length, modified=modified - 10**9)
+        read_as_listed(source, "Training/A/x.jpg", length=length, digest=tag)
 
 
 @pytest.mark.usefixtures("s3")

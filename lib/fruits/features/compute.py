@@ -17,7 +17,8 @@ from fruits.failures import explain_failures
 from fruits.features.backbone import Backbone
 from fruits.features.engines import broadcast_engine
 from fruits.features.extract import Extractor, collect_errors, extract_features
-from fruits.features.store import find_missing, write_batch
+from fruits.features.store import find_earlier, find_missing, list_lengths, name_digests, write_batch
+from fruits.images.identity import hash_images
 from fruits.images.source import open_source
 from fruits.progress import track_rows
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 # A batch is a Spark job. Small ones lose little when a run dies; more of them at once than this would keep the
 # driver of a large cluster busy with planning.
 JOBS_AT_ONCE = 8
+_EARLIER = (
+    "The stored features of an earlier version know images by path and time, not by content; they are computed anew "
+    "once."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class Computation:
     Attributes
     ----------
     images : DataFrame
-        Those that have features in the store now.
+        Those that have features in the store now, with their digests.
     computed : int
         How many of them this run computed.
     errors : list of (path, stage, reason)
@@ -81,21 +86,21 @@ def compute_features(
     FruitsError
         If the model, Spark or the disk fails; an image that cannot be decoded is an error row instead.
     """
+    images = hash_images(images, source=open_source(input_dir), lengths=[] if fresh else list_lengths(store))
     missing = images if fresh else find_missing(images, store=store)
     if missing.empty:
         return Computation(images, 0, [])
-    errors = collect_errors(spark.sparkContext)
     extractor = Extractor(
         model_id=backbone.model_id,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
         source=open_source(input_dir),
         batch_size=batch_size,
-        errors=errors,
+        errors=collect_errors(spark.sparkContext),
     )
     group = _name_group(spark)
     with track_rows(spark, total=len(missing)):
         written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task, group=group)
-    return _reconcile(images, missing, errors.value, store=store, written=written, fresh=fresh)
+    return _reconcile(images, missing, extractor.errors.value, store=store, written=written, fresh=fresh)
 
 
 def _name_group(spark: "SparkSession") -> str:
@@ -116,10 +121,13 @@ def _reconcile(
     fresh: bool,
 ) -> Computation:
     """Look what has features now; another run at the same time may have computed what this one could not read."""
+    images = name_digests(images, batches=written)
     left = set(find_missing(images, store=store, batches=written if fresh else None)["path"])
+    missing = images[images["path"].isin(missing["path"])]
     computed = len(missing) - len(find_missing(missing, store=store, batches=written))
     kept = images[~images["path"].isin(left)]
-    return Computation(kept, computed, [row for row in errors if row[0] in left])
+    notes = [] if fresh or find_earlier(missing, store=store).empty else [_EARLIER]
+    return Computation(kept, computed, [row for row in errors if row[0] in left], notes)
 
 
 def cut_batches(images: pd.DataFrame, *, tasks: int, cores: int, images_per_task: int) -> list[pd.DataFrame]:

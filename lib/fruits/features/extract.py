@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fruits.arrow import to_column, to_lists
+from fruits.arrow import to_column, to_lists, to_strings
 from fruits.features import limits
 from fruits.features.backbone import FEATURES
 from fruits.features.engines import Features, Predict
 from fruits.images.decode import DecodeError, Pixels, decode_image
+from fruits.images.identity import tag_of
+from fruits.images.packed import LISTED
 from fruits.images.source import ImageSource, read_as_listed
 
 if TYPE_CHECKING:
@@ -27,14 +29,11 @@ if TYPE_CHECKING:
     ErrorRows = Accumulator[list[tuple[str, str, str]]]
 
 KEPT = ("path", "label", "split", "length", "modified")
-SCHEMA = "path string, label string, split string, length bigint, modified bigint, features array<float>"
-_ARROW_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("path", "label", "split")),
-        *((name, pa.int64()) for name in ("length", "modified")),
-        ("features", pa.list_(pa.float32())),
-    ]
+SCHEMA = (
+    "path string, label string, split string, length bigint, modified bigint, digest string, etag string, "
+    "features array<float>"
 )
+_ARROW_SCHEMA = pa.schema([*LISTED, ("etag", pa.string()), ("features", pa.list_(pa.float32()))])
 # One predict function a worker process, kept from task to task; keyed by the model it belongs to.
 _PREDICTORS: dict[str, Predict] = {}
 
@@ -77,15 +76,16 @@ class Extractor:
         return _PREDICTORS[self.model_id](np.stack(pixels))
 
     def _extract_slice(self, rows: pa.RecordBatch, timeouts: list[str]) -> pa.RecordBatch:
-        pixels, kept = [], []
+        pixels, kept, digests = [], [], []
         for index, row in enumerate(rows.to_pylist()):
             stage = "read"
             try:
                 with limits.limit_image(self.image_seconds):
-                    content = self._read(row)
+                    content, digest = self._read(row)
                     stage = "decode"
                     pixels.append(decode_image(content))
                 kept.append(index)
+                digests.append(digest)
             except TimeoutError as error:
                 timeouts.append(row["path"])
                 if len(timeouts) == limits.MOST_TIMEOUTS:
@@ -97,10 +97,10 @@ class Extractor:
                 raise MemoryError(f"{row['path']!r}: {str(error) or f'no memory to {stage} it'}") from error
         if len(kept) < rows.num_rows:
             rows = rows.take(to_column(np.array(kept, np.int64)))
-        return _to_batch(rows, self._predict(pixels))
+        return _to_batch(rows, digests, self._predict(pixels))
 
-    def _read(self, row: dict[str, Any]) -> bytes:
-        return read_as_listed(self.source, row["path"], length=row["length"], modified=row["modified"])
+    def _read(self, row: dict[str, Any]) -> tuple[bytes, str]:
+        return read_as_listed(self.source, row["path"], length=row["length"], digest=row["digest"])
 
 
 def _give_reason(error: OSError | DecodeError) -> str:
@@ -109,13 +109,14 @@ def _give_reason(error: OSError | DecodeError) -> str:
     return " ".join(reason.split())
 
 
-def _to_batch(rows: pa.RecordBatch, features: Features) -> pa.RecordBatch:
+def _to_batch(rows: pa.RecordBatch, digests: list[str], features: Features) -> pa.RecordBatch:
     if features.shape != (rows.num_rows, FEATURES) or not np.isfinite(features).all():
         raise ValueError(
             f"the model gave features of shape {features.shape} for {rows.num_rows} images, or values that are not "
             f"finite; allowed: ({rows.num_rows}, {FEATURES}), finite. Check the weights."
         )
-    columns = [*(rows.column(name) for name in KEPT), to_lists(features)]
+    tags = map(tag_of, rows.column("digest").to_pylist())
+    columns = [*(rows.column(name) for name in KEPT), to_strings(digests), to_strings(tags), to_lists(features)]
     return pa.RecordBatch.from_arrays(columns, schema=_ARROW_SCHEMA)
 
 
@@ -143,14 +144,15 @@ def extract_features(images: "DataFrame", extractor: Extractor) -> "DataFrame":
     Parameters
     ----------
     images
-        Columns path, label, split, length, modified.
+        Columns path, label, split, length, modified, digest.
     extractor
         The model and how to read an image.
 
     Returns
     -------
     DataFrame
-        path, label, split (string), length, modified (bigint), features (array<float> of 1280); no row for an
-        image that cannot be decoded. Each action computes it anew: write it once and read that back.
+        path, label, split (string), length, modified (bigint), digest (string, the hash of what was read), etag
+        (string, the tag in S3, else empty), features (array<float> of 1280); no row for an image that cannot be
+        decoded. Each action computes it anew: write it once and read that back.
     """
-    return images.mapInArrow(extractor.extract, SCHEMA).select(*KEPT, "features")
+    return images.mapInArrow(extractor.extract, SCHEMA)

@@ -1,9 +1,11 @@
 """The store of features: batches that appear whole; what is there, what is missing.
 
 `<output_dir>/features/<model_id>/batch-*/` is shared by all modes. A batch counts once Spark's committer has left
-its `_SUCCESS`; an image is known by path, length and time of modification.
+its `_SUCCESS`; an image is known by its digest, the hash of its content, or by its tag in S3. Batches of earlier
+versions, which have neither, are passed over.
 """
 
+import functools
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,16 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits.features.stored import StoredFeatures, explain_damage, locate_images
+from fruits.features.stored import StoredFeatures, locate_images, open_features
 from fruits.spelling import to_uri
 from fruits.storage import open_input, remove_checksums, remove_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-KEY = ["path", "length", "modified"]
+_EARLIER_KEY = ["path", "length", "modified"]
+_KEY = [*_EARLIER_KEY, "digest", "etag"]
 
 
 def list_batches(store: Path) -> list[Path]:
@@ -36,8 +40,29 @@ def list_unfinished(store: Path) -> list[Path]:
 
 def find_missing(images: pd.DataFrame, *, store: Path, batches: Sequence[Path] | None = None) -> pd.DataFrame:
     """Return the rows of `images` whose features the store does not hold; of its batches, if some are named."""
-    known = _read_keys(list_batches(store) if batches is None else batches)
-    return images[~_keys(images).isin(_keys(known))].reset_index(drop=True)
+    known = _locate(_read_keys(list_batches(store) if batches is None else batches))
+    return images[~images["digest"].isin(known["digest"])].reset_index(drop=True)
+
+
+def list_lengths(store: Path) -> "pd.Series[int]":
+    """Return the lengths of the images whose features the store holds: one of another length is none of them."""
+    known = _read_keys(list_batches(store))
+    return known.loc[known["digest"] != "", "length"]
+
+
+def find_earlier(images: pd.DataFrame, *, store: Path) -> pd.DataFrame:
+    """Return the rows of `images` that an earlier version, which knew them by path and time, stored features of."""
+    known = _read_keys(list_batches(store))
+    earlier = pd.MultiIndex.from_frame(known.loc[known["digest"] == "", _EARLIER_KEY])
+    return images[pd.MultiIndex.from_frame(images[_EARLIER_KEY]).isin(earlier)]
+
+
+def name_digests(images: pd.DataFrame, *, batches: Sequence[Path]) -> pd.DataFrame:
+    """Give the images without a digest the one under which some batches hold their features, by their paths."""
+    known = _read_keys(batches)
+    found = dict(zip(known["path"], known["digest"], strict=True))
+    digests = [digest or found.get(path, "") for path, digest in zip(images["path"], images["digest"], strict=True)]
+    return images.assign(digest=digests)
 
 
 def write_batch(features: "DataFrame", *, store: Path) -> Path:
@@ -65,26 +90,34 @@ def read_features(spark: "SparkSession", images: pd.DataFrame, *, store: Path) -
     Parameters
     ----------
     images
-        The wanted rows, with path, length and modified.
+        The wanted rows, with path, label, split and digest; the store may know the same images by other names.
     """
-    known = _read_keys(list_batches(store)).drop_duplicates(KEY, keep="last")
-    wanted = known[_keys(known).isin(_keys(images))]
+    wanted = images.merge(_locate(_read_keys(list_batches(store))), on="digest")
     return StoredFeatures(sparkSession=spark, blocks=locate_images(wanted))
 
 
+def _locate(known: pd.DataFrame) -> pd.DataFrame:
+    """Return digest, file and row of the features of each image, once under its hash and once under its tag, if any."""
+    tagged = known.assign(digest=known["etag"])
+    both = pd.concat([known, tagged])[["digest", "file", "row"]]
+    return both[both["digest"] != ""].drop_duplicates("digest", keep="last")
+
+
 def _read_keys(batches: Sequence[Path]) -> pd.DataFrame:
-    """Return path, length, modified, file (str) and row (int64) of everything in some batches."""
+    """Return path, length, modified, digest, etag, file (str) and row (int64) of everything in some batches."""
     files = [str(file) for batch in batches for file in sorted(batch.glob("*.parquet"))]
-    tables = [_read_file(file) for file in files]
+    tables = [_read_file(file).to_pandas() for file in files]
     tables = [table.assign(file=file, row=np.arange(len(table))) for file, table in zip(files, tables, strict=True)]
-    nothing = pd.DataFrame([], columns=[*KEY, "file", "row"])
+    nothing = pd.DataFrame([], columns=[*_KEY, "file", "row"])
     return pd.concat(tables or [nothing], ignore_index=True).astype({"length": "int64", "modified": "int64"})
 
 
-def _read_file(file: str) -> pd.DataFrame:
-    with explain_damage(file):
-        return pq.read_table(open_input(file), columns=KEY, page_checksum_verification=True).to_pandas()
-
-
-def _keys(images: pd.DataFrame) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(images[KEY])
+# A complete batch never changes, and a run looks several times what is there.
+@functools.lru_cache(maxsize=1024)
+def _read_file(file: str) -> pa.Table:
+    """Read the keys of a file; those that earlier versions did not write are empty."""
+    with open_features(file) as source:
+        table = source.read(_KEY)
+    for name in _KEY[table.num_columns :]:
+        table = table.append_column(name, pa.array([""] * len(table)))
+    return table

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits.arrow import to_column
+from fruits.arrow import to_column, to_strings
 from fruits.errors import FruitsError
 from fruits.storage import is_remote, open_input
 
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COLUMNS = {"path": "string", "label": "string", "split": "string", "features": "array<float>"}
+_NAMES = ("path", "label", "split")
 # Images a block: 10 MB of features, 20 MB as float64.
 BLOCK = 2048
 
-_BLOCKS = "files array<string>, file array<int>, row array<bigint>"
+_BLOCKS = (
+    "path array<string>, label array<string>, split array<string>, files array<string>, file array<int>, "
+    "row array<bigint>"
+)
 
-# The files of a block, and for each image the index of its file and its row there.
-Block = tuple[Sequence[str], Sequence[int], Sequence[int]]
+# Path, label and split of each image, the files of a block, and for each image the index of its file and its row there.
+Block = tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[str], Sequence[int], Sequence[int]]
 T = TypeVar("T")
 MapBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -36,15 +40,15 @@ class StoredFeatures:
     """Path, label, split and features of some images, with `select`, `mapInArrow` and `mapPartitions`.
 
     A DataFrame of the same files would take every float through the JVM, into rows and out of them again, before a
-    worker saw it. Here Spark carries the numbers of the rows, and workers read them. They come in blocks of `BLOCK`
-    images in the order of their paths, wherever they are stored: sums over them are the same to the last bit,
-    whichever runs filled the store.
+    worker saw it. Here Spark carries the names of the images and the numbers of the rows, and workers read the
+    features there, which may be stored under other names. They come in blocks of `BLOCK` images in the order of their
+    paths, wherever they are stored: sums over them are the same to the last bit, whichever runs filled the store.
 
     Attributes
     ----------
     blocks : DataFrame
-        One row a block: `files` (list of str), `file` (array of int32, index into files) and `row` (array of int64)
-        of each image.
+        One row a block: `path`, `label`, `split` (lists of str) of each image, `files` (list of str), `file` (array
+        of int32, index into files) and `row` (array of int64) of each image.
     """
 
     sparkSession: "SparkSession"  # noqa: N815 - the name it has on a DataFrame
@@ -85,16 +89,19 @@ class StoredFeatures:
 
 
 @contextmanager
-def explain_damage(file: str) -> Iterator[None]:
-    """Turn what reading a file of features raises into a sentence.
+def open_features(file: str) -> Iterator[pq.ParquetFile]:
+    """Open a file of features, to be read in the block.
 
     Raises
     ------
     FruitsError
-        Naming the file and the folder to remove.
+        If it cannot be read, naming the file and the folder to remove.
     """
+    # Spark writes a checksum with every page: without it a flipped bit is another feature, and nobody knows.
+    options = {"page_checksum_verification": True, "pre_buffer": is_remote(file)}
     try:
-        yield
+        with pq.ParquetFile(open_input(file), **options) as source:
+            yield source
     except pa.ArrowMemoryError:  # no fault of the file
         raise
     except (OSError, pa.ArrowException) as error:
@@ -106,7 +113,7 @@ def explain_damage(file: str) -> Iterator[None]:
 
 
 def locate_images(images: "pd.DataFrame") -> "pd.DataFrame":
-    """Cut stored images (path, file, row) into the blocks that `StoredFeatures` takes."""
+    """Cut stored images (path, label, split, file, row) into the blocks that `StoredFeatures` takes."""
     import pandas as pd
 
     ordered = images.sort_values("path", ignore_index=True)
@@ -114,36 +121,36 @@ def locate_images(images: "pd.DataFrame") -> "pd.DataFrame":
     for start in range(0, len(ordered), BLOCK):
         block = ordered[start : start + BLOCK]
         codes, files = pd.factorize(block["file"])
-        blocks.append((list(files), codes.astype(np.int32), block["row"].to_numpy(np.int64)))
-    return pd.DataFrame(blocks, columns=["files", "file", "row"])
+        names = (block[name].tolist() for name in _NAMES)
+        blocks.append((*names, list(files), codes.astype(np.int32), block["row"].to_numpy(np.int64)))
+    return pd.DataFrame(blocks, columns=[*_NAMES, "files", "file", "row"])
 
 
 def _read_blocks(blocks: Iterable[Block], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    for names, files, numbers in blocks:
-        file, row = np.array(files, np.int32), np.array(numbers, np.int64)
-        # By file, and within it by row: the order in which they can be read in one pass.
-        order = np.lexsort((row, file))
-        pieces = [
-            piece
-            for number, name in enumerate(names)
-            for piece in _read_rows(name, np.sort(row[file == number]), columns)
-        ]
-        rows = pa.Table.from_batches(pieces).take(to_column(np.argsort(order)))
-        yield from rows.combine_chunks().to_batches()
+    for *texts, files, file, row in blocks:
+        found = {name: to_strings(text) for name, text in zip(_NAMES, texts, strict=True) if name in columns}
+        if "features" in columns:
+            found["features"] = _read_features(files, np.array(file, np.int32), np.array(row, np.int64))
+        yield pa.RecordBatch.from_arrays([found[name] for name in columns], list(columns))
 
 
-def _read_rows(file: str, rows: npt.NDArray[np.int64], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    """Yield the given rows of a file; `rows` ascend."""
+def _read_features(names: Sequence[str], file: npt.NDArray[np.int32], row: npt.NDArray[np.int64]) -> pa.Array:
+    # By file, and within it by row: the order in which they can be read in one pass.
+    order = np.lexsort((row, file))
+    pieces = [piece for number, name in enumerate(names) for piece in _read_rows(name, np.sort(row[file == number]))]
+    return pa.concat_arrays(pieces).take(to_column(np.argsort(order)))
+
+
+def _read_rows(file: str, rows: npt.NDArray[np.int64]) -> Iterator[pa.Array]:
+    """Yield the features in the given rows of a file; `rows` ascend."""
     start = 0
-    # Spark writes a checksum with every page: without it a flipped bit is another feature, and nobody knows.
-    options = {"page_checksum_verification": True, "pre_buffer": is_remote(file)}
-    with explain_damage(file), pq.ParquetFile(open_input(file), **options) as source:
-        for batch in source.iter_batches(BLOCK, columns=list(columns), use_threads=False):
+    with open_features(file) as source:
+        for batch in source.iter_batches(BLOCK, columns=["features"], use_threads=False):
             first, last = np.searchsorted(rows, (start, start + batch.num_rows))
             if last - first == batch.num_rows:
-                yield batch.select(list(columns))
+                yield batch.column(0)
             elif last > first:
-                yield batch.take(to_column(rows[first:last] - start)).select(list(columns))
+                yield batch.column(0).take(to_column(rows[first:last] - start))
             start += batch.num_rows
             if last == len(rows):
                 return

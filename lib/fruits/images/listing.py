@@ -12,13 +12,14 @@ import pandas as pd
 
 from fruits.errors import UsageError
 from fruits.images.classes import match_classes
-from fruits.images.packed import is_packed, list_packed
+from fruits.images.packed import LISTED, is_packed, list_packed
 from fruits.images.source import spell_name
 from fruits.remote import has_objects, list_objects
 from fruits.storage import is_remote
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-COLUMNS = ("path", "label", "split", "length", "modified")
+# What an int64 holds: nanoseconds from 1677 to 2262.
+_TIMES = (-(2**63), 2**63 - 1)
 
 
 class _Object(NamedTuple):
@@ -27,6 +28,7 @@ class _Object(NamedTuple):
     name: str
     length: int
     modified: int
+    tag: str
 
 
 class _Found(NamedTuple):
@@ -60,7 +62,9 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
     DataFrame
         One row an image, sorted by path: `path` (str, relative to `input_dir`, with `/`, as `spell_name` writes
         it), `label` (str, the parent folder), `split` (str), `length` (int64, bytes; 0 where the file cannot be
-        looked at), `modified` (int64, nanoseconds since 1970; 0 likewise).
+        looked at), `modified` (int64, nanoseconds since 1970, of times outside it the nearest; 0 likewise), `digest`
+        (str, what the content is known by without reading it: the SHA-256 of packed images, the tag of those in S3
+        as `remote.list_objects` has it; else empty).
 
     Raises
     ------
@@ -74,7 +78,7 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
     for found in _match_folders(input_dir, split=split, classes=classes):
         parent = found.folder.relative_to(input_dir).as_posix()
         rows += [(spell_name(f"{parent}/{file.name}"), found.label, split, *_look_at(file)) for file in found.images]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=LISTED.names)
     return table.astype({"length": "int64", "modified": "int64"}).sort_values("path", ignore_index=True)
 
 
@@ -158,11 +162,11 @@ def _walk(root: Path) -> Iterator[_Found]:
 
 def _walk_objects(root: Path) -> Iterator[_Found]:
     folders: dict[str, _Found] = {}
-    for path, length, modified in list_objects(root):
+    for path, length, modified, tag in list_objects(root):
         parent, _, name = path.rpartition("/")
         found = folders.setdefault(parent, _Found(root / parent if parent else root, [], []))
         if parent and not any(part.startswith(".") for part in path.split("/")) and _has_image_name(name):
-            found.images.append(_Object(name, length, modified))
+            found.images.append(_Object(name, length, modified, tag))
         else:
             found.ignored.append(name)
     yield from folders.values()
@@ -224,11 +228,13 @@ def _has_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) or "." not in name
 
 
-def _look_at(file: "os.DirEntry[str] | _Object") -> tuple[int, int]:
+def _look_at(file: "os.DirEntry[str] | _Object") -> tuple[int, int, str]:
     if isinstance(file, _Object):
-        return file.length, file.modified
-    try:
-        status = file.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+        length, modified, digest = file.length, file.modified, file.tag
+    else:
+        try:
+            status = file.stat()
+        except OSError:
+            return 0, 0, ""
+        length, modified, digest = status.st_size, status.st_mtime_ns, ""
+    return length, min(max(modified, _TIMES[0]), _TIMES[1]), digest

@@ -93,15 +93,15 @@ def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFr
 
 def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) -> pa.Table:
     source = ImageFolder(input_dir)
-    contents: list[bytes | None] = []
+    found: list[tuple[bytes | None, str]] = []
     for image in images.itertuples():
         try:
-            content = read_as_listed(source, image.path, length=image.length, modified=image.modified)
-            contents.append(content)
+            found.append(read_as_listed(source, image.path, length=image.length, digest=image.digest))
         except OSError:
-            contents.append(None)
+            found.append((None, ""))
             unreadable.append(image.path)
-    table = pa.Table.from_pandas(images.assign(content=contents), schema=SCHEMA, preserve_index=False)
+    contents, digests = zip(*found, strict=True)
+    table = pa.Table.from_pandas(images.assign(content=contents, digest=digests), schema=SCHEMA, preserve_index=False)
     return table.replace_schema_metadata()  # pandas would add its version, and other bytes with each release
 
 

@@ -19,13 +19,17 @@ from fruits.storage import is_remote, is_there, open_input
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = pa.schema(
+# The columns of a listing.
+LISTED = pa.schema(
     [
         *((name, pa.string()) for name in ("path", "label", "split")),
         *((name, pa.int64()) for name in ("length", "modified")),
-        ("content", pa.binary()),
+        ("digest", pa.string()),
     ]
 )
+SCHEMA = LISTED.append(pa.field("content", pa.binary()))
+# Of the shards that earlier versions packed.
+_WITHOUT_DIGEST = SCHEMA.remove(SCHEMA.get_field_index("digest"))
 # What a worker reads at once: 5 MB of Fruits-360.
 GROUP_ROWS = 1024
 
@@ -65,6 +69,8 @@ def is_packed(folder: Path) -> bool:
 def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
     """List the images of a split in the shards; columns as `listing.list_images` has them.
 
+    `digest` is empty in shards that were packed without it.
+
     Raises
     ------
     FruitsError
@@ -72,10 +78,9 @@ def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
     UsageError
         For a file that is no shard, or no image of the split in any.
     """
-    tables = [
-        open_shard(shard).read([name for name in SCHEMA.names if name != "content"]) for shard in list_shards(folder)
-    ]
-    table: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    tables = [open_shard(shard).read(LISTED.names) for shard in list_shards(folder)]
+    joined = pa.concat_tables([LISTED.empty_table(), *tables], promote_options="default")
+    table: pd.DataFrame = joined.to_pandas().fillna({"digest": ""})
     images = table[table["split"] == split]
     if images.empty:
         there = ", ".join(sorted(set(table["split"]))) or "no images"
@@ -94,8 +99,8 @@ class PackedImages:
     def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
         return PackedImages, (self.folder,)
 
-    def read(self, path: str, *, modified: int = 0) -> bytes:
-        """Return the bytes of an image, as it was when it was packed whatever `modified` is.
+    def read(self, path: str, *, tag: str = "") -> bytes:
+        """Return the bytes of an image, as it was when it was packed.
 
         Raises
         ------
@@ -142,7 +147,7 @@ def open_shard(file: Path) -> pq.ParquetFile:
         raise FruitsError(
             f"{file} cannot be read as a shard of packed images ({error}); remove {file.parent} and pack it anew."
         ) from error
-    if not shard.schema_arrow.equals(SCHEMA):
+    if not any(map(shard.schema_arrow.equals, (SCHEMA, _WITHOUT_DIGEST))):
         raise UsageError(
             f"{file} is no shard of packed images: it has the columns {', '.join(shard.schema_arrow.names)}; "
             f"`fruits pack INPUT OUT` makes shards of {', '.join(SCHEMA.names)}."

@@ -1,12 +1,12 @@
 """Where the bytes of an image come from: files in class folders, or packed shards. Runs on the workers."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fruits import remote, storage
+from fruits.images.identity import hash_content, tag_of
 from fruits.images.packed import PackedImages, is_packed
 
 _SPELT_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")
@@ -16,13 +16,13 @@ _CHANGED = "changed since it was listed; run again"
 class ImageSource(Protocol):
     """Gives the bytes of an image by its path; can be sent to a worker."""
 
-    def read(self, path: str, *, modified: int = 0) -> bytes:
+    def read(self, path: str, *, tag: str = "") -> bytes:
         """Return the bytes of an image, or raise OSError.
 
         Parameters
         ----------
-        modified
-            When the image was modified as it was listed, nanoseconds since 1970; 0 if the listing does not know.
+        tag
+            The tag of an image in S3 as it was listed; empty if the listing does not know.
         """
 
 
@@ -32,39 +32,32 @@ class ImageFolder:
 
     folder: Path
 
-    def read(self, path: str, *, modified: int = 0) -> bytes:
-        """Return the bytes of an image, or raise OSError; also if it was modified since it was listed."""
+    def read(self, path: str, *, tag: str = "") -> bytes:
+        """Return the bytes of an image, or raise OSError; also if its tag is another than when it was listed."""
         if _SPELT_BYTE.search(path):
             raise OSError("the name is not UTF-8, or looks like one that is not; rename the file or its folder")
         if storage.is_remote(self.folder):
             content, now = remote.read_file(self.folder / path)
-            # To the second: some stores' listings know more of it than what they say of one object.
-            if modified and now // 10**9 != modified // 10**9:
+            if tag and now != tag:
                 raise OSError(_CHANGED)
             return content
-        with (self.folder / path).open("rb") as file:
-            content = file.read()
-            if modified and os.fstat(file.fileno()).st_mtime_ns != modified:
-                raise OSError(_CHANGED)
-        return content
+        return (self.folder / path).read_bytes()
 
 
-def read_as_listed(source: ImageSource, path: str, *, length: int, modified: int) -> bytes:
-    """Return the bytes of an image that is still what the listing saw.
-
-    Features are kept under length and time of modification: those of other bytes must not be.
+def read_as_listed(source: ImageSource, path: str, *, length: int, digest: str) -> tuple[bytes, str]:
+    """Return the bytes of an image that is still what the listing saw, and their hash.
 
     Raises
     ------
     OSError
-        If it cannot be read, has changed, or could not be looked at when it was listed (both are 0 then).
+        If it cannot be read or has changed.
     """
-    content = source.read(path, modified=modified)
-    if len(content) == length:
-        return content
-    if (length, modified) == (0, 0):
-        raise OSError("could not be looked at when it was listed; run again")
-    raise OSError(_CHANGED)
+    tag = tag_of(digest)
+    content = source.read(path, tag=tag)
+    found = hash_content(content)
+    if len(content) != length or digest not in ("", tag, found):
+        raise OSError(_CHANGED)
+    return content, found
 
 
 def spell_name(name: str) -> str:
