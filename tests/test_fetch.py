@@ -159,9 +159,10 @@ def test_a_second_fetch_reads_the_directory_only(tmp_path: Path, archive: Archiv
     assert len(archive.sent) == 1
 
 
-def test_a_file_of_the_wrong_size_is_fetched_again(tmp_path: Path, archive: Archive) -> None:
+@pytest.mark.parametrize("content", [b"half", bytes(3_000)], ids=["of another length", "of the same length"])
+def test_a_file_of_another_content_is_fetched_again(tmp_path: Path, archive: Archive, content: bytes) -> None:
     fetch_apples(tmp_path, archive.url)
-    (tmp_path / "Training/Apple Braeburn/3_100.jpg").write_bytes(b"half")
+    (tmp_path / "Training/Apple Braeburn/3_100.jpg").write_bytes(content)
 
     assert fetch_apples(tmp_path, archive.url).fetched == 1
     assert files_below(tmp_path) == apples()

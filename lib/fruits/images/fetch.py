@@ -144,15 +144,16 @@ def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images
 
 
 def _missing(members: _Members, destination: Path) -> _Members:
-    """Leave out the members whose file is there with the right size."""
-    return {path: member for path, member in members.items() if _size(destination / path) != member.file_size}
+    """Leave out the members whose file is there with the right content."""
+    return {path: member for path, member in members.items() if not _is_there(destination / path, member)}
 
 
-def _size(file: Path) -> int:
+def _is_there(file: Path, member: ZipInfo) -> bool:
     try:
-        return file.stat().st_size if file.is_file() else -1
+        there = file.is_file() and file.stat().st_size == member.file_size
+        return there and zlib.crc32(file.read_bytes()) == member.CRC
     except OSError:
-        return -1
+        return False
 
 
 def _plan_blocks(archive: ZipFile, members: Iterable[ZipInfo]) -> list[tuple[int, int]]:
