@@ -2,15 +2,19 @@
 
 import contextlib
 import io
+import struct
+import tracemalloc
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from nasty import ARITHMETIC, make_png
+from nasty import ARITHMETIC, make_png, png_chunk
 from PIL import Image
+from tiffs import make_lossless_jpeg, pack_bits
 
 from fruits.images.decode import DecodeError, decode_image
 
@@ -64,6 +68,21 @@ def test_jpeg_equals_convert_and_resize(mode: str) -> None:
 def test_plain_colour_stays_what_it_is(image: Image.Image, colour: tuple[int, int, int]) -> None:
     pixels = decode_image(encode(image), size=50)
     np.testing.assert_array_equal(pixels, np.broadcast_to(np.array(colour), (50, 50, 3)))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize(("colour", "samples"), [(0, 1), (2, 3), (4, 2), (6, 4)], ids=["grey", "RGB", "LA", "RGBA"])
+def test_a_png_keeps_the_upper_bits_of_its_samples(colour: int, samples: int, depth: int) -> None:
+    if depth < 8 and colour:
+        depth = 8  # the standard has no others
+    values = RNG.integers(0, 2**depth, (9, 9 * samples))
+    rows = b"".join(
+        b"\0" + row.astype(">u2").tobytes() if depth == 16 else b"\0" + pack_bits(row[None], depth) for row in values
+    )
+    upper = values >> (depth - 8) if depth >= 8 else values * 255 // (2**depth - 1)
+    shown = upper.reshape(9, 9, samples)[:, :, : 3 if samples > 2 else 1]
+    pixels = decode_image(make_png(9, 9, rows, depth=depth, colour=colour), size=9)
+    np.testing.assert_array_equal(pixels, np.broadcast_to(shown, (9, 9, 3)))
 
 
 @pytest.mark.parametrize(("order", "mode"), [("<", "I;16"), (">", "I;16B")])
@@ -128,6 +147,150 @@ def test_bytes_that_are_no_whole_image_raise_a_reason(content: bytes, reason: st
     with pytest.raises(DecodeError, match=reason) as caught:
         decode_image(content)
     assert "\n" not in str(caught.value)
+
+
+BIG = RNG.bytes(3 * 2**20)
+BOMB = zlib.compressobj(9)
+BOMB_BYTES = b"".join(BOMB.compress(bytes(10**7)) for _ in range(100)) + BOMB.flush()  # a gigabyte of zeros
+WORDS = {b"iCCP": b"n\0\0", b"zTXt": b"n\0\0", b"iTXt": b"n\0\1\0\0\0", b"tEXt": b"n\0", b"eXIf": b""}
+
+
+@pytest.mark.parametrize("place", [33, -12], ids=["before the pixels", "after them"])
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_png_may_say_much_and_nothing_of_it_is_inflated(kind: bytes, place: int) -> None:
+    for words in (zlib.compress(BIG), BOMB_BYTES, BIG):
+        chunk = png_chunk(kind, WORDS[kind] + words) * (2 if kind != b"iCCP" else 1)
+        tracemalloc.start()
+        pixels = decode_image(PNG[:place] + chunk + PNG[place:])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert pixels.tobytes() == decode_image(PNG).tobytes()
+        assert peak < 10 * 2**20 + 3 * len(chunk)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF", "PNG"])
+def test_large_metadata_is_no_matter(kind: str) -> None:
+    image = picture("RGB")
+    exif = Image.Exif()
+    exif[0x9286] = "x" * (60_000 if kind == "JPEG" else 2**21)
+    words = {"icc_profile": BIG, "exif": exif, **({"xmp": BIG[:60_000]} if kind == "JPEG" else {"xmp": BIG})}
+    words = {key: value for key, value in words.items() if kind != "PNG" or key != "xmp"}
+    assert decode_image(encode(image, kind, **words)).tobytes() == decode_image(encode(image, kind)).tobytes()
+
+
+BEFORE = {
+    "newlines": b" \r\n\n",
+    "byte order mark": b"\xef\xbb\xbf",
+    "zeros": bytes(4096),
+    "HTTP": b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n",
+    "form": b'------WebKitFormBoundary7M\r\nContent-Disposition: form-data; name="f"\r\n\r\n',
+    "PHP": b"<br />\n<b>Warning</b>:  session_start() in <b>/a.php</b> on line <b>3</b><br />\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_what_programs_put_before_a_picture_is_left_out(before: bytes, kind: str) -> None:
+    content = encode(picture("RGB"), kind)
+    np.testing.assert_array_equal(decode_image(before + content), decode_image(content))
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (bytes(4097), r"^not an image \([\d,]+ bytes that start with b'\\x00"),
+        (b"\x80binary\n", r"^not an image \([\d,]+ bytes that start with b'\\x80binary"),
+        (b"%PDF-1.4\n", r"^a PDF document, not an image"),
+        (b"<html>\n", r"^an HTML page, not an image"),
+        (b"PK\3\4", r"^a ZIP archive or an Office document, not an image"),
+    ],
+)
+def test_a_picture_inside_of_something_else_is_not_taken(before: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
+        decode_image(before + JPEG)
+
+
+def test_a_picture_after_text_that_is_cut_off_says_so() -> None:
+    with pytest.raises(DecodeError, match=r"^truncated JPEG: its 300 bytes end"):
+        decode_image(b"\n" + JPEG[:300])
+
+
+def make_ftyp(*brands: bytes) -> bytes:
+    return struct.pack(">I", 12 + 4 * len(brands)) + b"ftyp" + brands[0] + bytes(4) + b"".join(brands[1:])
+
+
+UNREAD = {
+    "HEIC": [make_ftyp(brand, b"mif1") for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")],
+    "JPEG XL": [b"\xff\x0a\xfa\x1f", b"\0\0\0\x0cJXL \r\n\x87\n"],
+    "JPEG 2000": [b"\xff\x4f\xff\x51", encode(picture("RGB"), "JPEG2000")],
+    "JPEG XR": [b"II\xbc\1"],
+    "a camera's RAW picture": [make_ftyp(b"crx "), b"FUJIFILMCCD-RAW 0201", b"IIRO", b"IIU\0", b"FOVb", b"\0MRM"],
+    "a Photoshop picture": [b"8BPS\0\1"],
+    "an icon (ICO)": [encode(picture("RGB"), "ICO", sizes=[(16, 16)])],
+    "Netpbm": [encode(picture("RGB"), "PPM")],
+    "DICOM": [bytes(128) + b"DICM"],
+}
+OTHERS = {
+    "a drawing (SVG)": [
+        b"<svg xmlns=",
+        b"<?xml version='1.0'?>\n<!-- a -->\n<svg>",
+        b"\xef\xbb\xbf<!DOCTYPE svg>\n<svg>",
+    ],
+    "a PDF document": [b"%PDF-1.7\n"],
+    "a PostScript document": [b"%!PS-Adobe-3.0"],
+    "a video": [make_ftyp(b"isom", b"mp42"), make_ftyp(b"qt  "), b"\x1aE\xdf\xa3", b"RIFF1234AVI LIST", b"\0\0\1\xba"],
+    "a sound": [b"RIFF1234WAVEfmt "],
+    "a ZIP archive or an Office document": [b"PK\3\4"],
+    "an archive": [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\7", b"\x1f\x8b\x08"],
+    "a Git LFS pointer (`git lfs pull` brings the image)": [b"version https://git-lfs.github.com/spec/v1\noid"],
+    "metadata that macOS keeps beside a file": [b"\0\5\x16\7\0\2"],
+    "an XML document": [b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"],
+    "zeros only, as an interrupted copy leaves them": [bytes(5000)],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name, all_ in UNREAD.items() for content in all_])
+def test_pictures_of_other_formats_are_named(name: str, content: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_image(content + b"\x80" * 200)
+    assert str(caught.value) == f"{name}, which is not read; convert it to JPEG"
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name, all_ in OTHERS.items() for content in all_])
+def test_other_things_are_named(name: str, content: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode_image(content)
+    assert str(caught.value) == f"{name}, not an image ({len(content):,} bytes)"
+
+
+@pytest.mark.parametrize(
+    ("bits", "frame", "kind"),
+    [
+        (12, 0xC0, "12 bits a sample"),
+        (12, 0xC1, "12 bits a sample"),
+        (12, 0xC2, "12 bits a sample"),
+        (16, 0xC3, "lossless, 16 bits a sample"),
+        (8, 0xC5, "hierarchical, 8 bits a sample"),
+        (8, 0xF7, "JPEG-LS, 8 bits a sample"),
+    ],
+)
+def test_jpegs_of_other_kinds_are_named(bits: int, frame: int, kind: str) -> None:
+    content = make_lossless_jpeg(np.arange(81).reshape(9, 9), bits=bits, frame=frame)
+    with pytest.raises(DecodeError, match=rf"^JPEG of a kind that is not read \({kind}\); save it as baseline JPEG"):
+        decode_image(content)
+
+
+def test_a_lossless_jpeg_of_8_bits_is_read() -> None:
+    values = RNG.integers(0, 256, (9, 9))
+    pixels = decode_image(make_lossless_jpeg(values, bits=8), size=9)
+    np.testing.assert_array_equal(pixels[:, :, 0], values)
+
+
+def test_a_bmp_of_a_kind_that_is_not_read_is_not_called_damaged() -> None:
+    content = bytearray(encode(picture("RGB"), "BMP"))
+    content[28] = 2  # bits a pixel
+    with pytest.raises(DecodeError, match=r"^BMP of a kind that is not read \(Unsupported BMP pixel depth \(2\)\)"):
+        decode_image(bytes(content))
 
 
 def test_a_jpeg_that_ends_early_is_never_an_image() -> None:

@@ -1,11 +1,15 @@
 """Image bytes to the pixels that MobileNetV2 sees, or a reason why not. Runs on the workers."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+
+from fruits.images.formats import describe_jpeg, name_decoded, name_other, skip_to_picture
+from fruits.images.tiff import UnreadTiffError, check_tiff, describe_tiff, read_grey, widen_palette
 
 IMAGE_SIZE = 224
 # What goes by the name of an image. PIL's other readers are for documents and instruments; EPS starts Ghostscript.
@@ -17,16 +21,8 @@ MAX_SIDE = 65_535
 
 Pixels = npt.NDArray[np.uint8]
 
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG": "PNG",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"RIFF": "WebP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-}
-_HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
+# What a PNG says besides its pixels. PIL inflates it, and refuses pictures for what it grows to.
+_PNG_WORDS = {b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf"}
 
 
 class DecodeError(Exception):
@@ -36,10 +32,9 @@ class DecodeError(Exception):
 def decode_image(content: bytes, *, size: int = IMAGE_SIZE) -> Pixels:
     """Decode an image and resize it as the field does.
 
-    PIL's `convert("RGB").resize((224, 224))`, which is bicubic: the independent EMR run that the tests
-    compare with did the same. Like it, this ignores the orientation in EXIF, shows the colours under transparent
-    pixels, and takes the first frame of an animation. Other than it, grey of 16 bits loses its lower 8, where PIL
-    makes white of everything above 255.
+    PIL's `convert("RGB").resize((224, 224))`, which is bicubic, as the EMR run had it that the tests compare with: it
+    ignores the orientation in EXIF, shows the colours under transparent pixels, and takes the first of several frames.
+    Other than it, grey of 12 or 16 bits keeps its upper 8, and text or zeros before the picture are left out.
 
     Parameters
     ----------
@@ -55,12 +50,13 @@ def decode_image(content: bytes, *, size: int = IMAGE_SIZE) -> Pixels:
     Raises
     ------
     DecodeError
-        For bytes that are empty, truncated, no image, or one beyond `MAX_PIXELS` or `MAX_SIDE`; one line, for people.
+        For bytes that are empty, truncated, or no image that is read (`MAX_PIXELS`, `MAX_SIDE`); one line, for people.
     MemoryError
         Naming what was decoded.
     """
     if not content:
         raise DecodeError("empty file (0 bytes)")
+    content = skip_to_picture(content)
     # PIL's remarks on odd metadata: what matters to the pixels raises.
     with warnings.catch_warnings(action="ignore"):
         try:
@@ -69,7 +65,7 @@ def decode_image(content: bytes, *, size: int = IMAGE_SIZE) -> Pixels:
         except (DecodeError, TimeoutError):  # a worker's patience may end in here
             raise
         except MemoryError as error:
-            raise MemoryError(f"no memory to decode {len(content):,} bytes of {_name_format(content)}") from error
+            raise MemoryError(f"no memory to decode {len(content):,} bytes of {name_decoded(content)}") from error
         # PIL's readers raise OSError, SyntaxError, ValueError, struct.error, EOFError and more on damaged files.
         except Exception as error:
             raise DecodeError(_explain(error, content)) from error
@@ -77,6 +73,11 @@ def decode_image(content: bytes, *, size: int = IMAGE_SIZE) -> Pixels:
 
 def _open_image(content: bytes) -> Image.Image:
     """Read the header, and refuse what would decode to more than fits."""
+    name = name_decoded(content)
+    if name == "TIFF":
+        check_tiff(content)
+    elif name == "PNG":
+        content = _drop_words(content)
     # PIL's own refusal names neither width nor height.
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
@@ -92,33 +93,57 @@ def _open_image(content: bytes) -> Image.Image:
     return image
 
 
+def _drop_words(png: bytes) -> bytes:
+    """Leave out text, colour profile and EXIF, however large they are or would be."""
+    chunks, place = [png[:8]], 8
+    while place + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, place)
+        end = place + length + 12
+        if kind not in _PNG_WORDS:
+            chunks.append(png[place:end])
+        place = end
+    return b"".join(chunks)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image.load()
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise DecodeError("grey of 32 bits, which does not say how much is white; save it with 8 bits a channel")
+        bits, inverted = read_grey(image)
+        grey = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+        return Image.fromarray(255 - grey if inverted else grey).convert("RGB")
+    if image.mode in ("P", "PA"):
+        widen_palette(image)
     # A conversion of RGB to RGB would be a second copy.
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _explain(error: Exception, content: bytes) -> str:
     """Say in a line what is wrong with the bytes that PIL raised this error for."""
-    name, length = _name_format(content), f"{len(content):,} bytes"
+    name, length = name_decoded(content) or "image", f"{len(content):,} bytes"
     said = " ".join(str(error).replace("when reading image file", "").split())
+    if isinstance(error, UnreadTiffError):
+        return said
+    if name == "JPEG" and (kind := describe_jpeg(content)):
+        return f"JPEG of a kind that is not read ({kind}); save it as baseline JPEG with 8 bits a sample"
     if isinstance(error, UnidentifiedImageError):
-        if content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
-            return f"an HTML page, not an image ({length})"
-        if name != "image":
-            return f"not an image: it starts like {name}, but the header is damaged or cut off ({length})"
-        return f"not an image ({length} that start with {content[:8]!r}); {', '.join(FORMATS)} are read"
+        return _explain_unknown(content)
     if "truncated" in said.lower():
         return f"truncated {name}: its {length} end before the picture does"
+    if "raw mode" in said:
+        return describe_tiff(content) or said
+    if "unsupported" in said.lower():
+        return f"{name} of a kind that is not read ({said}); save it as JPEG, or with 8 bits a sample"
     # A single word is a key or a number that PIL missed.
     return f"damaged {name} ({length}): {said if ' ' in said else 'its data cannot be decoded'}"
 
 
-def _name_format(content: bytes) -> str:
-    if content[4:12] in (b"ftypavif", b"ftypavis"):
-        return "AVIF"
-    return next((name for mark, name in _SIGNATURES.items() if content.startswith(mark)), "image")
+def _explain_unknown(content: bytes) -> str:
+    name, length = name_decoded(content), f"{len(content):,} bytes"
+    if name is None:
+        other = name_other(content)
+        if other is None:
+            return f"not an image ({length} that start with {content[:8]!r}); {', '.join(FORMATS)} are read"
+        return other if ";" in other else f"{other} ({length})"
+    if name == "TIFF" and (kind := describe_tiff(content)):
+        return kind
+    return f"not an image: it starts like {name}, but the header is damaged or cut off ({length})"
