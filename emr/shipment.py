@@ -16,13 +16,11 @@ from emr.transfer import delete_objects, list_objects, upload
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import keras_cache
-from fruits.params import SPLITS, load_params, read_yaml, repository
+from fruits.params import load_params, read_yaml, repository
 
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
 _EMR = Path(__file__).parent
 _BACKBONE = "mobilenet_v2_*no_top*.h5"
-# As `fruits.images.listing` tells them, which would bring pandas.
-_IMAGE = re.compile(r"\.(jpe?g|png)$|^[^.]+$", re.IGNORECASE)
 _WEIGHTS = f"{CODE}weights/"
 _PREPARED = ("model.json", "model.tflite", "weights.npz")
 # Nodes of EMR 7 run Amazon Linux 2023 (glibc 2.34).
@@ -69,13 +67,14 @@ def check_images(source: Path) -> None:
     UsageError
         Naming the folder and what it lacks.
     """
+    # pyarrow comes along.
+    from fruits.images.tree import has_images, list_splits
+
     advice = "name the folder that does, or: fruits fetch MODE. Nothing was sent or removed."
     if any(source.glob("*.parquet")):
         return
-    if not any((source / split).is_dir() for split in SPLITS):
-        raise UsageError(f"{source} holds neither Training/ nor Test/; {advice}")
-    if not any(_IMAGE.search(file.name) and file.is_file() for split in SPLITS for file in (source / split).rglob("*")):
-        raise UsageError(f"{source} holds no image (.jpg, .jpeg, .png) below Training/ or Test/; {advice}")
+    if not any(has_images(source, split=split) for split in list_splits(source)):
+        raise UsageError(f"{source} holds no image in <split>/<class>/, such as Training/Kiwi/1.jpg; {advice}")
 
 
 def input_prefix(context: Context) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tiffs import make_lossless_jpeg, make_tiff
 
 RNG = np.random.default_rng(1)
 
@@ -77,6 +78,7 @@ ARITHMETIC = base64.b64decode(
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5"
     "PTgyPC4zNDL/yQALCAAIAAwBAREA/8wABgAQEAX/2gAIAQEAAD8A/wBkmFWKoXOMH7NkGotFnjbA/9k="
 )
+GREY_12 = np.arange(12 * 8).reshape(8, 12) * 40
 TURNED = Image.Exif()
 TURNED[0x0112] = 6
 
@@ -115,6 +117,12 @@ READABLE: dict[str, bytes] = {
     "two in one.jpg": encode(RGB, "MPO", save_all=True, append_images=[noise(30, 40, 3)]),
     "no Huffman tables.jpg": drop_tables(JPEG, marker=b"\xff\xc4"),  # Webcams leave the standard ones out.
     "something behind.jpg": JPEG + b"GIF89a and more" * 50,
+    "a line before.jpg": b"\r\n" + JPEG,
+    "a warning before.png": b"<br />\n<b>Warning</b>: session_start()\n" + PNG,
+    "a file with jfif.jfif": JPEG,
+    "a file with jpe.JPE": JPEG,
+    "a file of 12 bits.jpg": make_tiff(GREY_12[:, :, None], bits=12, photometric=1),
+    "a large profile.png": encode(RGB, "PNG", icc_profile=bytes(2**21)),
 }
 
 NO_IMAGE = r"not an image \([\d,]+ bytes that start with b.+\); JPEG, PNG, GIF, BMP, WEBP, TIFF, AVIF are read"
@@ -124,7 +132,13 @@ TOO_LARGE = (
 )
 HEADER = r"not an image: it starts like {}, but the header is damaged or cut off \([\d,]+ bytes\)"
 DAMAGED = r"damaged {} \([\d,]+ bytes\): broken data stream"
-GREY_32 = r"grey of 32 bits, which does not say how much is white; save it with 8 bits a channel"
+GREY_32 = (
+    r"TIFF with 32 bits a sample, {}, photometric interpretation 1 \(black is zero\), which is not read; "
+    r"save it as grey or RGB with 8 bits a sample"
+)
+UNREAD = r"{}, which is not read; convert it to JPEG"
+OTHER = r"{}, not an image \([\d,]+ bytes\)"
+UNREAD_JPEG = r"JPEG of a kind that is not read \({}\); save it as baseline JPEG with 8 bits a sample"
 
 # Contents that give an error row of the stage "decode", with the whole of its reason.
 UNREADABLE: dict[str, tuple[bytes, str]] = {
@@ -142,15 +156,21 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "wrong sum.png": (PNG[:30] + b"\0\0" + PNG[32:], HEADER.format("PNG")),
     "hole.png": (PNG[:200] + bytes(50) + PNG[250:], DAMAGED.format("PNG")),
     "text.jpg": (b"apples, 12 pieces\n", NO_IMAGE),
-    "zeros.jpg": (bytes(5000), NO_IMAGE),
+    "zeros.jpg": (bytes(5000), OTHER.format("zeros only, as an interrupted copy leaves them")),
     "page.jpg": (b"\n<!DOCTYPE html><title>404 Not Found</title>", r"an HTML page, not an image \(44 bytes\)"),
-    "drawing.jpg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NO_IMAGE),
-    "document.jpg": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", NO_IMAGE),
-    "PostScript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", NO_IMAGE),
-    "archive.jpg": (b"PK\3\4" + bytes(60), NO_IMAGE),
-    "JPEG 2000.jpg": (encode(RGB, "JPEG2000"), NO_IMAGE),
-    "grey of 32 bits.jpg": (encode(noise(3, 4, dtype=np.int32), "TIFF"), GREY_32),
-    "grey of floats.jpg": (encode(Image.new("F", (4, 3), 0.5), "TIFF"), GREY_32),
+    "drawing.jpg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", OTHER.format(r"a drawing \(SVG\)")),
+    "document.jpg": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", OTHER.format("a PDF document")),
+    "PostScript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", OTHER.format("a PostScript document")),
+    "archive.jpg": (b"PK\3\4" + bytes(60), OTHER.format("a ZIP archive or an Office document")),
+    "JPEG 2000.jpg": (encode(RGB, "JPEG2000"), UNREAD.format("JPEG 2000")),
+    "HEIC.jpg": (b"\0\0\0\x18ftypheic" + bytes(60), UNREAD.format("HEIC")),
+    "grey of 12 bits.jpg": (make_lossless_jpeg(GREY_12, bits=12), UNREAD_JPEG.format("lossless, 12 bits a sample")),
+    "floats of two.jpg": (
+        make_tiff(np.ones((3, 4, 2)), bits=32, photometric=1, kind=3),
+        GREY_32.replace("32 bits", "32-32 bits").format("floating point"),
+    ),
+    "grey of 32 bits.jpg": (encode(noise(3, 4, dtype=np.int32), "TIFF"), GREY_32.format("signed")),
+    "grey of floats.jpg": (encode(Image.new("F", (4, 3), 0.5), "TIFF"), GREY_32.format("floating point")),
     "large.png": (make_png(12_000, 8_000, b""), TOO_LARGE.format("12,000 x 8,000")),
     "huge.png": (make_png(2**31 - 1, 2**31 - 1, b""), TOO_LARGE.format("2,147,483,647 x 2,147,483,647")),
     "endless.png": (make_png(1, 65_536, b""), TOO_LARGE.format("1 x 65,536")),
@@ -202,34 +222,44 @@ def rows() -> list[Nasty]:
     return found
 
 
-# What is counted and not listed; a hidden folder counts once.
-IGNORED: dict[str, bytes | Callable[[Path], None]] = {
-    "Training/.DS_Store": b"\0\0\0\1Bud1",
-    "Training/no class.jpg": JPEG,
-    "Training/odd/.DS_Store": b"\0\0\0\1Bud1",
-    "Training/odd/._UPPER.JPG": b"\0\5\x16\7",
-    "Training/odd/Thumbs.db": b"\xd0\xcf\x11\xe0",
-    "Training/odd/desktop.ini": b"[.ShellClassInfo]",
-    "Training/odd/half.jpg.part": JPEG[:300],
-    "Training/odd/animation.gif": encode(RGB, "GIF"),
-    "Training/odd/pipe.jpg": os.mkfifo,
-    "Training/odd/.cache": lambda folder: folder.mkdir(),
-    "Training/only notes/notes.txt": b"buy apples",
-    "Training/links/self": link_to("self"),
-    "Training/links/zero.jpg": link_to("/dev/zero"),
+# What is counted and not listed, with its kind; a hidden folder and one of the system count once.
+Ignored = tuple[str, bytes | Callable[[Path], None]]
+IGNORED: dict[str, Ignored] = {
+    "Training/.DS_Store": ("hidden", b"\0\0\0\1Bud1"),
+    "Training/no class.jpg": ("no class", JPEG),
+    "Training/odd/.DS_Store": ("hidden", b"\0\0\0\1Bud1"),
+    "Training/odd/._UPPER.JPG": ("hidden", b"\0\5\x16\7"),
+    "Training/odd/Thumbs.db": ("system", b"\xd0\xcf\x11\xe0"),
+    "Training/odd/desktop.ini": ("system", b"[.ShellClassInfo]"),
+    "Training/odd/~$UPPER.jpg": ("system", JPEG),
+    "Training/odd/Icon\r": ("system", JPEG),
+    "Training/odd/half.jpg.part": (".part", JPEG[:300]),
+    "Training/odd/animation.gif": (".gif", encode(RGB, "GIF")),
+    "Training/odd/LICENSE": ("no suffix", b"MIT License"),
+    "Training/odd/CHECKSUMS": ("no suffix", b""),
+    "Training/odd/photo": ("no suffix", b"\0\0\0\x18ftypheic" + bytes(60)),
+    "Training/odd/pipe.jpg": ("pipe", os.mkfifo),
+    "Training/odd/.cache": ("hidden", lambda folder: folder.mkdir()),
+    "Training/odd/@eaDir": ("system", lambda folder: folder.mkdir()),
+    "Training/#recycle": ("system", lambda folder: folder.mkdir()),
+    "Training/only notes/notes.txt": (".txt", b"buy apples"),
+    "Training/links/self": ("no suffix", link_to("self")),
+    "Training/links/zero.jpg": ("device", link_to("/dev/zero")),
 }
 
 
 def write_corpus(root: Path) -> None:
     """Write all files, folders without any image, and links that lead in circles."""
-    files = [(row.path, row.content) for row in rows()] + list(IGNORED.items())
+    files = [(row.path, row.content) for row in rows()] + [(path, made) for path, (_, made) in IGNORED.items()]
     for path, content in files:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
             (root / path).write_bytes(content)
         else:
             content(root / path)
-    (root / "Training/odd/.cache/1.jpg").write_bytes(JPEG)
+    for folder in ("odd/.cache", "odd/@eaDir/UPPER.JPG", "#recycle/Kiwi"):
+        (root / "Training" / folder).mkdir(parents=True, exist_ok=True)
+        (root / "Training" / folder / "1.jpg").write_bytes(JPEG)
     (root / "Training/empty").mkdir()
     (root / "Training/links/up").symlink_to("..", target_is_directory=True)
     (root / "Training/links/again").symlink_to("../odd", target_is_directory=True)

@@ -21,7 +21,7 @@ from emr.transfer import Entry, is_same, place_of
 from emr.tunnel import read_host_keys, ssh_command, ssm_command
 
 from fruits.errors import FruitsError, UsageError
-from fruits.images.listing import IMAGE_SUFFIXES, _has_image_name
+from fruits.images.ignored import IMAGE_SUFFIXES
 from fruits.params import repository
 
 
@@ -58,9 +58,9 @@ def test_keys_stay_in_their_folder(tmp_path: Path) -> None:
     "name", ["a.txt", ".hidden", "Thumbs.db", *(f"A{suffix}" for suffix in IMAGE_SUFFIXES), "A.JPG", "A"]
 )
 def test_an_image_is_what_a_run_takes_for_one(tmp_path: Path, name: str) -> None:
-    (tmp_path / "Training" / "Kiwi").mkdir(parents=True)
-    (tmp_path / "Training" / "Kiwi" / name).touch()
-    if _has_image_name(name):
+    (tmp_path / "Validation" / "Kiwi").mkdir(parents=True)
+    (tmp_path / "Validation" / "Kiwi" / name).write_bytes(b"GIF89a")
+    if name.lower().endswith(IMAGE_SUFFIXES) or name == "A":
         check_images(tmp_path)
     else:
         with pytest.raises(UsageError, match="holds no image"):

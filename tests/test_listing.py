@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import pandas as pd
 import pytest
 
 from fruits.errors import UsageError
-from fruits.images.listing import check_classes, find_ignored, has_images, list_images
+from fruits.images.listing import check_classes, find_ignored, list_images
+from fruits.images.pack import pack_images
 from fruits.images.source import open_source, spell_name
+from fruits.images.tree import has_images, list_splits
 
 
 def put(root: Path, *files: str, content: bytes = b"x") -> Path:
@@ -52,9 +56,20 @@ def test_a_time_of_any_century_is_listed(fruit_folder: Path, seconds: int) -> No
 
 
 def test_names_of_every_kind_are_listed_and_hidden_or_other_files_are_not(tmp_path: Path) -> None:
-    odd = ["UPPER.JPG", "a b.jpeg", "c.Png", "d'été #1 [2] 50%.jpg", "two.dots.JPEG", "line\nbreak.png", "no suffix"]
+    odd = [
+        "UPPER.JPG",
+        "a b.jpeg",
+        "c.Png",
+        "d'été #1 [2] 50%.jpg",
+        "two.dots.JPEG",
+        "line\nbreak.png",
+        "a.jfif",
+        "b.JPE",
+    ]
     put(tmp_path / "Training/Pomme d'été", *odd)
-    others = [".hidden.jpg", "notes.txt", "a.jpg.", "x.jpg.part", "Thumbs.db", "dir.jpg/y.txt"]
+    odd.append("no suffix")
+    put(tmp_path / "Training/Pomme d'été", odd[-1], content=b"\xff\xd8\xff\xe0")
+    others = [".hidden.jpg", "notes.txt", "a.jpg.", "x.jpg.part", "Thumbs.db", "dir.jpg/y.txt", "LICENSE"]
     put(tmp_path / "Training/Pomme d'été", *others)
     put(tmp_path / "Training", ".hidden/1.jpg", "no class.jpg")
     table = list_images(tmp_path, split="Training", classes=["Pomme d'été"])
@@ -138,9 +153,129 @@ def test_what_is_not_listed_is_found_in_the_classes_asked_for(fruit_folder: Path
     names = [".cache", ".hidden.jpg", "Thumbs.db", "device.jpg", "gone", "pipe.jpg"]
     kiwi = ["Training/no class.jpg", *(f"Training/Kiwi/{name}" for name in names)]
     others = ["Training/Apple Braeburn/a.txt", "Training/Plum/.DS_Store", "Training/Test/Kiwi/a.txt"]
-    assert find_ignored(fruit_folder, split="Training", classes=["Ki*", "Test"]) == sorted([*kiwi, others[2]])
-    assert find_ignored(fruit_folder, split="Training", classes=["*"]) == sorted([*kiwi, *others])
+    for classes, found in ((["Ki*", "Test"], [*kiwi, others[2]]), (["*"], [*kiwi, *others])):
+        table = find_ignored(fruit_folder, split="Training", classes=classes)
+        assert table["path"].tolist() == sorted(found)
     assert len(paths(fruit_folder)) == 9
+
+
+def find_kinds(root: Path) -> dict[str, str]:
+    table = find_ignored(root, split="Training", classes=["*"])
+    return dict(zip(table["path"].str.removeprefix("Training/"), table["kind"], strict=True))
+
+
+SYSTEM = ["@eaDir", "@EADIR", "@tmp", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information"]
+SYSTEM += ["lost+found", "__MACOSX"]
+
+
+@pytest.mark.parametrize("name", [*SYSTEM, ".Trashes", ".@__thumb", ".AppleDouble"])
+def test_folders_of_the_system_are_neither_classes_nor_images(fruit_folder: Path, name: str) -> None:
+    before = paths(fruit_folder)
+    put(fruit_folder / "Training", f"{name}/1.jpg", f"{name}/Kiwi/2.jpg", f"Kiwi/{name}/0_100.jpg/SYNO_THUMB_M.jpg")
+    assert paths(fruit_folder) == before
+    assert find_kinds(fruit_folder) == dict.fromkeys((name, f"Kiwi/{name}"), "system" if name in SYSTEM else "hidden")
+    with pytest.raises(UsageError, match="matches none of the 3"):
+        check_classes(fruit_folder, split="Training", classes=[name])
+
+
+@pytest.mark.parametrize("name", ["@home", "#1", "$5", "~", "lost", "Icon", "Thumbs", "recycle", "@eaDir 2", "__A"])
+def test_a_class_may_be_called_nearly_so(fruit_folder: Path, name: str) -> None:
+    put(fruit_folder, f"Training/{name}/1.jpg")
+    assert paths(fruit_folder, [name]) == [f"Training/{name}/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "reason"),
+    [
+        ("LICENSE", b"MIT License", "no suffix", "no suffix, and its first bytes are not those of an image"),
+        ("Makefile", b"BM:\n\tmake", "no suffix", "no suffix, and its first bytes are not those of an image"),
+        ("empty", b"", "no suffix", "no suffix, and it is empty"),
+        ("IMG", b"\0\0\0\x18ftypheic\0\0", "no suffix", "no suffix, and HEIC, which is not read; convert it to JPEG"),
+        ("paper", b"%PDF-1.4", "no suffix", "no suffix, and a PDF document, not an image"),
+        ("Icon\r", b"\xff\xd8\xff", "system", "made by an operating system, a file server or an Office program .*"),
+        ("~$Kiwi.jpg", b"\xff\xd8\xff", "system", "made by an operating system, .*"),
+        ("a.GIF", b"GIF89a", ".gif", "not a suffix of images: .jpg, .jpeg, .jpe, .jfif, .png"),
+        ("a.jpg@SynoEAStream", b"x", ".jpg@synoeastream", "not a suffix of images.*"),
+        ("1. my own photo", b"\xff\xd8\xff", "other suffix", "not a suffix of images.*"),
+        ("._a.jpg", b"x", "hidden", "hidden: the name begins with a dot"),
+    ],
+)
+def test_what_is_ignored_says_why(fruit_folder: Path, name: str, content: bytes, kind: str, reason: str) -> None:
+    put(fruit_folder / "Training/Kiwi", name, content=content)
+    (row,) = find_ignored(fruit_folder, split="Training", classes=["Kiwi"]).to_dict("records")
+    assert (row["path"], row["kind"]) == (f"Training/Kiwi/{name}", kind)
+    assert re.fullmatch(reason, row["reason"])
+    assert len(paths(fruit_folder, ["Kiwi"])) == 2
+
+
+SIGNS = [b"\xff\xd8\xff", b"\x89PNG", b"GIF89a", b"BM\x46\0\0\0\0\0\0\0", b"RIFF1234WEBP", b"II*\0", b"MM\0*", b"II+\0"]
+
+
+@pytest.mark.parametrize("sign", [*SIGNS, b"\0\0\0 ftypavif", b"\0\0\0 ftypmif1\0\0\0\0mif1avif"], ids=repr)
+def test_a_file_without_a_suffix_is_an_image_by_its_first_bytes(fruit_folder: Path, sign: bytes) -> None:
+    put(fruit_folder, "Training/Kiwi/IMG_0001", content=sign + bytes(50))
+    assert "Training/Kiwi/IMG_0001" in paths(fruit_folder)
+    assert find_kinds(fruit_folder) == {}
+
+
+def test_a_class_of_which_nothing_is_taken_does_not_vanish(fruit_folder: Path) -> None:
+    put(fruit_folder / "Training/Plum", *(f"{number}.gif" for number in range(12)), ".hidden")
+    put(fruit_folder / "Training/Fig", "LICENSE")
+    assert [*find_kinds(fruit_folder).values()].count(".gif") == 12
+    assert len(paths(fruit_folder)) == 9
+    said = r"class folder 'Plum' holds 13 files, none is taken: 12 \.gif, 1 hidden\. Convert or rename them, or ask for"
+    for classes in (["Plum"], ["Kiwi", "Plu*"]):
+        with pytest.raises(UsageError, match=f"^classes: {said}"):
+            check_classes(fruit_folder, split="Training", classes=classes)
+    with pytest.raises(UsageError, match=r"class folder 'Fig' holds 1 file, none is taken: 1 no suffix\."):
+        list_images(fruit_folder, split="Training", classes=["Fig"])
+
+
+PEACH = [unicodedata.normalize(form, "Pêche d'été") for form in ("NFC", "NFD")]
+
+
+@pytest.mark.parametrize("asked", [*PEACH, "P?che*", "*été", PEACH[0][:3] + "*", PEACH[1][:3] + "*"])
+@pytest.mark.parametrize("name", PEACH, ids=["NFC", "NFD"])
+@pytest.mark.parametrize("split", PEACH, ids=["NFC", "NFD"])
+def test_accents_are_compared_in_one_form(tmp_path: Path, asked: str, name: str, split: str) -> None:
+    put(tmp_path / "loose", f"{PEACH[0]}/{name}/1.jpg", f"{PEACH[0]}/{name}/note.txt", f"{PEACH[0]}/Kiwi/1.jpg")
+    pack_images(tmp_path / "loose", tmp_path / "packed")
+    for folder in (tmp_path / "loose", tmp_path / "packed"):
+        (image,) = list_images(folder, split=split, classes=[asked]).to_dict("records")
+        assert (image["path"], image["label"], image["split"]) == (f"{PEACH[0]}/{name}/1.jpg", name, PEACH[0])
+    assert find_ignored(tmp_path / "loose", split=split, classes=[asked])["kind"].tolist() == [".txt"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (["Pear [ripe]"], {"Pear [ripe]"}),
+        (["Pear [rx]"], {"Pear r"}),
+        (["Pear*"], {"Pear*"}),
+        (["Pear?*"], {"Pear r", "Pear [ripe]", "Pear*"}),
+        (["*"], {"Pear r", "Pear [ripe]", "Pear*", "*", "a?"}),
+        (["a?", "Pear r"], {"a?", "Pear r"}),
+    ],
+)
+def test_a_class_that_is_called_like_the_glob_is_meant(tmp_path: Path, asked: list[str], found: set[str]) -> None:
+    put(tmp_path / "loose", *(f"Training/{name}/1.jpg" for name in ("Pear r", "Pear [ripe]", "Pear*", "*", "a?")))
+    pack_images(tmp_path / "loose", tmp_path / "packed")
+    for folder in (tmp_path / "loose", tmp_path / "packed"):
+        assert set(list_images(folder, split="Training", classes=asked)["label"]) == found
+
+
+def test_any_folder_is_a_split(fruit_folder: Path, tmp_path: Path) -> None:
+    put(fruit_folder, "Validation/Kiwi/1.jpg", "@eaDir/Kiwi/1.jpg", "papers/notes.txt")
+    assert list_splits(fruit_folder) == ["Test", "Training", "Validation", "papers"]
+    pack_images(fruit_folder, tmp_path / "packed")
+    for folder in (fruit_folder, tmp_path / "packed"):
+        assert paths(folder, split="Validation") == ["Validation/Kiwi/1.jpg"]
+    with pytest.raises(
+        UsageError, match=r"no folder .*/Valid; .* holds Test, Training, Validation, papers\. Set split"
+    ):
+        check_classes(fruit_folder, split="Valid", classes=["*"])
+    with pytest.raises(UsageError, match=r"holds no Valid images, but Test, Training, Validation; "):
+        check_classes(tmp_path / "packed", split="Valid", classes=["*"])
 
 
 def test_a_name_that_is_not_utf8_is_spelt_out_and_cannot_be_read(tmp_path: Path) -> None:

@@ -105,11 +105,14 @@ def test_the_corpus_is_large_enough() -> None:
 def test_everything_is_listed_or_ignored(corpus: Path, packed: Path) -> None:
     images = list_images(corpus, split="Training", classes=["*"])
     assert set(images["path"]) == set(ROWS)
-    assert find_ignored(corpus, split="Training", classes=["*"]) == sorted(nasty.IGNORED)
+    ignored = find_ignored(corpus, split="Training", classes=["*"])
+    kinds = {path: kind for path, (kind, _) in nasty.IGNORED.items()}
+    assert list(zip(ignored["path"], ignored["kind"], strict=True)) == sorted(kinds.items())
     assert images["label"].tolist() == [path.split("/")[-2] for path in images["path"]]
     tight = list_images(packed, split="Training", classes=["*"])
     pd.testing.assert_frame_equal(tight.assign(digest=""), images)
-    assert find_ignored(packed, split="Training", classes=["*"]) == []
+    nothing = find_ignored(packed, split="Training", classes=["*"])
+    assert (len(nothing), list(nothing.columns)) == (0, ["path", "kind", "reason"])
 
 
 def test_listed_is_features_plus_errors(loose: Outcome, corpus: Path) -> None:

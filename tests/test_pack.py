@@ -226,7 +226,7 @@ def test_files_that_are_no_shards_make_no_packed_folder(fruit_folder: Path, pack
 
 def test_shards_beside_class_folders_are_refused(fruit_folder: Path, packed: Path, tmp_path: Path) -> None:
     shutil.copy(packed / "images-00000.parquet", fruit_folder)
-    reason = r"holds packed images \(images-00000.parquet\) and class folders \(Training, Test\); keep one of the two"
+    reason = r"holds packed images \(images-00000.parquet\) and class folders \(Test, Training\); keep one of the two"
     for use in (
         lambda: list_images(fruit_folder, split="Training", classes=["*"]),
         lambda: find_ignored(fruit_folder, split="Training", classes=["*"]),

@@ -13,7 +13,6 @@ from fruits import storage
 from fruits.errors import UsageError
 
 TARGETS = ("sample", "local", "emr")
-SPLITS = ("Training", "Test")
 ENGINES = ("litert", "tensorflow")
 _MODE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 # The forms that SparkContext.createTaskScheduler takes, less Mesos, which Spark 4 no longer knows.
@@ -39,6 +38,10 @@ def _is_globs(value: object) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(_is_text(glob) for glob in value)
 
 
+def _is_folder_name(value: object) -> bool:
+    return _is_text(value) and not re.search(r"^\.|[/\0]", str(value))
+
+
 def _key(group: str, allowed: str, check: _Check) -> Any:
     return dataclasses.field(metadata={"group": group, "allowed": allowed, "check": check})
 
@@ -53,7 +56,7 @@ class RunParams:
     mode: str = _what("upper-case letters, digits and _", lambda v: _is_text(v) and bool(_MODE_NAME.fullmatch(v)))
     classes: tuple[str, ...] = _what('a list of globs on class folders, such as ["Apple*"]', _is_globs)
     max_images: int = _what("an integer >= 0 (0 = all images)", lambda v: _is_integer(v, at_least=0))
-    split: str = _what(f"one of {', '.join(SPLITS)}", lambda v: v in SPLITS)
+    split: str = _what("the name of a folder in input_dir, such as Training or Test", _is_folder_name)
     pca_components: int = _what("an integer >= 1", lambda v: _is_integer(v, at_least=1))
     variance_target: float = _what("a number above 0, at most 1", _is_share)
     max_error_share: float = _what("a number from 0 to 1 (0 = none at all)", lambda v: _is_share(v, zero=True))

@@ -1,7 +1,7 @@
 """Folders in S3: what `storage` does with them. Each is a `upath.UPath`, which reads and writes by s3fs."""
 
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -63,6 +63,19 @@ def has_objects(folder: Any) -> bool:
     bucket, _, key = folder.path.rstrip("/").partition("/")
     prefix = f"{key}/" if key else ""
     return bool(folder.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount"))
+
+
+def list_folders(folder: Any) -> list[str]:
+    """Return the names of the folders in a folder, sorted."""
+    pages = folder.fs.ls(folder.path, detail=True) if has_objects(folder) else []
+    return sorted(facts["name"].rstrip("/").rpartition("/")[2] for facts in pages if facts["type"] == "directory")
+
+
+def read_heads(folder: Any, names: Sequence[str], *, length: int) -> dict[str, bytes]:
+    """Return the first bytes of objects below a folder, asked for many at once; none of those that S3 does not give."""
+    paths = [(folder / name).path for name in names]
+    heads = folder.fs.cat_ranges(paths, 0, length, on_error="return") if paths else []
+    return {name: head for name, head in zip(names, heads, strict=True) if isinstance(head, bytes)}
 
 
 def remove_folder(folder: Any) -> None:

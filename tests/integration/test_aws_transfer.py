@@ -107,7 +107,7 @@ def test_a_missing_model_is_told(with_bucket: Cloud, fruit_folder: Path) -> None
 def test_a_folder_without_images_is_refused(with_bucket: Cloud, tmp_path: Path) -> None:
     done = with_bucket.run("upload-dataset", str(tmp_path))
     assert done.code == 2
-    assert "holds neither Training/ nor Test/" in done.err
+    assert f"{tmp_path} holds no image in <split>/<class>/" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["--files"], []])

@@ -1,14 +1,37 @@
 """Globs on the names of classes."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from fruits.errors import UsageError
 
 
-def match_classes(there: Iterable[str], globs: Sequence[str], *, where: str) -> set[str]:
-    """Return the classes that any of the globs matches, case-sensitively.
+def compose(name: str) -> str:
+    """Return a name in the form by which names are compared, NFC: file systems keep accents in two ways."""
+    return unicodedata.normalize("NFC", name)
+
+
+def choose_classes(there: Iterable[str], globs: Sequence[str]) -> set[str]:
+    """Return the classes that any of the globs matches, as `match_classes` has it; none is refused."""
+    names = set(there)
+    return {name for glob in globs for name in _match(names, glob)}
+
+
+def _match(names: set[str], glob: str) -> set[str]:
+    """Take the class that is called like the glob; a glob of `*` alone is all, whatever is called so."""
+    wanted = compose(glob)
+    called = {name for name in names if compose(name) == wanted} if glob.strip("*") else set()
+    return called or {name for name in names if fnmatchcase(compose(name), wanted)}
+
+
+def match_classes(
+    there: Iterable[str], globs: Sequence[str], *, where: str, barren: Mapping[str, str] | None = None
+) -> set[str]:
+    """Return the classes that any of the globs matches.
+
+    Case counts, the form of accents does not. A class that is called like the glob itself is the only one it matches.
 
     Parameters
     ----------
@@ -16,19 +39,31 @@ def match_classes(there: Iterable[str], globs: Sequence[str], *, where: str) -> 
         The classes that hold images.
     where
         What they are classes of, for the message: "class folders with images of data/Training".
+    barren
+        Class folders that hold files and no image, with what they hold.
 
     Raises
     ------
     UsageError
-        Naming a glob that matches nothing, and what it may have meant.
+        Naming a glob that matches nothing, and what it may have meant or why nothing there is taken.
     """
-    names = sorted(set(there))
+    names, barren = set(there), barren or {}
+    found: set[str] = set()
     for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in names):
-            near = [name for name in names if fnmatchcase(name.casefold(), glob.casefold())]
-            near = near[:3] or difflib.get_close_matches(glob, names, n=3) or names[:3]
-            raise UsageError(
-                f"classes: {glob!r} matches none of the {len(names)} {where}; "
-                f"there are, for example, {', '.join(map(repr, near)) or 'none at all'}."
-            )
-    return {name for name in names if any(fnmatchcase(name, glob) for glob in globs)}
+        matched = _match(names | barren.keys(), glob)
+        if not matched & names:
+            raise UsageError(f"classes: {_explain(sorted(names), glob, where=where, barren=barren, matched=matched)}")
+        found |= matched & names
+    return found
+
+
+def _explain(names: Sequence[str], glob: str, *, where: str, barren: Mapping[str, str], matched: Iterable[str]) -> str:
+    if held := [f"class folder {name!r} holds {barren[name]}" for name in sorted(matched)[:3]]:
+        return f"{'; '.join(held)}. Convert or rename them, or ask for other classes than {glob!r}."
+    wanted = compose(glob)
+    near = [name for name in names if fnmatchcase(compose(name).casefold(), wanted.casefold())]
+    near = near[:3] or difflib.get_close_matches(glob, names, n=3) or list(names[:3])
+    return (
+        f"{glob!r} matches none of the {len(names)} {where}; "
+        f"there are, for example, {', '.join(map(repr, near)) or 'none at all'}."
+    )

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.images.classes import match_classes
-from fruits.images.listing import IMAGE_SUFFIXES
+from fruits.images.ignored import IMAGE_SUFFIXES
 from fruits.images.ranges import Ranges, redact
 from fruits.images.selection import select_images
 

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
-from fruits.images.listing import has_images, list_images
+from fruits.images.listing import list_images
 from fruits.images.packed import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
 from fruits.images.source import ImageFolder, read_as_listed
-from fruits.params import SPLITS
+from fruits.images.tree import has_images, list_splits
 
 # The size of an HDFS block and of Spark's splits: one GET of S3 answers for 26,000 images of 5 kB.
 SHARD_BYTES = 128 * 2**20
@@ -37,7 +37,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     Parameters
     ----------
     input_dir
-        The folder that holds `Training/`, `Test/`, or both.
+        The folder that holds the splits, such as `Training/` and `Test/`: all folders with images in class folders.
     output_dir
         A new or empty folder, or an older pack, which is replaced when the new one is whole.
     shard_bytes
@@ -49,9 +49,9 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
         If there is nothing to pack, or `output_dir` holds other things.
     """
     _check_folders(input_dir, output_dir)
-    splits = [split for split in SPLITS if has_images(input_dir, split=split)]
+    splits = [split for split in list_splits(input_dir) if has_images(input_dir, split=split)]
     if not splits:
-        raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds Training/<class>/<image>.")
+        raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds <split>/<class>/<image>.")
     tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits]
     images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.errors import FruitsError, UsageError
-from fruits.storage import is_remote, is_there, open_input
+from fruits.images.classes import compose
+from fruits.images.ignored import IMAGE_SUFFIXES
+from fruits.storage import is_remote, open_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,15 +57,19 @@ def is_packed(folder: Path) -> bool:
     UsageError
         If it is both.
     """
-    from fruits.params import SPLITS
+    from fruits.images.tree import list_folders  # which imports what reads images, and so this module
 
     shards = list_shards(folder)
-    if shards and (beside := [split for split in SPLITS if is_there(folder / split)]):
+    if shards and (beside := [split for split in list_folders(folder) if _has_classes(folder / split)]):
         raise UsageError(
             f"{folder} holds packed images ({shards[0].name}) and class folders ({', '.join(beside)}); keep one of "
             "the two there, and move the other to a folder of its own."
         )
     return bool(shards)
+
+
+def _has_classes(folder: Path) -> bool:
+    return any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in folder.glob("*/*"))
 
 
 def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
@@ -81,7 +87,7 @@ def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
     tables = [open_shard(shard).read(LISTED.names) for shard in list_shards(folder)]
     joined = pa.concat_tables([LISTED.empty_table(), *tables], promote_options="default")
     table: pd.DataFrame = joined.to_pandas().fillna({"digest": ""})
-    images = table[table["split"] == split]
+    images = table[table["split"].map(compose) == compose(split)]
     if images.empty:
         there = ", ".join(sorted(set(table["split"]))) or "no images"
         raise UsageError(f"{folder} is packed and holds no {split} images, but {there}; pack a folder that has them.")
