@@ -2,13 +2,16 @@
 
 import functools
 import io
+import struct
 import threading
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -283,8 +286,12 @@ def test_an_address_that_leads_nowhere(tmp_path: Path, url: str, said: str) -> N
         "Training/../evil.jpg",
         "Training/Apple/../../../evil.jpg",
         "../Training/Apple/evil.jpg",
-        "/Training/Apple/evil.jpg",
         "Training//evil.jpg",
+        "C:\\..\\Training\\Apple\\evil.jpg",
+        "./Training/../Training/Apple/evil.jpg",
+        "Training/@eaDir/evil.jpg",
+        "#recycle/Training/Apple/evil.jpg",
+        "Training/Apple/~$evil.jpg",
         "Training/Apple/..\\..\\evil.jpg",
         "Training/..\\Apple/evil.jpg",
         "Training/Apple/.evil.jpg",
@@ -299,6 +306,127 @@ def test_a_name_that_leads_elsewhere_is_never_written(tmp_path: Path, archive: A
 
     assert report.wanted == 1
     assert files_below(tmp_path) == {"a/b/c/Training/Apple/0_100.jpg": b"apple"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Training\\Apple\\1.jpg",
+        "fruits\\fruits-360\\Training\\Apple\\1.jpg",
+        "./Training/Apple/1.jpg",
+        ".\\Training\\.\\Apple\\1.jpg",
+        "/Training/Apple/1.jpg",
+        "//server/share/Training/Apple/1.jpg",
+        "\\\\server\\share\\Training\\Apple\\1.jpg",
+        "C:\\Users\\me\\Training\\Apple\\1.jpg",
+        "c:Training/Apple/1.jpg",
+        "Training//Apple///1.jpg",
+    ],
+)
+def test_names_as_other_programs_write_them_are_brought_below_the_destination(tmp_path: Path, name: str) -> None:
+    local = tmp_path / "fruits.zip"
+    local.write_bytes(zip_bytes({name: b"apple", name[::-1]: b"no", f"{name}.txt": b"no"}))
+
+    fetch_apples(tmp_path / "a/b/c", local)
+
+    assert files_below(tmp_path / "a") == {"b/c/Training/Apple/1.jpg": b"apple"}
+
+
+def edit_zip(
+    content: bytes, *, flags: int = 0, method: int | None = None, names: Mapping[bytes, bytes] | None = None
+) -> bytes:
+    """Change flags, method and names of all members in their own headers and in the directory."""
+    edited = bytearray(content)
+    for mark, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        start = edited.find(mark)
+        while start >= 0:
+            edited[start + place] |= flags
+            if method is not None:
+                edited[start + place + 2 : start + place + 4] = method.to_bytes(2, "little")
+            start = edited.find(mark, start + 4)
+    for old, new in (names or {}).items():
+        assert len(old) == len(new)
+        edited = edited.replace(old, new)
+    return bytes(edited)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"method": 9}, r"is compressed by Deflate64 \(method 9\), which is not read"),
+        ({"method": 98}, r"is compressed by PPMd \(method 98\), which is not read"),
+        ({"method": 95}, r"is compressed by XZ \(method 95\), which is not read"),
+        ({"method": 6}, r"is compressed by an old method \(method 6\), which is not read"),
+        ({"flags": 0x1}, "is encrypted"),
+        ({"flags": 0x41}, "is encrypted"),
+        ({"flags": 0x1, "method": 99}, "is encrypted"),
+    ],
+)
+def test_archives_that_cannot_be_unpacked_are_not_called_damaged(
+    tmp_path: Path, edit: dict[str, int], said: str
+) -> None:
+    local = tmp_path / "fruits.zip"
+    local.write_bytes(edit_zip(zip_bytes({"Training/Apple/1.jpg": b"apple"}), **edit))
+
+    with pytest.raises(UsageError, match=rf"fruits\.zip: Training/Apple/1\.jpg {said}; unpack the archive with 7-Zip"):
+        fetch_apples(tmp_path / "images", local)
+
+    assert not files_below(tmp_path / "images")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_read_and_their_damage_is_told(tmp_path: Path, method: int) -> None:
+    local = tmp_path / "fruits.zip"
+    with zipfile.ZipFile(local, "w", method) as archive:
+        archive.writestr("Training/Apple/1.jpg", bytes(3000))
+    assert fetch_apples(tmp_path / "images", local).fetched == 1
+
+    damaged = bytearray(local.read_bytes())
+    damaged[60:70] = b"\xff" * 10
+    local.write_bytes(damaged)
+    with pytest.raises(FruitsError, match=r"1\.jpg is damaged in the archive"):
+        fetch_apples(tmp_path / "again", local)
+
+
+UNICODE_PATH = struct.pack(
+    "<HHBI", 0x7075, 5 + len("Training/Pêche/1.jpg".encode()), 1, zlib.crc32(b"Training/P_che/1.jpg")
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "extra"),
+    [
+        ("Training/Pêche/1.jpg", {}, b""),
+        ("Training/P__che/1.jpg", {"names": {b"P__che": "Pêche".encode()}}, b""),
+        ("Training/P_che/1.jpg", {"names": {b"P_che": "Pêche".encode("cp437")}}, b""),
+        ("Training/P_che/1.jpg", {}, UNICODE_PATH + "Training/Pêche/1.jpg".encode()),
+        (unicodedata.normalize("NFD", "Training/Pêche/1.jpg"), {}, b""),
+    ],
+    ids=["UTF-8", "UTF-8 without the flag", "code page 437", "Unicode path", "NFD"],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_in_every_spelling_of_accents(
+    tmp_path: Path, name: str, edit: dict[str, Any], extra: bytes, form: Literal["NFC", "NFD"]
+) -> None:
+    local, member = tmp_path / "fruits.zip", zipfile.ZipInfo(name)
+    member.extra = extra
+    with zipfile.ZipFile(local, "w") as archive:
+        archive.writestr(member, b"peach")
+    local.write_bytes(edit_zip(local.read_bytes(), **edit))
+
+    fetch_apples(tmp_path / "images", local, classes=[unicodedata.normalize(form, "Pêche")])
+
+    (found,) = files_below(tmp_path / "images")
+    assert unicodedata.normalize("NFC", found) == "Training/Pêche/1.jpg"
+
+
+def test_a_class_that_is_called_like_the_glob_and_any_split(tmp_path: Path) -> None:
+    local = tmp_path / "fruits.zip"
+    local.write_bytes(zip_bytes({f"Validation/{name}/1.jfif": b"x" for name in ("Pear [ripe]", "Pear r")}))
+
+    fetch_apples(tmp_path / "images", local, split="Validation", classes=["Pear [ripe]"])
+
+    assert files_below(tmp_path / "images") == {"Validation/Pear [ripe]/1.jfif": b"x"}
 
 
 def test_names_with_spaces_and_letters_of_any_alphabet(tmp_path: Path, archive: Archive) -> None:

@@ -1,11 +1,14 @@
 """The images that a mode needs, and no others, out of the public archive or a local copy of it."""
 
+import re
+import struct
 import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -16,8 +19,8 @@ from tqdm import tqdm
 
 from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
-from fruits.images.classes import match_classes
-from fruits.images.ignored import IMAGE_SUFFIXES
+from fruits.images.classes import compose, match_classes
+from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
 from fruits.images.ranges import Ranges, redact
 from fruits.images.selection import select_images
 
@@ -26,6 +29,11 @@ ARCHIVE_URL = "https://s3.eu-west-1.amazonaws.com/course.oc-static.com/projects/
 BLOCK_BYTES = 4 * 2**20
 # Skipping fewer bytes than this costs more time for one more request than reading them does.
 GAP_BYTES = 64 * 2**10
+
+# What zipfile reads: stored, Deflate, bzip2, LZMA; of the others those that programs write today.
+_METHODS = {0, 8, 12, 14}
+_UNREAD_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
+_UTF8_FLAG, _ENCRYPTED_FLAG, _UNICODE_PATH = 0x800, 0x1, 0x7075
 
 _Members = dict[str, ZipInfo]
 
@@ -73,6 +81,7 @@ def fetch_images(
         members = _list_split(opened, split=split, origin=redact(archive))
         wanted = _choose(members, split=split, classes=classes, max_images=max_images, seed=seed)
         missing = _missing(wanted, destination)
+        _check_methods(missing, origin=redact(archive))
         if ranges:
             ranges.blocks = _plan_blocks(opened, missing.values())
         with _say_how_far(wanted, destination):
@@ -122,13 +131,11 @@ def _list_split(archive: ZipFile, *, split: str, origin: str) -> _Members:
     roots: dict[str, _Members] = defaultdict(dict)
     folders = set()
     for member in archive.infolist():
-        parts = member.filename.split("/")
-        # A part that is empty, `..` or hidden, or a backslash, may lead out of the destination.
-        safe = all(part and not part.startswith(".") and part != "__MACOSX" for part in parts)
-        if len(parts) < 3 or not safe or "\\" in member.filename or not parts[-1].lower().endswith(IMAGE_SUFFIXES):
+        parts = _split_name(_read_name(member))
+        if len(parts) < 3 or not parts[-1].lower().endswith(IMAGE_SUFFIXES):
             continue
         folders.add(parts[-3])
-        if parts[-3] == split:
+        if compose(parts[-3]) == compose(split):
             roots["/".join(parts[:-3])]["/".join(parts[-3:])] = member
     if not roots:
         found = ", ".join(map(repr, sorted(folders)[:5])) or "no image in a class folder"
@@ -136,11 +143,51 @@ def _list_split(archive: ZipFile, *, split: str, origin: str) -> _Members:
     return max(roots.values(), key=len)
 
 
+def _read_name(member: ZipInfo) -> str:
+    """Return a member's name; many programs write UTF-8 and do not say so, which zipfile takes for code page 437."""
+    if member.flag_bits & _UTF8_FLAG:
+        return member.filename
+    raw, extra = member.orig_filename.encode("cp437"), member.extra
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        # Version 1, then the checksum of the name that this one stands for.
+        if kind == _UNICODE_PATH and extra[4:9] == struct.pack("<BI", 1, zlib.crc32(raw)):
+            raw = extra[9 : 4 + length]
+            break
+        extra = extra[4 + length :]
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return member.filename
+
+
+def _split_name(name: str) -> list[str]:
+    """Return the parts of a name as they lie below the destination; none for a name that leads or belongs elsewhere."""
+    parts = re.sub(r"^[A-Za-z]:", "", name.partition("\0")[0].replace("\\", "/")).split("/")
+    parts = [part for part in parts if part not in {"", "."}]
+    return [] if any(map(judge_name, parts)) else parts
+
+
 def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images: int, seed: int) -> _Members:
     images = pd.DataFrame({"path": list(members), "label": [path.split("/")[1] for path in members], "split": split})
     asked = match_classes(images["label"], classes, where="classes of the archive")
     chosen = select_images(images[images["label"].isin(asked)], max_images=max_images, seed=seed)
     return {path: members[path] for path in chosen["path"]}
+
+
+def _check_methods(members: _Members, *, origin: str) -> None:
+    for member in members.values():
+        if member.flag_bits & _ENCRYPTED_FLAG:
+            what = "is encrypted"
+        elif member.compress_type not in _METHODS:
+            method = _UNREAD_METHODS.get(member.compress_type, "an old method")
+            what = f"is compressed by {method} (method {member.compress_type}), which is not read"
+        else:
+            continue
+        raise UsageError(
+            f"{origin}: {member.filename} {what}; unpack the archive with 7-Zip (`7z x FILE`) and set input_dir to the "
+            "folder that holds the splits, or zip it anew by Deflate, without a password."
+        )
 
 
 def _missing(members: _Members, destination: Path) -> _Members:
@@ -178,10 +225,21 @@ def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination:
     with tqdm(total=len(wanted), initial=there, file=sys.stderr, unit="image", disable=not progress) as bar:
         for path, member in sorted(missing.items(), key=lambda item: item[1].header_offset):
             try:
-                storage.write_bytes(destination / path, archive.read(member))
-            # What zipfile raises for a wrong checksum, bad compressed data or name, an early end, or encryption.
-            except (BadZipFile, RemoteZipError, zlib.error, EOFError, RuntimeError, ValueError) as error:
+                content = archive.read(member)
+            # What zipfile raises for a wrong checksum, bad compressed data or name, or an early end; bzip2: OSError.
+            except (
+                BadZipFile,
+                RemoteZipError,
+                zlib.error,
+                LZMAError,
+                EOFError,
+                OSError,
+                RuntimeError,
+                ValueError,
+            ) as error:
                 raise FruitsError(f"{member.filename} is damaged in the archive or on the way ({error}).") from error
+            try:
+                storage.write_bytes(destination / path, content)
             except OSError as error:
                 raise FruitsError(f"{destination / path} cannot be written ({error.strerror}).") from error
             bar.update()
