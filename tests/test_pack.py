@@ -151,6 +151,9 @@ def test_refusals_lose_nothing(fruit_folder: Path, packed: Path, tmp_path: Path)
         (fruit_folder, fruit_folder, "holds other things than shards .*Test"),
         (fruit_folder, fruit_folder / "Training/Kiwi/0_100.jpg", "holds other things than shards"),
         (tmp_path / "nowhere", tmp_path / "new", "nowhere holds nothing to pack"),
+        (fruit_folder, fruit_folder / "packed", "packed lies inside .*, the images to pack"),
+        (fruit_folder, fruit_folder / "Training/Kiwi/new", "new lies inside"),
+        (tmp_path / "empty/images", tmp_path / "empty", "empty holds .*, the images to pack"),
     ):
         with pytest.raises(UsageError, match=reason):
             pack_images(source, target)

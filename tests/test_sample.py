@@ -91,7 +91,7 @@ def test_second_call_touches_nothing(whole: Path) -> None:
     assert ages_of(whole) == before
 
 
-@pytest.mark.parametrize("damage", ["lost image", "lost class", "strange image", "old version"])
+@pytest.mark.parametrize("damage", ["lost image", "lost class", "old version"])
 def test_damaged_sample_is_rendered_anew(two_fruits: int, tmp_path: Path, damage: str) -> None:
     root = tmp_path / "images"
     assert sample.ensure_sample(root) == two_fruits
@@ -101,12 +101,37 @@ def test_damaged_sample_is_rendered_anew(two_fruits: int, tmp_path: Path, damage
         lost.unlink()
     elif damage == "lost class":
         lost.parent.rename(tmp_path / "elsewhere")
-    elif damage == "strange image":
-        lost.rename(lost.with_name("strange.jpg"))
     else:
         (root / sample.MARKER).write_text(json.dumps({"renderer": 0, "images": two_fruits}), encoding="utf-8")
     assert sample.ensure_sample(root) == two_fruits
     assert files_of(root) == sound
+
+
+@pytest.mark.parametrize("name", ["strange.jpg", "notes.txt", "Training/Mine/0_100.jpg"])
+def test_a_sample_that_gained_files_is_not_rendered_anew(two_fruits: int, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "images"
+    sample.ensure_sample(root)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("mine", encoding="utf-8")
+    (root / "Training" / sample.CLASSES[0].name / "0_100.jpg").unlink()
+    before = files_of(root)
+    with pytest.raises(UsageError, match=f"holds 1 files or folders that no run put there: '{name}'"):
+        sample.ensure_sample(root)
+    assert files_of(root) == before
+
+
+def test_a_file_that_appears_while_the_sample_is_rendered_stays(
+    two_fruits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def render(*_args: object, **_kwargs: object) -> npt.NDArray[np.uint8]:
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images/mine.txt").write_text("mine", encoding="utf-8")
+        return np.zeros((100, 100, 3), np.uint8)
+
+    monkeypatch.setattr(sample, "render_fruit", render)
+    with pytest.raises(UsageError, match=r"'mine\.txt'"):
+        sample.ensure_sample(tmp_path / "images")
+    assert files_of(tmp_path / "images") == {"mine.txt": b"mine"}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fruits import locks, storage
+from fruits import locks, places, storage
 from fruits.errors import FruitsError, UsageError
+from fruits.foreign import list_foreign
 from fruits.images.listing import list_images
 from fruits.images.packed import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
 from fruits.images.source import ImageFolder, read_as_listed
@@ -68,6 +69,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
                         bar.update(len(shard[start : start + GROUP_ROWS]))
         shards = list_shards(draft)
         size = sum(shard.stat().st_size for shard in shards)
+        _check_replaceable(output_dir)  # once more: others may have put files there meanwhile
     return PackReport(len(images), len(shards), size, unreadable)
 
 
@@ -76,8 +78,9 @@ def _check_folders(input_dir: Path, output_dir: Path) -> None:
         storage.check_listable(folder)
     if is_packed(input_dir):
         raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
-    if storage.is_there(output_dir):
-        _check_replaceable(output_dir)
+    _check_replaceable(output_dir)
+    if how := places.relate(output_dir, input_dir):
+        raise UsageError(f"{output_dir} {how} {input_dir}, the images to pack; name a folder outside of them.")
 
 
 def _hold(output_dir: Path) -> None:
@@ -107,14 +110,16 @@ def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) ->
 
 def _check_replaceable(folder: Path) -> None:
     """Refuse a folder that holds anything but whole shards: what else is there would be lost."""
-    others = sorted(set(folder.iterdir()) - set(list_shards(folder))) if folder.is_dir() else [folder]
-    for shard in list_shards(folder):
+    if not storage.is_there(folder):
+        return
+    shards = list_shards(folder)
+    others = list_foreign(folder, names={shard.name for shard in shards}) if folder.is_dir() else [folder.name]
+    for shard in shards:
         try:
             open_shard(shard).close()
         except FruitsError:
-            others.append(shard)
+            others.append(shard.name)
     if others:
         raise UsageError(
-            f"{folder} holds other things than shards of packed images ({others[0].name}); name a new or an empty "
-            "folder."
+            f"{folder} holds other things than shards of packed images ({others[0]}); name a new or an empty folder."
         )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numpy.random import Generator
 from PIL import Image, ImageColor
 
-from fruits import locks, storage
+from fruits import foreign, locks
 from fruits.errors import UsageError
 
 MARKER = "sample.json"
@@ -95,24 +95,24 @@ def ensure_sample(root: Path) -> int:
     """Render the sample into a folder, unless it is there already; return how many images the folder holds.
 
     The images are `Training/<class>/<n>_100.jpg` and `Test/<class>/<n>_100.jpg`. A sample of another version, or
-    one that lost or gained an image, is replaced, with all that its folder holds.
+    one that lost an image, is replaced.
 
     Raises
     ------
     UsageError
-        If the folder holds something else than a sample; it stays as it is.
+        If the folder holds something else than a sample, or more than that; it stays as it is.
     """
     images = {
-        Path(split, style.name, f"{number}_{IMAGE_PIXELS}.jpg"): (style, split, number)
+        f"{split}/{style.name}/{number}_{IMAGE_PIXELS}.jpg": (style, split, number)
         for style in CLASSES
         for split, count in (("Training", style.training), ("Test", TEST_IMAGES))
         for number in range(count)
     }
     marker = {"renderer": RENDERER_VERSION, "images": len(images)}
-    if _read_marker(root) == marker and {file.relative_to(root) for file in root.rglob("*.jpg")} == images.keys():
+    if _read_marker(root) == marker and {str(file.relative_to(root)) for file in root.rglob("*.jpg")} == images.keys():
         return len(images)
     locks.hold_folder(root.parent)
-    with storage.replaced_folder(root) as draft:
+    with foreign.replaced_folder(root, names={MARKER, *images}) as draft:
         for path, (style, split, number) in images.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(render_fruit(style, split=split, number=number)).save(draft / path, "JPEG", quality=90)
@@ -122,7 +122,7 @@ def ensure_sample(root: Path) -> int:
 
 def _read_marker(root: Path) -> object:
     """Return what the marker says, None for a folder that is missing or empty."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+    if not foreign.list_foreign(root, names=()):
         return None
     with suppress(OSError, ValueError):
         marker = json.loads((root / MARKER).read_text(encoding="utf-8"))
