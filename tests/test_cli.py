@@ -105,7 +105,8 @@ def test_results_of_another_run_are_not_overwritten(fruits: Fruits, places: list
     table = tmp_path / "out/MINI/table.csv"
     table.parent.mkdir(parents=True)
     table.write_text("precious")
-    check_refusal(fruits("run", "MINI", *places), code=2, message="--replace")
+    for more in ([], ["--replace"]):
+        check_refusal(fruits("run", "MINI", *places, *more), code=2, message="'table.csv'. Move them elsewhere")
     assert table.read_text() == "precious"
 
 

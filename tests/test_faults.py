@@ -106,7 +106,7 @@ def test_a_stopped_run_stops_spark_and_keeps_its_batches(place: Place, number: s
 def test_a_kill_while_saving_leaves_the_last_results_whole(place: Place) -> None:
     place.start(max_images=300).end(code=0)
     before = place.output.joinpath("APPLES/run.json").read_bytes()
-    run = place.start(max_images=400)
+    run = place.start("--replace", max_images=400)
     wait_for(lambda: bool(list(place.output.glob(".APPLES.*.draft"))), what="the draft", unless=run.process)
     run.kill("kernel")
     run.end(code=1)

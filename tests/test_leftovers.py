@@ -27,6 +27,7 @@ KEPT = [
     "out/.hidden",
     "out/notes.draft",
     "reports/local/MINI/run.html",
+    "reports/local/MINI/by-hand/manifest.json",
     "reports/README.md",
     # Of other people: their marks, their folders.
     "out/.cache.20240101",
@@ -45,6 +46,7 @@ LEFT = [
     "out/models/.abc.fruits-0123456789abcdef.draft/model.tflite",
     "reports/local/.APPLES.fruits-0123456789abcdef.draft/run.ipynb",
     "reports/local/MINI/.manifest.json.fruits-0123456789abcdef",
+    "reports/local/MINI/by-hand/.manifest.json.fruits-0123456789abcdef",
 ]
 
 

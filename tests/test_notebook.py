@@ -152,7 +152,13 @@ def test_sample_run_makes_results_and_report(place: Path) -> None:
     report = place / "reports" / "sample" / "MINI"
     assert f"Report:  {report / 'run.html'}" in done.stdout
     assert "100/100" in done.stdout
-    assert sorted(file.name for file in report.iterdir()) == ["manifest.json", "run.html", "run.ipynb", "variance.png"]
+    assert sorted(file.name for file in report.iterdir()) == [
+        "manifest.json",
+        "run.html",
+        "run.ipynb",
+        "run.json",
+        "variance.png",
+    ]
     manifest = json.loads((report / "manifest.json").read_text())
     assert manifest["counts"] == {"listed": 100, "features": 100, "errors": 0, "reused": 0, "computed": 100}
     assert manifest["pca"]["kept"] == 99
@@ -171,7 +177,7 @@ def test_a_failing_cell_keeps_the_last_report(place: Path) -> None:
     report = place / "reports" / "sample" / "MINI"
     before = {file.name: file.read_bytes() for file in report.iterdir()}
 
-    done = run(BIN / "fruits", "run", "MINI", *settings(place, max_images=1), cwd=place)
+    done = run(BIN / "fruits", "run", "MINI", "--replace", *settings(place, max_images=1), cwd=place)
 
     assert done.returncode == 1
     assert "PCA needs at least 2 images, got 1" in done.stderr
@@ -195,7 +201,7 @@ def test_plain_papermill_from_anywhere(place: Path) -> None:
     done = run(BIN / "papermill", NOTEBOOK, "OUT.ipynb", *options, "--no-progress-bar", cwd=elsewhere)
 
     assert done.returncode == 0, done.stderr
-    manifest = json.loads((place / "reports/sample/APPLES/manifest.json").read_text())
+    manifest = json.loads((place / "reports/sample/APPLES/by-hand/manifest.json").read_text())
     assert manifest["counts"]["listed"] == 128
     assert len(pd.read_csv(place / "out/APPLES/metadata/metadata.csv")) == 128
 

@@ -13,7 +13,8 @@ from fruits import preflight
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import KERAS_FILE
 from fruits.locks import alone_in_folder
-from fruits.params import RunParams, load_params
+from fruits.marker import describe_owner, write_marker
+from fruits.params import RunParams, list_modes, load_params
 from fruits.preflight import check_run
 
 Make = Callable[..., RunParams]
@@ -136,36 +137,101 @@ def test_weights_that_are_there_pass_without_network(make: Make, tmp_path: Path)
     check_run(make(weights="imagenet"))
 
 
-@pytest.mark.parametrize(
-    "owner",
-    [
-        '{"target": "sample", "input_dir": "INPUT"}',
-        '{"target": "local", "input_dir": "/other"}',
-        '{"target": "local"}',
-        "{}",
-        "[]",
-        "no JSON",
-        None,
-    ],
-)
+@pytest.mark.parametrize("owner", [{"target": "sample", "input_dir": "INPUT"}, {"target": "local", "input_dir": "/x"}])
 def test_results_of_another_run_are_kept_unless_they_may_be_replaced(
-    make: Make, fruit_folder: Path, owner: str | None
+    make: Make, fruit_folder: Path, owner: dict[str, str]
 ) -> None:
     folder = make().results_dir
     folder.mkdir(parents=True)
-    text = (owner or "something").replace("INPUT", str(fruit_folder))
-    (folder / ("run.json" if owner else "table.csv")).write_text(text)
+    text = json.dumps(owner).replace("INPUT", str(fruit_folder))
+    (folder / "run.json").write_text(text)
     with pytest.raises(UsageError, match="--replace"):
         check_run(make())
-    check_run(make(replace=True))
+    assert "replaces the results" in check_run(make(replace=True))[0]
     assert [file.read_text() for file in files(folder)] == [text]
+
+
+def test_what_no_run_put_there_is_never_replaced(make: Make) -> None:
+    for folder in (make().results_dir, make().report_folder):
+        folder.mkdir(parents=True)
+        (folder / "thesis.txt").write_text("mine")
+        with pytest.raises(UsageError, match=rf"{folder} .*'thesis\.txt'"):
+            check_run(make(replace=True), replaces_report=True)
+        (folder / "thesis.txt").unlink()
+    assert check_run(make(), replaces_report=True) == []
+
+
+def test_a_model_is_known_before_spark_starts(make: Make, tmp_path: Path) -> None:
+    weights = tmp_path / "own.h5"
+    weights.write_bytes(make_weights_file())
+    own = make(weights=str(weights))
+    write_marker(own.results_dir, owner=describe_owner(own, model_id="mobilenetv2-litert-000000000000"))
+    with pytest.raises(UsageError, match=r"model_id = mobilenetv2-litert-000000000000; this run is of model_id = mob"):
+        check_run(own)
+    assert len(check_run(dataclasses.replace(own, replace=True))) == 1
 
 
 def test_own_results_may_be_made_again(make: Make, fruit_folder: Path) -> None:
     folder = make().results_dir
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"target": "local", "input_dir": str(fruit_folder)}))
-    check_run(make())
+    (note,) = check_run(make())
+    assert "takes over the results of an earlier version" in note
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_dir": "T/data/MINI", "output_dir": "T/data"}, "folder of the results, .*MINI, is the input"),
+        ({"input_dir": "T/data/MINI/images", "output_dir": "T/data"}, "folder of the results, .* holds the input"),
+        ({"input_dir": "T/data", "output_dir": "T/data"}, "input_dir = .* and output_dir = .* are one folder"),
+        (
+            {"input_dir": "T/data", "output_dir": "T/x/../data/out"},
+            "folder of the results, .* lies inside the input",
+        ),
+        ({"input_dir": "T/d/models/images", "output_dir": "T/d"}, "folder of the models, .* holds the input"),
+        ({"input_dir": "T/d/features", "output_dir": "T/d"}, "folder of the features, .* is the input"),
+        ({"input_dir": "T/r/local/MINI", "report_dir": "T/r"}, "folder of the report, .* is the input"),
+        ({"input_dir": "T/r/local", "report_dir": "T/r"}, "folder of the report, .* lies inside the input"),
+        ({"input_dir": "T/link/MINI", "output_dir": "T/real"}, "folder of the results, .* is the input"),
+        ({"input_dir": "T/real/MINI", "output_dir": "T/link"}, "folder of the results, .* is the input"),
+        ({"output_dir": "T/R/local", "report_dir": "T/R"}, "folder of the results, .* is the report"),
+        ({"output_dir": "T/R/local/MINI", "report_dir": "T/R"}, "folder of the results, .* lies inside the report"),
+        ({"output_dir": "T/R", "report_dir": "T/R/MINI"}, "folder of the results, .* holds the report"),
+        ({"output_dir": "T/R", "report_dir": "T/R/features/x"}, "folder of the features, .* holds the report"),
+        ({"output_dir": "T/link", "report_dir": "T/real"}, "output_dir = .* and report_dir = .* are one folder"),
+        ({"output_dir": "T/o", "weights": "T/o/MINI/w.h5"}, "folder of the results, .* holds the weights"),
+        ({"report_dir": "T/r", "weights": "T/r/local/MINI/w.h5"}, "folder of the report, .* holds the weights"),
+        ({"input_dir": "s3://b/data/MINI", "output_dir": "S3A://b/data/"}, "folder of the results, .* is the input"),
+        ({"output_dir": "s3://b/r/local", "report_dir": "s3://b/r"}, "folder of the results, .* is the report"),
+    ],
+)
+def test_places_that_a_write_to_one_could_hit_are_refused_first(
+    make: Make, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    places = {key: text.replace("T/", f"{tmp_path}/") for key, text in changes.items()}
+    before = sorted(tmp_path.rglob("*"))
+    for replace in (False, True):
+        with pytest.raises(UsageError, match=message) as caught:
+            check_run(make(**places, replace=replace))
+        assert "--replace" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "target", "changes"),
+    [
+        *((mode, target, {}) for mode in list_modes() for target in ("sample", "local")),
+        ("MINI", "local", {"input_dir": "s3://b/data/raw/f", "output_dir": "s3://b/data", "report_dir": "s3://b/rep"}),
+        ("MINI", "local", {"output_dir": "/x/o", "report_dir": "/x/o/reports", "input_dir": "/x/o/images"}),
+        ("MINI", "local", {"output_dir": "/x", "weights": "/x/models/w.h5", "report_dir": "/y"}),
+        ("MINI", "local", {"input_dir": "/x/data", "output_dir": "/x/data2", "report_dir": "s3://x/data"}),
+    ],
+)
+def test_places_that_are_apart_pass(mode: str, target: str, changes: dict[str, str]) -> None:
+    preflight.check_apart(dataclasses.replace(load_params(mode, target), **changes))
 
 
 def test_file_in_the_place_of_the_results_is_refused(make: Make) -> None:

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fruits import results
 from fruits.errors import FruitsError
+from fruits.marker import RESULTS, find_foreign
 from fruits.pca import Components, Moments, components_of, project
 
 LABELS = ['Apple "Red", 1', "Poire à cuire", "Kiwi"]
@@ -132,6 +133,40 @@ def test_a_failure_while_saving_keeps_the_last_good_results(
 
     assert {file: file.read_bytes() for file in saved.rglob("*") if file.is_file()} == before
     assert [entry.name for entry in saved.parent.iterdir()] == ["MINI"]
+
+
+@pytest.mark.parametrize(("name", "owner"), [("thesis.txt", OWNER), (None, OWNER | {"input_dir": "/elsewhere"})])
+def test_what_others_put_there_during_the_run_stays(
+    tmp_path: Path,
+    images: pd.DataFrame,
+    scores: DataFrame,
+    components: Components,
+    name: str | None,
+    owner: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Directly before the exchange it is looked once more, whose the folder is and what it holds."""
+    folder, write = tmp_path / "MINI", results.write_marker
+
+    def write_while_others_do(draft: Path, **options: object) -> None:
+        write(draft, **options)
+        folder.mkdir()
+        (folder / (name or "pca.csv")).write_text("mine")
+        if not name:
+            write(folder, owner=OWNER)
+
+    monkeypatch.setattr(results, "write_marker", write_while_others_do)
+    with pytest.raises(FruitsError, match="while the run was at work: that folder stays as") as caught:
+        results.save_results(folder, scores=scores, images=images, components=components, errors=[], owner=owner)
+    assert caught.value.exit_code == 1
+    assert (folder / (name or "pca.csv")).read_text() == "mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["MINI"]
+
+
+def test_files_that_earlier_versions_did_not_list_are_known(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "MINI")
+    (tmp_path / "MINI/run.json").write_text('{"target": "local", "input_dir": "/somewhere"}')
+    assert find_foreign(tmp_path / "MINI", RESULTS) == []
 
 
 def test_listed_must_be_features_plus_errors() -> None:

@@ -45,7 +45,7 @@ def cli() -> None:
 @_target_option(default="sample")
 @_SET
 @click.option("--fresh", is_flag=True, help="Compute all features anew; stored ones are neither used nor deleted.")
-@click.option("--replace", is_flag=True, help="Overwrite results that another target or input made.")
+@click.option("--replace", is_flag=True, help="Replace results of another target, input, choice of images or model.")
 def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: bool) -> None:
     """Run the pipeline in MODE (a file in params/) and write its report."""
     flags = {"fresh": fresh, "replace": replace}
@@ -66,7 +66,9 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
     """Bring the images that MODE needs out of the public archive of Fruits-360."""
     params = load_params(mode, target, _split_settings(settings))
     from fruits.images.fetch import ARCHIVE_URL, fetch_images
+    from fruits.preflight import check_apart
 
+    check_apart(params)
     report = fetch_images(
         params.path("input_dir"),
         split=params.split,

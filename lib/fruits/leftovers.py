@@ -8,6 +8,7 @@ from pathlib import Path
 from fruits import locks, storage
 from fruits.errors import UsageError
 from fruits.features.store import list_unfinished
+from fruits.marker import REPORT
 from fruits.params import TARGETS, RunParams, list_modes
 
 _FOLDERS = ("output_dir", "report_dir")
@@ -34,7 +35,8 @@ def find_leftovers(params: RunParams) -> list[Path]:
     modes = [target / mode for target in targets if _is_own(target) for mode in list_modes()]
     stores = _list_entries(output / "features")
     unfinished = [batch for store in stores if _is_own(store) for batch in list_unfinished(store) if _is_own(batch)]
-    places = [output, output / "models", reports, *targets, *modes]
+    kept = [mode / name for mode in modes for name in REPORT.kept]
+    places = [output, output / "models", reports, *targets, *modes, *kept]
     parts = [entry for place in places for entry in _list_entries(place) if storage.LEFTOVERS.fullmatch(entry.name)]
     return sorted({*unfinished, *parts})
 

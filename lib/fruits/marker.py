@@ -1,56 +1,199 @@
-"""`run.json`: whose the results in a folder are, and which files make them whole. Written last."""
+"""`run.json`: whose a folder of results or of a report is, and which files a run put there. Written last.
 
+What it does not list is not the run's: a folder that holds anything else is never replaced.
+"""
+
+import dataclasses
 import hashlib
 import json
+import re
+import shutil
 import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fruits import storage
 from fruits.errors import FruitsError, UsageError
+from fruits.foreign import list_foreign, refuse_foreign
+from fruits.params import RunParams
 from fruits.redaction import redact_secrets
 
 MARKER = Path("run.json")
+BY_HAND = "by-hand"
+# Results are the same only if these are equal; the other keys of an owner may change from run to run.
+SAME = {"target", "input_dir", "split", "classes", "max_images", "seed", "model_id"}
+_MAY_CHANGE = {"pca_components", "variance_target", "max_error_share"}
 
 
-def write_marker(folder: Path, *, owner: dict[str, Any]) -> None:
-    """Say that the results in a folder are finished, whose they are, and which files belong to them.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of folder that runs replace.
+
+    Attributes
+    ----------
+    name : str
+        In messages and in the marker.
+    unlisted : Pattern
+        Names that a run of ours writes, or an earlier version wrote, without listing them.
+    kept : tuple of str
+        Sub-folders that outlive the folder: the next one takes them over.
+    """
+
+    name: str
+    unlisted: re.Pattern[str]
+    kept: tuple[str, ...] = ()
+
+
+RESULTS = Kind(
+    "results",
+    re.compile(
+        r"pca/parquet/(part-[^/]*\.parquet|_SUCCESS)|pca/csv/pca\.csv|metadata/metadata\.csv|errors/errors\.csv|"
+        r"model_info/(variance\.csv|mean\.npy|pca_model/(data|metadata)/(part-[^/]*|_SUCCESS))"
+    ),
+)
+REPORT = Kind(
+    "report",
+    re.compile(r"run\.html|run(\.failed)?\.ipynb|variance\.png|manifest\.json|errors(\.failed)?\.csv"),
+    kept=(BY_HAND,),
+)
+
+
+def describe_owner(params: RunParams, *, model_id: str | None = None) -> dict[str, Any]:
+    """Return whose the results of a run are: what tells them from others, and what may change."""
+    values = dataclasses.asdict(params) | {"input_dir": str(params.path("input_dir")), "model_id": model_id}
+    return {key: value for key, value in values.items() if key in SAME | _MAY_CHANGE and value is not None}
+
+
+def write_marker(folder: Path, *, owner: dict[str, Any], kind: Kind = RESULTS) -> None:
+    """Say that a folder is finished, whose it is, and which files belong to it.
 
     On an object store nothing is renamed: there this list alone tells a whole set of files from a mixed one.
     """
-    marker = {**owner, "run_id": uuid.uuid4().hex, "files": _list_files(folder)}
+    files = {name: digest for name, digest in _list_files(folder).items() if name.split("/")[0] not in kind.kept}
+    told = {"kind": kind.name, **owner, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    marker = {**told, "run_id": uuid.uuid4().hex, "files": files}
     storage.write_bytes(folder / MARKER, redact_secrets(json.dumps(marker, indent=2) + "\n").encode())
 
 
-def check_owner(folder: Path, *, target: str, input_dir: Path, replace: bool) -> None:
-    """Refuse to overwrite results that another target or input made.
+def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: bool) -> list[str]:
+    """Refuse to replace a folder that holds anything of others.
+
+    Parameters
+    ----------
+    owner, replace
+        As `describe_owner` has it; whether results of another owner may be replaced.
+
+    Returns
+    -------
+    list of str
+        Sentences that say what is replaced, if it differs from what the run makes, or taken over.
 
     Raises
     ------
     UsageError
-        Naming whose results they are, and how to replace them.
+        Naming the foreign files, or what differs and how to replace it.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; the results of {folder.name} go into a folder of this name.")
-    if replace or not folder.exists() or not _holds_anything(folder):
-        return
-    try:
-        owner = json.loads((folder / MARKER).read_text())
-    except (OSError, ValueError):
-        owner = {}
-    if not isinstance(owner, dict) or not owner.keys() >= {"target", "input_dir"}:
-        owner = {}
-    if owner.get("target") != target or owner.get("input_dir") != redact_secrets(str(input_dir)):
-        whose = f"target {owner['target']}, input {owner['input_dir']}" if owner else "an unknown run"
+        raise UsageError(f"{folder} is a file; the {kind.name} of {folder.name} goes into a folder of this name.")
+    refuse_foreign(folder, find_foreign(folder, kind))
+    marker = _read_marker(folder, kind)
+    if not marker:
+        return _take_over(folder, kind, replace=replace)
+    owner = json.loads(redact_secrets(json.dumps(owner)))
+    notes = []
+    differ = [key for key in owner if key in marker and owner[key] != marker[key]]
+    there, here = (", ".join(f"{key} = {values.get(key)}" for key in differ) for values in (marker, owner))
+    others = not SAME.isdisjoint(differ)
+    if kind is RESULTS and others and not replace:
         raise UsageError(
-            f"{folder} holds results of {whose}; this run is of target {target}, input {input_dir}. "
-            "Choose another output_dir, or add --replace to overwrite them."
+            f"{folder} holds results of {there}; this run is of {here}. "
+            "Choose another output_dir, or add --replace to replace them."
         )
+    if others or (differ and kind is RESULTS):  # of what may change, the sentence of the results tells
+        when = f" of {marker['finished']}" if "finished" in marker else ""
+        notes.append(f"{folder}: replaces the {kind.name}{when} with {there}; this run is of {here}.")
+    if missing := ", ".join(key for key in owner if key not in marker):
+        notes.append(f"{folder}: takes over the {kind.name} of an earlier version, which does not say its {missing}.")
+    return notes
 
 
-def _holds_anything(folder: Path) -> bool:
-    # In S3 an object may stand for a folder that is empty.
-    return bool(storage.list_files(folder)) if storage.is_remote(folder) else any(folder.iterdir())
+def _take_over(folder: Path, kind: Kind, *, replace: bool) -> list[str]:
+    """Judge a folder without a marker that holds nothing foreign."""
+    if kind is REPORT:
+        earlier = any(storage.is_there(folder / name) for name in ("run.html", "manifest.json"))
+        return [f"{folder}: takes over the report of an earlier version, which has no {MARKER}."] if earlier else []
+    if not replace and storage.is_remote(folder) and storage.list_files(folder):
+        raise UsageError(
+            f"{folder} holds results without {MARKER}, as a run leaves them that was killed while it copied them; "
+            "choose another output_dir, or add --replace to replace them."
+        )
+    return []
+
+
+def check_again(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: bool) -> None:
+    """Refuse, directly before a folder is replaced, what has got into it since the run began.
+
+    Raises
+    ------
+    FruitsError
+        As `check_owner` has it; the folder stays as it is.
+    """
+    try:
+        check_owner(folder, kind, owner=owner, replace=replace)
+    except UsageError as error:
+        raise FruitsError(
+            f"{error} This came about while the run was at work: that folder stays as it is, and features "
+            "that are stored are kept."
+        ) from error
+
+
+def keep_folders(folder: Path, draft: Path, kind: Kind) -> None:
+    """Copy the sub-folders that are kept into the draft that will replace a folder."""
+    for name in kind.kept:
+        source = folder / name
+        if storage.is_remote(folder):
+            for file in storage.list_files(source):
+                storage.write_bytes(draft / name / file, (source / file).read_bytes())
+        elif source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, draft / name, symlinks=True, ignore=_skip_partial)
+        elif storage.is_there(source):
+            shutil.copy2(source, draft / name, follow_symlinks=False)
+
+
+def _skip_partial(_: str, names: list[str]) -> list[str]:
+    return [name for name in names if storage.LEFTOVERS.fullmatch(name)]
+
+
+def find_foreign(folder: Path, kind: Kind) -> list[str]:
+    """Return the names, sorted, of what a folder holds and no run of ours put there."""
+    while True:
+        marker = _read_marker(folder, kind)
+        listed = marker.get("files")
+        names = {str(MARKER), *(listed or ())} if marker else set()
+        # A run that is killed while it copies its results to S3 has taken the marker away before.
+        lenient = kind is REPORT or (listed is None if marker else storage.is_remote(folder))
+        foreign = list_foreign(folder, names=names, patterns=kind.unlisted if lenient else None, kept=kind.kept)
+        # Another run may have put its folder in place meanwhile.
+        if not foreign or marker == _read_marker(folder, kind):
+            return foreign
+
+
+def _read_marker(folder: Path, kind: Kind) -> dict[str, Any]:
+    """Return what the marker of a folder says; nothing if it has none, or none of this kind."""
+    try:
+        marker = json.loads((folder / MARKER).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(marker, dict) and marker.keys() >= {"target", "input_dir"}
+    ours = ours and marker.get("kind", RESULTS.name) == kind.name and isinstance(marker.get("files", {}), dict)
+    return marker if ours else {}
+
+
+def lists_file(folder: Path, name: str) -> bool:
+    """Tell whether the report in a folder is whole and has a file of this name."""
+    return name in _read_marker(folder, REPORT).get("files", {})
 
 
 def check_whole(folder: Path) -> None:

@@ -1,15 +1,16 @@
 """Everything that can be refused before Spark starts, is refused here."""
 
 import os
+from itertools import combinations
 
-from fruits import cluster, locks, storage
+from fruits import cluster, locks, marker, places, storage
 from fruits.errors import UsageError
+from fruits.features.backbone import find_model_id
 from fruits.features.weights import find_weights
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home
 from fruits.jvm import check_private
-from fruits.marker import check_owner
 from fruits.params import RunParams, find_repository
 from fruits.session import find_s3_jars, has_session, is_local
 from fruits.spelling import check_spelling
@@ -17,10 +18,15 @@ from fruits.spelling import check_spelling
 _PLACES = ("input_dir", "output_dir", "report_dir")
 
 
-def check_run(params: RunParams) -> list[str]:
+def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     """Check that a run can begin: folders, images, weights, Java, ownership of the results; hold its folders.
 
     The sample is rendered and ImageNet weights are downloaded where they are asked for and not there yet.
+
+    Parameters
+    ----------
+    replaces_report
+        The report is to be replaced, as a command does: check its ownership, too.
 
     Returns
     -------
@@ -32,9 +38,10 @@ def check_run(params: RunParams) -> list[str]:
     FruitsError
         One sentence that says what was got, what is allowed and what to do.
     """
+    check_apart(params)
     check_place(params)
-    input_dir = params.path("input_dir")
-    check_owner(params.results_dir, target=params.target, input_dir=input_dir, replace=params.replace)
+    input_dir, output_dir = params.path("input_dir"), params.path("output_dir")
+    _check_owners(params, report=replaces_report)
     if params.spark_master:
         find_java_home()
     if is_local(params.spark_master) and not has_session():
@@ -43,7 +50,7 @@ def check_run(params: RunParams) -> list[str]:
         check_spelling(params.path(key), key=key, here=is_local(params.spark_master))
     if params.target != "sample":
         check_classes(input_dir, split=params.split, classes=params.classes)
-    for folder in (params.path("output_dir"), params.path("report_dir")):
+    for folder in (output_dir, params.path("report_dir")):
         storage.check_writable(folder)
         if not storage.is_remote(folder):  # nothing there can be locked, and `fruits clean` does not go there
             locks.hold_folder(folder)
@@ -51,8 +58,47 @@ def check_run(params: RunParams) -> list[str]:
         # Only now: `fruits clean` would take its draft for a leftover if nobody held the folder.
         ensure_sample(input_dir)
         check_classes(input_dir, split=params.split, classes=params.classes)
-    find_weights(params.weights, base=find_repository())
-    return []
+    file = find_weights(params.weights, base=find_repository())
+    model_id = find_model_id(file, engine=params.engine, seed=params.seed, folder=output_dir / "models")
+    return _check_owners(params, report=replaces_report, model_id=model_id)
+
+
+def _check_owners(params: RunParams, *, report: bool, model_id: str | None = None) -> list[str]:
+    kinds = {marker.RESULTS: params.results_dir} | ({marker.REPORT: params.report_folder} if report else {})
+    owner = marker.describe_owner(params, model_id=model_id)
+    found = [marker.check_owner(kinds[kind], kind, owner=owner, replace=params.replace) for kind in kinds]
+    return [note for notes in found for note in notes]
+
+
+def check_apart(params: RunParams) -> None:
+    """Refuse places so equal or nested that what is written to one could hit another.
+
+    Raises
+    ------
+    UsageError
+        Naming the two places.
+    """
+    named = {key: params.path(key) for key in _PLACES}
+    for (one, left), (other, right) in combinations(named.items(), 2):
+        if places.relate(left, right) == "is":
+            raise UsageError(f"{one} = {left} and {other} = {right} are one folder; name a folder for each.")
+    written = {
+        "results": params.results_dir,
+        "features": named["output_dir"] / "features",
+        "models": named["output_dir"] / "models",
+        "report": params.report_folder,
+    }
+    pairs = [((what, folder), ("input", named["input_dir"])) for what, folder in written.items()]
+    pairs += combinations(written.items(), 2)
+    if params.weights not in {"imagenet", "random"}:
+        file = storage.resolve(params.weights, base=find_repository())
+        pairs += [((what, written[what]), ("weights", file)) for what in ("results", "report")]
+    for (what, folder), (other, place) in pairs:
+        if how := places.relate(folder, place):
+            raise UsageError(
+                f"the folder of the {what}, {folder}, {how} the {other} ({place}): what is written to one could hit "
+                "the other. Choose another output_dir or report_dir, so that they lie apart."
+            )
 
 
 def check_place(params: RunParams) -> None:

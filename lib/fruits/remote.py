@@ -104,9 +104,10 @@ def replaced_folder(final: Any, draft: Any, *, last: str | None) -> Iterator[Pat
 
 def upload_folder(draft: Path, final: Any, *, names: Collection[str]) -> None:
     """Copy files of this machine in the place of whatever a folder holds."""
+    old = {name for name, *_ in list_objects(final)}  # not what others write there meanwhile
     for name in names:
         (final / name).write_bytes((draft / name).read_bytes())
-    _remove(final, {name for name, *_ in list_objects(final)} - set(names))
+    _remove(final, old - set(names))
 
 
 def _copy(draft: Any, final: Any, names: Collection[str | None]) -> None:

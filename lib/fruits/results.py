@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from fruits import arrow, storage
 from fruits.errors import FruitsError
 from fruits.failures import explain_failures
-from fruits.marker import MARKER, check_whole, write_marker
+from fruits.marker import MARKER, RESULTS, check_again, check_whole, write_marker
 from fruits.pca import Components, format_target, to_spark_model
 from fruits.session import is_local
 from fruits.spelling import readable_by_spark, to_uri
@@ -99,6 +99,7 @@ def save_results(
     components: Components,
     errors: Sequence[ErrorRow],
     owner: dict[str, Any],
+    replace: bool = False,
 ) -> Saved:
     """Write all tables of a mode and read them back; they replace the earlier ones together, or not at all.
 
@@ -112,13 +113,13 @@ def save_results(
         The selected images, as `list_images` returns them.
     errors
         Rows (path, stage, reason) of the images without features.
-    owner
-        Whose results these are: `target` and `input_dir`, at least.
+    owner, replace
+        Whose results these are, as `marker.describe_owner` has it; whether those of others may be replaced.
 
     Raises
     ------
     FruitsError
-        If the disk is full, or what was read back differs from what was written.
+        If the disk is full, what was read back differs from what was written, or the folder holds anything of others.
     """
     kept = images[~images["path"].isin({path for path, _, _ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), storage.replaced_folder(folder, last=MARKER.name) as draft:
@@ -129,6 +130,7 @@ def save_results(
         storage.remove_checksums(draft)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
+        check_again(folder, RESULTS, owner=owner, replace=replace)
     return Saved(written, checks)
 
 

@@ -162,8 +162,8 @@ def test_results_and_report_are_those_of_the_pipeline(cluster: Cluster, shared: 
     ours, theirs = (
         json.loads(text)
         for text in (
-            cluster.get("reports/emr/MINI/manifest.json"),
-            (tmp_path / "reports/local/MINI/manifest.json").read_text(),
+            cluster.get("reports/emr/MINI/by-hand/manifest.json"),
+            (tmp_path / "reports/local/MINI/by-hand/manifest.json").read_text(),
         )
     )
     assert ours.keys() == theirs.keys()

@@ -125,7 +125,7 @@ def test_plain_folders_give_the_same_bytes_and_a_second_run_reuses_all_features(
     for name in ("pca/csv/pca.csv", "model_info/variance.csv", "model_info/mean.npy", "errors/errors.csv"):
         assert get(f"plain/out/APPLES/{name}") == (local / "APPLES" / name).read_bytes(), name
     assert keys("plain/reports/") == {
-        f"local/APPLES/{name}" for name in ("manifest.json", "run.html", "run.ipynb", "variance.png")
+        f"local/APPLES/{name}" for name in ("manifest.json", "run.html", "run.ipynb", "run.json", "variance.png")
     }
     # The marker lists all there is, and nothing of a draft is left.
     files = json.loads(get("plain/out/APPLES/run.json"))["files"].keys()

@@ -14,6 +14,7 @@ from pathlib import Path
 from fruits import storage
 from fruits.errors import FruitsError
 from fruits.features.weights import PARAMETERS, TENSORS, hash_file
+from fruits.foreign import list_foreign, refuse_foreign
 
 # The length of the average pooling at the end of MobileNetV2, alpha 1.0.
 FEATURES = 1280
@@ -44,8 +45,7 @@ class Backbone:
     @property
     def model_id(self) -> str:
         """Name of the features this model makes: changes with weights, preprocessing and engine."""
-        digest = hashlib.sha256(f"{self.sha256} {self.engine} {RECIPE}".encode()).hexdigest()
-        return f"mobilenetv2-{self.engine}-{digest[:12]}"
+        return _name_features(self.sha256, self.engine)
 
     @property
     def flatbuffer(self) -> Path:
@@ -80,9 +80,9 @@ def prepare_backbone(source: str, file: Path | None, *, engine: str, seed: int, 
         If the file does not load as MobileNetV2, or holds other tensors, or TensorFlow is needed and not here.
     """
     sha256 = hash_file(file) if file else None
-    name = sha256[:16] if sha256 else f"random-{seed}-keras-{_read_keras_version()}"
-    prepared = folder / f"{name}-{RECIPE_MARK}"
+    prepared = folder / _name_prepared(sha256, seed=seed)
     if not all((prepared / part).is_file() for part in PREPARED):
+        refuse_foreign(prepared, list_foreign(prepared, names=PREPARED))
         with storage.staged_folder(prepared) as draft:
             _export(file, draft, seed=seed)
     prepared = storage.fetch_folder(prepared)
@@ -98,6 +98,39 @@ def prepare_backbone(source: str, file: Path | None, *, engine: str, seed: int, 
     )
     check_size(backbone)
     return backbone
+
+
+def find_model_id(file: Path | None, *, engine: str, seed: int, folder: Path) -> str | None:
+    """Return the `model_id` of the backbone that `prepare_backbone` would make; None if nobody knows before it is made.
+
+    Parameters
+    ----------
+    file, engine, seed, folder
+        As `prepare_backbone` has them.
+
+    Raises
+    ------
+    FruitsError
+        If untrained weights are asked for and Keras is not here.
+    """
+    if file:
+        return _name_features(hash_file(file), engine)
+    try:
+        facts = json.loads((folder / _name_prepared(None, seed=seed) / "model.json").read_bytes())
+        return _name_features(facts["values_sha256"], engine)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _name_features(sha256: str, engine: str) -> str:
+    digest = hashlib.sha256(f"{sha256} {engine} {RECIPE}".encode()).hexdigest()
+    return f"mobilenetv2-{engine}-{digest[:12]}"
+
+
+def _name_prepared(sha256: str | None, *, seed: int) -> str:
+    """Name the folder of converted files; untrained weights are known by what draws them."""
+    name = sha256[:16] if sha256 else f"random-{seed}-keras-{_read_keras_version()}"
+    return f"{name}-{RECIPE_MARK}"
 
 
 def check_size(backbone: Backbone) -> None:

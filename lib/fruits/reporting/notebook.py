@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fruits import results, storage
+from fruits.marker import BY_HAND
 from fruits.params import RunParams
 from fruits.redaction import redact_secrets
 
@@ -65,19 +66,16 @@ def banner(params: RunParams) -> str | None:
 
 
 def report_folder(params: RunParams) -> Path:
-    """Return where the notebook puts the parts of its report: a draft, if a command runs it."""
-    return Path(draft) if (draft := os.environ.get(DRAFT_VARIABLE)) else params.report_folder
+    """Return where the notebook puts the parts of its report: a draft if a command runs it, else a folder of its own.
+
+    A command's report lies beside that folder and tells of the command's run: a run by hand leaves it alone.
+    """
+    return Path(draft) if (draft := os.environ.get(DRAFT_VARIABLE)) else params.report_folder / BY_HAND
 
 
 def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure: "Figure") -> None:
-    """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them.
-
-    By hand there is no page to go with them; one that an earlier command made would tell of other results.
-    """
+    """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them."""
     folder = report_folder(params)
-    if DRAFT_VARIABLE not in os.environ:
-        for stale in ("run.html", "run.ipynb", "run.failed.ipynb"):
-            (folder / stale).unlink(missing_ok=True)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150)
     storage.write_bytes(folder / "variance.png", picture.getvalue())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fruits import storage
+from fruits import marker, storage
 from fruits.errors import FruitsError
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
@@ -42,7 +42,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     replace_home()
     notebook = repository() / "notebooks" / "pipeline.ipynb"
     check_notebook(notebook)
-    for note in check_run(params):
+    for note in check_run(params, replaces_report=True):
         say(note)
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
     threading.Thread(target=importlib.import_module, args=("fruits.reporting.html",), daemon=True).start()
@@ -55,7 +55,17 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
         html = render_html(draft / "run.ipynb", title=title, banner=banner(params))
         (draft / "run.html").write_text(html, encoding="utf-8")
         _add_report_seconds(draft / "manifest.json", time.perf_counter() - started)
+        _finish(draft, params=params)
     return params.report_folder / "run.html"
+
+
+def _finish(draft: Path, *, params: RunParams) -> None:
+    """Say whose the report is, and bring along what outlives the one that it replaces."""
+    manifest = json.loads((draft / "manifest.json").read_text())
+    owner = marker.describe_owner(params, model_id=manifest["model"]["model_id"])
+    marker.write_marker(draft, owner=owner, kind=marker.REPORT)
+    marker.keep_folders(params.report_folder, draft, marker.REPORT)
+    marker.check_again(params.report_folder, marker.REPORT, owner=owner, replace=params.replace)
 
 
 def check_notebook(notebook: Path) -> None:
@@ -118,9 +128,11 @@ def _keep_failed(output: Path, *, params: RunParams) -> Path:
     """Put what was executed, and the error rows that may have failed it, beside the last good report."""
     failed = params.report_folder / "run.failed.ipynb"
     storage.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
-    (params.report_folder / ERRORS).unlink(missing_ok=True)
+    kept = marker.lists_file(params.report_folder, ERRORS)  # it tells of the last good run
+    rows = params.report_folder / ("errors.failed.csv" if kept else ERRORS)
+    rows.unlink(missing_ok=True)
     if (errors := output.with_name(ERRORS)).exists():
-        storage.write_bytes(params.report_folder / ERRORS, errors.read_bytes())
+        storage.write_bytes(rows, errors.read_bytes())
     return failed
 
 
