@@ -124,6 +124,7 @@ def test_a_text_is_markdown_to_jupyter_and_plain_to_livy() -> None:
     text = Markdown("> **3 images** of `Apple*`\nare **here**")
     assert text._repr_markdown_() == "> **3 images** of `Apple*`\nare **here**"
     assert repr(text) == "3 images of Apple*\nare here"
+    assert repr(Markdown("> **a banner**\n\n> **a note**")) == "a banner\n\na note"
 
 
 @pytest.fixture(scope="module")

@@ -176,7 +176,7 @@ def find_foreign(folder: Path, kind: Kind) -> list[str]:
         lenient = kind is REPORT or (listed is None if marker else storage.is_remote(folder))
         foreign = list_foreign(folder, names=names, patterns=kind.unlisted if lenient else None, kept=kind.kept)
         # Another run may have put its folder in place meanwhile.
-        if not foreign or marker == _read_marker(folder, kind):
+        if not foreign or marker.get("run_id") == _read_marker(folder, kind).get("run_id"):
             return foreign
 
 

@@ -34,7 +34,7 @@ class Markdown:
         return self.text
 
     def __repr__(self) -> str:
-        return re.sub(r"\*\*|`|^> ", "", self.text)
+        return re.sub(r"\*\*|`|^> ", "", self.text, flags=re.MULTILINE)
 
 
 def end_with_command() -> None:
