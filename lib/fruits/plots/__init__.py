@@ -2,10 +2,13 @@
 
 from fruits.plots.images import figure_height, plot_class_counts, plot_contact_sheet
 from fruits.plots.scores import plot_scores
+from fruits.plots.text import PLAIN_TEXT, explain_undrawn
 from fruits.plots.variance import draw_variance, plot_cumulative, plot_scree
 
 __all__ = [
+    "PLAIN_TEXT",
     "draw_variance",
+    "explain_undrawn",
     "figure_height",
     "plot_class_counts",
     "plot_contact_sheet",

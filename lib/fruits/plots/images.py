@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.plots.style import BLUE, INK, MAX_BARS, PALE_BLUE, tidy
+from fruits.plots.text import count_columns, set_plainly, show_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ def plot_class_counts(counts: "pd.Series[int]", *, ax: "Axes") -> "Axes":
     bars = ax.barh(middle, counts, height=np.where(named, 0.8, UNNAMED_ROW), color=np.where(named, BLUE, PALE_BLUE))
     numbers = [f"{count:,}" if shown else "" for count, shown in zip(counts, named, strict=True)]
     ax.bar_label(bars, numbers, padding=3, fontsize=8, color=INK)
-    names = [str(name) for name, shown in zip(counts.index, named, strict=True) if shown]
+    names = [show_name(str(name)) for name, shown in zip(counts.index, named, strict=True) if shown]
     places = list(middle[named])
     if not named.all():
         names.append(f"{(~named).sum()} classes between  ")
@@ -70,8 +71,11 @@ def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str
         left, top = place % columns, 1.36 * (place // columns)
         height, width = 0.92 * np.asarray(image.shape[:2]) / max(image.shape[:2])
         ax.imshow(image, extent=(left + 0.5 - width / 2, left + 0.5 + width / 2, top + 0.92, top + 0.92 - height))
-        text = "\n".join(textwrap.wrap(title, width=16, max_lines=2, placeholder=" …"))
+        name = show_name(title)
+        width = 16 * len(name) // count_columns(name)
+        text = "\n".join(textwrap.wrap(name, width=width, max_lines=2, placeholder=" …"))
         ax.text(left + 0.5, top + 0.95, text, ha="center", va="top", fontsize=8, color=INK)
     ax.set(xlim=(0, columns), ylim=(1.36 * max(rows, 1), 0), aspect="equal")
     ax.set_axis_off()
+    set_plainly(ax)
     return ax

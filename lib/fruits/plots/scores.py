@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.plots.style import GREY, PALETTE, Floats, tidy
+from fruits.plots.text import show_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
 
 MARKERS = ("o", "^")
 MAX_ENTRIES = len(PALETTE) * len(MARKERS)
@@ -44,16 +46,25 @@ def plot_scores(scores: Floats, labels: Sequence[str], *, ax: "Axes", shares: Se
     drawn, thinned = _thin(classes)
     entry_of, styles = _style_entries(labels)
     entries = np.asarray([entry_of[name] for name in classes[drawn]])
+    points = []
     for entry, style in reversed(styles.items()):
         x, y = plane[drawn[entries == entry]].T
-        ax.scatter(x, y, s=np.clip(20_000 / len(drawn), 6, 40), linewidths=0, alpha=0.7, label=entry, **style)
-    named = (part[::-1] for part in ax.get_legend_handles_labels())
-    legend = ax.legend(*named, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
-    for handle in filter(None, legend.legend_handles):
-        handle.set(alpha=1, sizes=[45])
+        size = np.clip(20_000 / len(drawn), 6, 40)
+        points.append(ax.scatter(x, y, s=size, linewidths=0, alpha=0.7, label=entry, **style))
+    _name_points(points[::-1], list(styles), ax=ax)
     x, y = (f"PC{n} ({100 * share:.1f} % of the variance)" for n, share in enumerate((*shares, 0.0)[:2], 1))
     ax.set(title=f"{len(labels):,} images on the first two components{thinned}", xlabel=x, ylabel=y)
     return tidy(ax, grid="both")
+
+
+def _name_points(points: list["PathCollection"], entries: list[str], *, ax: "Axes") -> None:
+    # Matplotlib leaves out labels that begin with `_`: the legend is made of numbers, which the names then replace.
+    numbers = [str(number) for number in range(len(points))]
+    legend = ax.legend(points, numbers, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
+    for text, entry in zip(legend.get_texts(), entries, strict=True):
+        text.set_text(show_name(entry))
+    for handle in filter(None, legend.legend_handles):
+        handle.set(alpha=1, sizes=[45])
 
 
 def _thin(classes: NDArray[np.str_]) -> tuple[NDArray[np.intp], str]:

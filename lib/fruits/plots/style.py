@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fruits.plots.text import set_plainly
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -17,9 +19,10 @@ MAX_BARS = 40
 
 
 def tidy(ax: "Axes", *, grid: Any) -> "Axes":
-    """Take away what does not inform, and put a pale grid behind the data."""
+    """Take away what does not inform, put a pale grid behind the data, and set all texts plainly."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=grid, color="#E6E6E6", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.title.set_fontsize(12)
+    set_plainly(ax)
     return ax

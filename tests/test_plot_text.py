@@ -1,0 +1,95 @@
+"""Names in figures: any text is drawn as it is, or spelt out where nothing can draw it."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from fruits import plots
+from fruits.plots import text
+
+
+@pytest.fixture
+def ax() -> Axes:
+    return Figure().subplots()
+
+
+def legend(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+PLAIN = [
+    "Kiwi $$", "Apple 2$ to 3$", r"a\$b $\frac{1}{2}$", "100% #1 ^2 {y} a_b", "<b>bold</b> & co", "_Apple", "__", "~",
+    "苹果", "りんご", "사과", "تفاح أحمر", "سیب\u200cزمینی", "सेब", "แอปเปิ้ล", "תפוח", "яблоко", "🍎",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_name_is_plain_text_in_every_figure(name):
+    """Warnings are errors: a character without a glyph would raise one when the figure is drawn."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    bars, sheet, map_ = figure.subplots(1, 3)
+    plots.plot_class_counts(pd.Series({name: 3, "Kiwi": 2}), ax=bars)
+    plots.plot_contact_sheet([np.zeros((9, 9, 3), dtype=np.uint8)], [name], ax=sheet)
+    plots.plot_scores(np.eye(2), [name, "Kiwi"], ax=map_, shares=(0.5, 0.2))
+    figure.savefig(io.BytesIO(), format="png")
+
+    assert [label.get_text() for label in bars.get_yticklabels()] == [name, "Kiwi"]
+    assert sheet.texts[0].get_text().replace("\n", " ") == name
+    assert sorted(legend(map_)) == sorted([name, "Kiwi"])
+    assert len(map_.get_legend().legend_handles) == 2
+    drawn = [found for found in figure.findobj(Text) if name in found.get_text()]
+    assert not any(found.get_parse_math() or found.get_usetex() for found in drawn)
+    assert plots.explain_undrawn([name, "Kiwi"]) == []
+
+
+def test_the_legend_pairs_names_and_colours(ax):
+    plots.plot_scores(np.array([[1.0, 1], [2, 2], [3, 3]]), ["b", "_a", "c"], ax=ax, shares=(0, 0))
+
+    drawn = {tuple(points.get_offsets()[0]): to_hex(points.get_facecolor()[0]) for points in ax.collections}
+    looks = [to_hex(handle.get_facecolor()[0]) for handle in ax.get_legend().legend_handles]
+    assert dict(zip(legend(ax), looks, strict=True)) == {"b": drawn[1, 1], "_a": drawn[2, 2], "c": drawn[3, 3]}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (" ", "' '"),
+        ("", "''"),
+        ("\u200b", r"'\u200b'"),
+        ("\u3000", r"'\u3000'"),
+        ("a\nb\tc", r"a\nb\tc"),
+        ("a\u202eb", r"a\u202eb"),
+        ("\udcea", r"'\udcea'"),
+        ("x\udcea", r"x\udcea"),
+        ("a\u00a0b", "a\u00a0b"),
+        ("x" * 41, "x" * 39 + "…"),
+        ("果" * 21, "果" * 19 + "…"),
+    ],
+)
+def test_what_cannot_be_seen_is_spelt_out(name, shown):
+    assert text.show_name(name) == shown
+
+
+def test_a_script_without_a_font_is_spelt_out_and_said(ax):
+    """Tibetan; Matplotlib would draw boxes."""
+    plots.plot_class_counts(pd.Series({"ཀ 1": 2, "Kiwi": 1}), ax=ax)
+
+    assert [label.get_text() for label in ax.get_yticklabels()] == [r"\u0f40 1", "Kiwi"]
+    assert plots.explain_undrawn(["ཀ 1", "Kiwi"]) == [
+        "No font here has U+0F40: the figures spell them out in 1 class names."
+    ]
+
+
+def test_without_the_fonts_their_scripts_are_said(monkeypatch):
+    monkeypatch.setattr(text, "FONT_PACKAGES", ("fruits_no_such_fonts",))
+    text._fallback.cache_clear()
+
+    assert text.show_name("苹果") == r"\u82f9\u679c"
+    assert "U+679C, U+82F9" in plots.explain_undrawn(["苹果"])[0]
+    text._fallback.cache_clear()
