@@ -11,6 +11,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from fruits.reporting.html import render_html
+from fruits.reporting.notebook import quote
 
 # One white pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
@@ -201,3 +202,39 @@ def test_the_page_names_its_language_and_fits_a_phone(page):
     assert page.html["lang"] == "en"
     assert page.find("meta", attrs={"name": "viewport"})
     assert page.title.get_text() == "A run"
+
+
+NAMES = [
+    "*a* _b_",
+    "`c`",
+    "``",
+    "$x$ $$",
+    "<b>&amp;</b> <script>",
+    "|d|",
+    "[e](f)",
+    "g\n\n# h",
+    "\\",
+    "https://i.org/**",
+]
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_quoted_name_is_shown_as_it_is(tmp_path, as_file):
+    text = f"**{len(NAMES)}** names: {', '.join(map(quote, NAMES))}."
+    notebook = new_notebook(cells=[code(show(text_markdown=text))])
+    nbformat.write(notebook, tmp_path / "run.ipynb")
+
+    page = BeautifulSoup(render_html(tmp_path / "run.ipynb" if as_file else notebook, title="T"), "html.parser")
+
+    assert [tag.get_text() for tag in page.find_all("code")] == [name.replace("\n", "\\n") for name in NAMES]
+    assert page.find_all(["script", "b", "a", "em"]) == []
+
+
+def test_the_users_templates_are_not_read(tmp_path, monkeypatch):
+    template = tmp_path / "nbconvert/templates/base/display_priority.j2"
+    template.parent.mkdir(parents=True)
+    template.write_text("{{ 1 / 0 }}")
+    for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+
+    assert render(code(stream("text"))).find("pre").get_text() == "text"

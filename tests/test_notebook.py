@@ -19,7 +19,7 @@ from papermill.parameterize import parameterize_notebook
 from fruits import cluster
 from fruits.errors import FruitsError
 from fruits.params import load_params
-from fruits.reporting.notebook import Markdown
+from fruits.reporting.notebook import Markdown, quote
 from fruits.reporting.run import check_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -125,6 +125,7 @@ def test_a_text_is_markdown_to_jupyter_and_plain_to_livy() -> None:
     assert text._repr_markdown_() == "> **3 images** of `Apple*`\nare **here**"
     assert repr(text) == "3 images of Apple*\nare here"
     assert repr(Markdown("> **a banner**\n\n> **a note**")) == "a banner\n\na note"
+    assert repr(Markdown(f"**2** of {quote('a`b**c')} and {quote('`x`')}")) == "2 of a`b**c and `x`"
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import nbformat
 from bs4 import BeautifulSoup, Tag
+from jupyter_core.paths import ENV_JUPYTER_PATH
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
@@ -68,6 +69,12 @@ def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None
     return str(page)
 
 
+class _ReaderExporter(HTMLExporter):
+    def get_prefix_root_dirs(self) -> list[str]:
+        """Return where this environment's templates lie; among the user's, others may bear the same names."""
+        return list(ENV_JUPYTER_PATH)
+
+
 def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None) -> str:
     folder = ""
     if isinstance(notebook, Path):
@@ -77,10 +84,11 @@ def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None) ->
         "CoalesceStreamsPreprocessor": {"enabled": True},
         "NbConvertBase": {"display_data_priority": list(SHOWN_TYPES)},
     }
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
+    exporter = _ReaderExporter(  # type: ignore[no-untyped-call]
         config=Config(settings),
         template_name="reader",
         extra_template_basedirs=[str(TEMPLATES)],
+        template_data_paths=[],
         embed_images=bool(folder),
         exclude_anchor_links=True,
     )

@@ -1,25 +1,106 @@
-"""A kernel whose own complaints do not run across the terminal."""
+"""The kernel of `fruits run`: started without the user's configuration of Python, IPython, Jupyter and Matplotlib."""
 
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from fruits.errors import FruitsError
+
 LOG = "kernel.log"
+# Jupyter waits a minute, which two cores that others load do not keep.
+START_SECONDS = 180
+_IGNORED = ("IPYTHON", "JUPYTER", "MPL", "MATPLOTLIBRC", "PYTHON")
+# They say where code lies and what is written beside it: the command itself was started with them.
+_KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED"}
+# No setting keeps IPython from /etc/ipython and <environment>/etc/ipython.
+_START = (
+    "import runpy; from IPython.core import application; "
+    "application.ENV_CONFIG_DIRS.clear(); application.SYSTEM_CONFIG_DIRS.clear(); "
+    "runpy.run_module('ipykernel_launcher', run_name='__main__')"
+)
 
 
-def manage_kernel(log: Path) -> type[AsyncKernelManager]:
-    """Return a manager of kernels that write into a file what they say outside the notebook."""
+class KernelError(FruitsError):
+    """The kernel ended before the notebook did; its log may say why."""
 
-    class LoggedKernelManager(AsyncKernelManager):
-        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-            with log.open("ab") as stream:
-                await super().start_kernel(**options, stderr=stream)
 
-    return LoggedKernelManager
+class KernelStartError(KernelError):
+    """The kernel gave no answer; no cell has run."""
+
+
+@contextmanager
+def private_kernels(log: Path) -> Iterator[type[AsyncKernelManager]]:
+    """Give a manager of kernels that have a folder of their own, and write what they say outside the notebook to a log.
+
+    The folder is their working directory and their place for configuration and connection; it lasts as long as the
+    block. Nothing is looked for by name, so that no kernelspec of the user takes the place of this Python.
+
+    Raises
+    ------
+    KernelStartError
+        By the manager's `start_kernel`, if the kernel ends at once or does not answer in `START_SECONDS`.
+    """
+    with tempfile.TemporaryDirectory(prefix="fruits-kernel-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+
+        class PrivateKernelManager(AsyncKernelManager):
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options, ip="127.0.0.1", connection_file=str(folder / "connection.json"))
+                self._kernel_spec = KernelSpec(
+                    argv=[sys.executable, "-c", _START, "-f", "{connection_file}"],
+                    language="python",
+                    metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner"}},
+                )
+                self.log = logging.Logger("kernel")  # a trace on the terminal otherwise
+
+            async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+                try:
+                    with log.open("ab") as stream:
+                        place = {"cwd": name, "env": make_environment(folder)}
+                        await super().start_kernel(**options | place, stderr=stream)
+                    await _wait_for(self)
+                except Exception as error:
+                    with suppress(Exception):
+                        await self.shutdown_kernel(now=True)
+                    if isinstance(error, OSError):
+                        raise
+                    said = f"the notebook's kernel did not start: {error}. Its last words: {read_last_words(log)}"
+                    raise KernelStartError(said) from error
+
+        yield PrivateKernelManager
+
+
+async def _wait_for(manager: AsyncKernelManager) -> None:
+    client = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=START_SECONDS)
+    finally:
+        client.stop_channels()
+
+
+def make_environment(folder: Path) -> dict[str, str]:
+    """Return this process's environment without what configures Python's tools; they are sent to a folder instead."""
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_IGNORED)}
+    places = ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    return {
+        **kept,
+        **{place: str(folder / place.lower()) for place in places},
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        # A module in the working directory never stands for one of Python's, here and in Spark's workers.
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 def read_last_words(log: Path) -> str:
-    """Return the last line of a log, if there is any."""
+    """Return the last line of a log, `none` if there is none."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "none")

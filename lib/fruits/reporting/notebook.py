@@ -34,7 +34,16 @@ class Markdown:
         return self.text
 
     def __repr__(self) -> str:
-        return re.sub(r"\*\*|`|^> ", "", self.text, flags=re.MULTILINE)
+        signs = r"(`+)( ?)(.+?)\2\1(?!`)|\*\*|^> "
+        return re.sub(signs, lambda found: found[3] or "", self.text, flags=re.MULTILINE)
+
+
+def quote(value: object) -> str:
+    """Return a name or a path, without secrets, as a code span of Markdown: nothing in it is Markdown, HTML or TeX."""
+    text = redact_secrets(str(value))
+    text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}"
 
 
 def end_with_command() -> None:
@@ -77,7 +86,7 @@ def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure
     """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them."""
     folder = report_folder(params)
     picture = io.BytesIO()
-    figure.savefig(picture, dpi=150)
+    figure.savefig(picture, dpi=150, format="png")
     storage.write_bytes(folder / "variance.png", picture.getvalue())
     text = redact_secrets(json.dumps(manifest, indent=2) + "\n")
     storage.write_bytes(folder / "manifest.json", text.encode())

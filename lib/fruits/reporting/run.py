@@ -1,24 +1,33 @@
 """Run the notebook by papermill and put its report in place, whole."""
 
 import dataclasses
+import errno
 import importlib
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from fruits import marker, storage
 from fruits.errors import FruitsError
+from fruits.failures import describe_os_error
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
 from fruits.reporting.home import replace_home
-from fruits.reporting.kernel import LOG, manage_kernel, read_last_words
+from fruits.reporting.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words
 from fruits.reporting.notebook import DRAFT_VARIABLE, ERRORS, banner
+
+# What a cell calls that ends in a figure.
+_DRAWS = re.compile(r"\bplots\.(plot|draw)_")
 
 
 def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
@@ -45,9 +54,12 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     for note in check_run(params, replaces_report=True):
         say(note)
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
-    threading.Thread(target=importlib.import_module, args=("fruits.reporting.html",), daemon=True).start()
-    with storage.staged_folder(params.report_folder) as draft:
-        _execute(notebook, draft / "run.ipynb", params=params)
+    threading.Thread(target=_import_html, daemon=True).start()
+    with storage.staged_folder(params.report_folder) as draft, _explain_failures(draft, params=params):
+        try:
+            _execute(notebook, draft / "run.ipynb", params=params)
+        except KernelStartError:  # no cell has run: once more is safe
+            _execute(notebook, draft / "run.ipynb", params=params)
         from fruits.reporting.html import render_html
 
         started = time.perf_counter()
@@ -57,6 +69,11 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
         _add_report_seconds(draft / "manifest.json", time.perf_counter() - started)
         _finish(draft, params=params)
     return params.report_folder / "run.html"
+
+
+def _import_html() -> None:
+    with suppress(Exception):  # raised again where it is needed
+        importlib.import_module("fruits.reporting.html")
 
 
 def _finish(draft: Path, *, params: RunParams) -> None:
@@ -74,10 +91,14 @@ def check_notebook(notebook: Path) -> None:
     Raises
     ------
     FruitsError
-        If not exactly one code cell bears the tag `parameters`, or the cell names other keys than a run has.
+        If not exactly one code cell bears the tag `parameters`, the cell names other keys than a run has, or the
+        file is no notebook.
     """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise FruitsError(f"{notebook}: not a notebook: {error}. Restore it by `git checkout`.") from error
     if len(tagged) != 1:
         raise FruitsError(
             f"{notebook}: {len(tagged)} cells bear the tag `parameters`; exactly one must, "
@@ -89,6 +110,28 @@ def check_notebook(notebook: Path) -> None:
         raise FruitsError(f"{notebook}: the parameters cell and params/ differ in {sorted(names ^ set(KEYS))}.")
 
 
+def check_figures(notebook: Path) -> None:
+    """Refuse an executed notebook in which a cell that draws shows no picture: its page would lack a figure.
+
+    Raises
+    ------
+    FruitsError
+        With the numbers of the cells.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    bare = [
+        str(cell["execution_count"])
+        for cell in cells
+        if cell["cell_type"] == "code" and _DRAWS.search("".join(cell["source"])) and not _shows_picture(cell)
+    ]
+    if bare:
+        raise FruitsError(f"the figures of cells {', '.join(bare)} are missing, so no report was made.")
+
+
+def _shows_picture(cell: dict[str, Any]) -> bool:
+    return any(kind.startswith("image/") for output in cell["outputs"] for kind in output.get("data", {}))
+
+
 def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -96,23 +139,24 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
     os.environ[DRAFT_VARIABLE] = str(output.parent)
     log = output.with_name(LOG)
     try:
-        papermill.execute_notebook(
-            # Papermill fills in `{name}` in paths.
-            *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),
-            parameters=json.loads(json.dumps(dataclasses.asdict(params))),
-            kernel_name="python3",
-            kernel_manager_class=manage_kernel(log),
-            stdout_file=sys.stdout,
-            cwd=notebook.parent,
-        )
+        with private_kernels(log) as manager:
+            papermill.execute_notebook(
+                # Papermill fills in `{name}` in paths.
+                *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),
+                parameters=json.loads(json.dumps(dataclasses.asdict(params))),
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=manager,
+                stdout_file=sys.stdout,
+            )
     except papermill.PapermillExecutionError as error:
         failed = _keep_failed(output, params=params)
         raise FruitsError(f"cell {error.exec_count} failed: {error.ename}: {error.evalue}\nSee {failed}") from error
     except DeadKernelError as error:
         failed = _keep_failed(output, params=params)
-        raise FruitsError(
+        raise KernelError(
             "the notebook's kernel died (killed, or out of memory?). Stored features are kept; run again to go on.\n"
-            f"Its last words: {read_last_words(log) or 'none'}\nSee {failed}"
+            f"Its last words: {read_last_words(log)}\nSee {failed}"
         ) from error
     except (KeyboardInterrupt, SystemExit):
         # The cell that was interrupted ends in an error that nobody awaits any more.
@@ -121,7 +165,35 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
     finally:
         del os.environ[DRAFT_VARIABLE]
     log.unlink()
+    try:
+        check_figures(output)
+    except FruitsError as error:
+        raise FruitsError(f"{error}\nSee {_keep_failed(output, params=params)}") from error
     storage.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
+
+
+@contextmanager
+def _explain_failures(draft: Path, *, params: RunParams) -> Iterator[None]:
+    """Turn what papermill, Jupyter, nbconvert and the system raise in the block into a sentence, and keep the trace."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FruitsError) and not isinstance(error, KernelError):
+            raise  # the sentence and the notebook that failed say all
+        said = str(error) if isinstance(error, KernelError) else _describe(error)
+        log, kernel = params.report_folder / LOG, draft / LOG
+        told = kernel.read_text(errors="replace") if kernel.exists() else ""
+        with suppress(OSError):  # the disk may be full
+            storage.write_bytes(log, redact_secrets(f"{told}\n{traceback.format_exc()}").encode())
+            said = f"{said}\nTrace: {log}"
+        raise FruitsError(said) from error
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return describe_os_error(error)
+    first = next(iter(str(error).splitlines()), "no reason given")
+    return f"the notebook or its page failed: {type(error).__name__}: {first}"
 
 
 def _keep_failed(output: Path, *, params: RunParams) -> Path:
@@ -130,7 +202,8 @@ def _keep_failed(output: Path, *, params: RunParams) -> Path:
     storage.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
     kept = marker.lists_file(params.report_folder, ERRORS)  # it tells of the last good run
     rows = params.report_folder / ("errors.failed.csv" if kept else ERRORS)
-    rows.unlink(missing_ok=True)
+    for stale in (rows, params.report_folder / LOG):
+        stale.unlink(missing_ok=True)
     if (errors := output.with_name(ERRORS)).exists():
         storage.write_bytes(rows, errors.read_bytes())
     return failed

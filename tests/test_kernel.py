@@ -1,0 +1,162 @@
+"""The kernel of a run: whose settings it takes, and what is said when it does not start."""
+
+import asyncio
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from fruits.errors import FruitsError
+from fruits.params import load_params
+from fruits.reporting import kernel, run
+
+
+@pytest.fixture
+def start(tmp_path: Path):
+    """Start a kernel, and return what it answers; it is stopped at once."""
+
+    async def ask(manager) -> str:
+        await manager.start_kernel()
+        client = manager.client()
+        client.start_channels()
+        said = []
+        try:
+            await client.execute_interactive(
+                "import os, sys; print(os.getcwd(), sys.path, sep='|')", output_hook=lambda m: said.append(m["content"])
+            )
+        finally:
+            client.stop_channels()
+            await manager.shutdown_kernel(now=True)
+        return "".join(content.get("text", "") for content in said)
+
+    def start() -> str:
+        with kernel.private_kernels(tmp_path / kernel.LOG) as manager:
+            return asyncio.run(ask(manager(kernel_name="python3")))
+
+    return start
+
+
+def test_the_users_settings_stay_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_PATH", "PYTHONSTARTUP"):
+        monkeypatch.setenv(name, "the user's")
+    for name in ("PYTHONPATH", "JAVA_HOME", "TMPDIR", "AWS_PROFILE", "https_proxy", "KERAS_HOME"):
+        monkeypatch.setenv(name, "kept")
+
+    environ = kernel.make_environment(tmp_path)
+
+    assert "the user's" not in environ.values()
+    assert sum(value == "kept" for value in environ.values()) == 6
+    assert environ["MPLBACKEND"] == "module://matplotlib_inline.backend_inline"
+    assert environ["IPYTHONDIR"].startswith(str(tmp_path))
+
+
+def test_a_kernel_works_in_a_folder_of_its_own(start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is looked for in Jupyter's folders, and no module beside the notebook is taken."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/dev/null/runtime")
+    monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER", "nobody")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    spec = tmp_path / "kernels/python3/kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text('{"argv": ["false"], "display_name": "x", "language": "R"}')
+
+    folder, path = start().split("|")
+
+    assert "fruits-kernel-" in folder
+    assert not Path(folder).exists()
+    assert "''" not in path
+    assert folder not in path
+
+
+def test_a_kernel_that_ends_at_once_is_a_sentence(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_START", "raise ImportError('zmq is broken')")
+
+    with pytest.raises(kernel.KernelStartError, match=r"did not start: .* Its last words: ImportError: zmq is broken"):
+        start()
+
+
+def test_a_kernel_that_does_not_answer_is_a_sentence(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_START", "import time; time.sleep(60)")
+    monkeypatch.setattr(kernel, "START_SECONDS", 1)
+
+    with pytest.raises(kernel.KernelStartError, match="respond in 1 seconds"):
+        start()
+
+
+@pytest.fixture
+def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run the pipeline without its checks; a last good report is there."""
+    params = load_params("MINI", "sample", {"report_dir": str(tmp_path)})
+    monkeypatch.setattr(run, "check_run", lambda params: [])
+    params.report_folder.mkdir(parents=True)
+    (params.report_folder / "run.html").write_text("good")
+
+    def run_report() -> tuple[str, str]:
+        with pytest.raises(FruitsError) as failure:
+            run.run_pipeline(params, say=print)
+        assert (params.report_folder / "run.html").read_text() == "good"
+        log = params.report_folder / kernel.LOG
+        assert f"Trace: {log}" in str(failure.value)
+        return str(failure.value), log.read_text()
+
+    return run_report
+
+
+def test_a_start_that_fails_is_tried_twice_and_its_trace_is_kept(run_report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_START", "raise ImportError('zmq is broken')")
+
+    said, log = run_report()
+
+    assert "the notebook's kernel did not start" in said
+    assert "ImportError: zmq is broken" in said
+    assert log.count("\nImportError: zmq is broken") == 2
+    assert "KernelStartError" in log
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("zmq\nlines"), "the notebook or its page failed: RuntimeError: zmq\n"),
+        (ImportError("no zmq"), "the notebook or its page failed: ImportError: no zmq\n"),
+        (OSError(98, "Address already in use"), "the notebook or its page failed: OSError: [Errno 98] Address already"),
+        (ValueError(), "the notebook or its page failed: ValueError: no reason given\n"),
+        (PermissionError(13, "Permission denied", "/x.ipynb"), "/x.ipynb: Permission denied; check the folders"),
+    ],
+)
+def test_whatever_jupyter_raises_is_a_sentence(
+    run_report, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("papermill.execute_notebook", fail)
+
+    said, log = run_report()
+
+    assert said.startswith(sentence)
+    assert "Traceback" in log
+
+
+def make_drawing(tmp_path: Path, **data: str) -> Path:
+    """Make an executed notebook with a cell that draws, and one that does not."""
+    output = new_output("display_data", data={name.replace("_", "/", 1): value for name, value in data.items()})
+    cells = [
+        new_code_cell("plots.plot_scores(matrix)", execution_count=7, outputs=[output]),
+        new_code_cell("plots.explain_undrawn(names)", execution_count=8),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "run.ipynb")
+    return tmp_path / "run.ipynb"
+
+
+def test_a_figure_that_is_missing_is_refused(tmp_path: Path) -> None:
+    run.check_figures(make_drawing(tmp_path, image_png="x"))
+    with pytest.raises(FruitsError, match="the figures of cells 7 are missing, so no report was made"):
+        run.check_figures(make_drawing(tmp_path, text_plain="<Figure size 640x480>", application_pdf="x"))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"cells": [1]}', "\xff"])
+def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.ipynb").write_text(content, encoding="latin-1")
+
+    with pytest.raises(FruitsError, match=r"x\.ipynb: not a notebook"):
+        run.check_notebook(tmp_path / "x.ipynb")
