@@ -82,8 +82,10 @@ def test_a_script_without_a_font_is_spelt_out_and_said(ax):
 
     assert [label.get_text() for label in ax.get_yticklabels()] == [r"\u0f40 1", "Kiwi"]
     assert plots.explain_undrawn(["ཀ 1", "Kiwi"]) == [
-        "No font here has U+0F40: the figures spell them out in 1 class names."
+        "The figures have no font for U+0F40 and spell it out in the class names 'ཀ 1'."
     ]
+    many = plots.explain_undrawn([chr(0xF40 + number) for number in range(8)])
+    assert "U+0F44 and 3 others and" in many[0]
 
 
 def test_without_the_fonts_their_scripts_are_said(monkeypatch):

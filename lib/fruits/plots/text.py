@@ -4,7 +4,7 @@ import functools
 import importlib.util
 import itertools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,15 +49,19 @@ def count_columns(text: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)
 
 
-def explain_undrawn(names: Iterable[str]) -> list[str]:
+def explain_undrawn(names: Iterable[str], *, quote: Callable[[str], str] = repr) -> list[str]:
     """Return a sentence about the names that the figures cannot draw as they are, or nothing if there are none."""
-    lacks = {name: [sign for sign in name if sign.isprintable() and not _has_font(sign)] for name in sorted(set(names))}
-    signs = sorted({sign for found in lacks.values() for sign in found})
+    lacks = {name: {sign for sign in name if sign.isprintable() and not _has_font(sign)} for name in sorted(set(names))}
+    signs = sorted(set().union(*lacks.values()))
     if not signs:
         return []
-    count, codes = sum(map(bool, lacks.values())), ", ".join(f"U+{ord(sign):04X}" for sign in signs[:5])
-    more = " and others" if len(signs) > 5 else ""
-    return [f"No font here has {codes}{more}: the figures spell them out in {count} class names."]
+    codes = _list_some([f"U+{ord(sign):04X}" for sign in signs])
+    undrawn = _list_some([quote(name) for name, found in lacks.items() if found])
+    return [f"The figures have no font for {codes} and spell it out in the class names {undrawn}."]
+
+
+def _list_some(texts: list[str], *, most: int = 5) -> str:
+    return ", ".join(texts[:most]) + f" and {len(texts) - most} others" * (len(texts) > most)
 
 
 def _is_shown(sign: str) -> bool:

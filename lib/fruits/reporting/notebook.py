@@ -43,7 +43,8 @@ def quote(value: object) -> str:
     text = redact_secrets(str(value))
     text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence} {text} {fence}"
+    pad = " " * (text[:1] in "` " or text[-1:] in "` ")
+    return f"{fence}{pad}{text}{pad}{fence}"
 
 
 def end_with_command() -> None:
