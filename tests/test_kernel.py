@@ -83,6 +83,20 @@ def test_a_kernel_that_does_not_answer_is_a_sentence(start, monkeypatch: pytest.
         start()
 
 
+def test_a_kernel_that_is_interrupted_while_it_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kernel, "_wait_for", interrupt)
+    with kernel.private_kernels(tmp_path / kernel.LOG) as kernels:
+        manager = kernels(kernel_name="python3")
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(manager.start_kernel())
+
+    assert manager.provisioner.process.wait(timeout=10) == -9
+    manager.context.destroy(linger=0)
+
+
 @pytest.fixture
 def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the pipeline without its checks; a last good report is there."""

@@ -36,6 +36,38 @@ class KernelStartError(KernelError):
     """The kernel gave no answer; no cell has run."""
 
 
+class _PrivateKernelManager(AsyncKernelManager):
+    """A manager whose kernel is this Python, in a folder of its own."""
+
+    folder: Path
+    words: Path
+    made: list[AsyncKernelManager]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, ip="127.0.0.1", connection_file=str(self.folder / "connection.json"))
+        self._kernel_spec = KernelSpec(
+            argv=[sys.executable, "-c", _START, "-f", "{connection_file}"],
+            language="python",
+            metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner"}},
+        )
+        self.log = logging.Logger("kernel")  # a trace on the terminal otherwise
+        self.made.append(self)
+
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+        try:
+            with self.words.open("ab") as stream:
+                place = {"cwd": str(self.folder), "env": make_environment(self.folder)}
+                await super().start_kernel(**options | place, stderr=stream)
+            await _wait_for(self)
+        except Exception as error:
+            with suppress(Exception):
+                await self.shutdown_kernel(now=True)
+            if isinstance(error, OSError):
+                raise
+            said = f"the notebook's kernel did not start: {error}. Its last words: {read_last_words(self.words)}"
+            raise KernelStartError(said) from error
+
+
 @contextmanager
 def private_kernels(log: Path) -> Iterator[type[AsyncKernelManager]]:
     """Give a manager of kernels that have a folder of their own, and write what they say outside the notebook to a log.
@@ -48,34 +80,15 @@ def private_kernels(log: Path) -> Iterator[type[AsyncKernelManager]]:
     KernelStartError
         By the manager's `start_kernel`, if the kernel ends at once or does not answer in `START_SECONDS`.
     """
-    with tempfile.TemporaryDirectory(prefix="fruits-kernel-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-
-        class PrivateKernelManager(AsyncKernelManager):
-            def __init__(self, **options: Any) -> None:
-                super().__init__(**options, ip="127.0.0.1", connection_file=str(folder / "connection.json"))
-                self._kernel_spec = KernelSpec(
-                    argv=[sys.executable, "-c", _START, "-f", "{connection_file}"],
-                    language="python",
-                    metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner"}},
-                )
-                self.log = logging.Logger("kernel")  # a trace on the terminal otherwise
-
-            async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-                try:
-                    with log.open("ab") as stream:
-                        place = {"cwd": name, "env": make_environment(folder)}
-                        await super().start_kernel(**options | place, stderr=stream)
-                    await _wait_for(self)
-                except Exception as error:
-                    with suppress(Exception):
-                        await self.shutdown_kernel(now=True)
-                    if isinstance(error, OSError):
-                        raise
-                    said = f"the notebook's kernel did not start: {error}. Its last words: {read_last_words(log)}"
-                    raise KernelStartError(said) from error
-
-        yield PrivateKernelManager
+    made: list[AsyncKernelManager] = []
+    with tempfile.TemporaryDirectory(prefix="fruits-kernel-", ignore_cleanup_errors=True) as folder:
+        try:
+            yield type("Manager", (_PrivateKernelManager,), {"folder": Path(folder), "words": log, "made": made})
+        finally:
+            # Nobody else ends a kernel that is interrupted while it starts.
+            for manager in made:
+                if process := getattr(manager.provisioner, "process", None):
+                    process.kill()
 
 
 async def _wait_for(manager: AsyncKernelManager) -> None:
