@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from fruits.errors import FruitsError
 from fruits.features import compute
 from fruits.features.backbone import Backbone
 from fruits.features.compute import Computation, compute_features, cut_batches
-from fruits.features.store import list_batches, read_features
+from fruits.features.store import list_batches, list_unfinished, read_features
 from fruits.images.decode import decode_image
 from fruits.images.listing import list_images
 from fruits.images.pack import pack_images
@@ -362,3 +363,37 @@ def test_a_batch_that_fails_stops_the_others(run: Run, fruit_folder: Path, store
         run(list_training(fruit_folder), make=lambda: fail, images_per_task=1)
     assert list_batches(store) == []
     assert len(set(read_log(log, "image"))) < 9
+
+
+def test_an_interrupted_run_keeps_what_its_workers_have_computed(
+    run: Run, fruit_folder: Path, store: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = list_training(fruit_folder)
+
+    def make() -> Any:
+        def predict(pixels: Any) -> Any:
+            with log.open("a") as stream:
+                stream.write("image\n" * len(pixels))
+            time.sleep(0.5)
+            return np.zeros((len(pixels), 1280), np.float32)
+
+        return predict
+
+    def interrupt(jobs: Any) -> Iterator[Any]:
+        while len(read_log(log, "image")) < 2:
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+        yield
+
+    # Tasks of 5 and 4 images in passes of 2.
+    with monkeypatch.context() as patch:
+        patch.setattr(compute, "as_completed", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(images, make=make, images_per_task=5)
+
+    computed = len(read_log(log, "image"))
+    stored = sum(pq.read_metadata(file).num_rows for file in store.glob("batch-*/*.parquet"))
+    assert 2 <= computed == stored < len(images)
+    assert list_unfinished(store) == []
+    done = run(images, images_per_task=5)
+    assert figures(done) == (9, 9 - stored, [])

@@ -3,7 +3,7 @@
 import math
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # A batch is a Spark job. Small ones lose little when a run dies; more of them at once than this would keep the
 # driver of a large cluster busy with planning.
 JOBS_AT_ONCE = 8
+# A task that is told to stop ends after the images of one forward pass; writing its file takes less than a second.
+STOP_SECONDS = 20
 _EARLIER = (
     "The stored features of an earlier version know images by path and time, not by content; they are computed anew "
     "once."
@@ -150,13 +152,14 @@ def _write_batches(
     """Write each batch as a job of its own, all in a job group; the first that fails stops the others."""
     from py4j.protocol import Py4JError
 
-    cores = spark.sparkContext.defaultParallelism
+    context = spark.sparkContext
+    cores = context.defaultParallelism
     tasks = max(1, cores // JOBS_AT_ONCE)
     batches = cut_batches(images, tasks=tasks, cores=cores, images_per_task=images_per_task)
 
     def write(number: int, batch: pd.DataFrame) -> Path:
         name = f"batch {number} of {len(batches)}"
-        spark.sparkContext.setJobGroup(group, f"features, {name}", interruptOnCancel=True)
+        context.setJobGroup(group, f"features, {name}", interruptOnCancel=True)
         span = f"{batch['path'].iloc[0]} to {batch['path'].iloc[-1]}"
         with explain_failures(f"the extraction of {name} ({span})"):
             rows = spark.createDataFrame(batch).coalesce(tasks)
@@ -167,8 +170,21 @@ def _write_batches(
         jobs = [pool.submit(write, number, batch) for number, batch in enumerate(batches, 1)]
         try:
             return [job.result() for job in as_completed(jobs)]
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            # Tasks on other machines could not see the file.
+            if isinstance(error, KeyboardInterrupt) and str(context.master).startswith("local"):
+                _finish(jobs, stop=extractor.stop)
             with suppress(Py4JError, ConnectionError):  # if the JVM is what died
-                spark.sparkContext.cancelJobGroup(group)
+                context.cancelJobGroup(group)
             raise
+
+
+def _finish(jobs: Sequence["Future[Path]"], *, stop: Path) -> None:
+    """Let the batches under way end with the images that are computed: whoever interrupts loses nothing."""
+    try:
+        with suppress(OSError):  # no room for the file: they are cancelled instead
+            stop.touch()
+            wait(jobs, timeout=STOP_SECONDS)
+    finally:
+        stop.unlink(missing_ok=True)

@@ -6,8 +6,11 @@ its own way, spends more processor time in the JVM than the decoding does, and c
 a run does not want. Packed images are read the same way, by path, out of their shards (`PackedImages`).
 """
 
+import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +41,10 @@ _ARROW_SCHEMA = pa.schema([*LISTED, ("etag", pa.string()), ("features", pa.list_
 _PREDICTORS: dict[str, Predict] = {}
 
 
+def _name_stop() -> Path:
+    return Path(tempfile.gettempdir()) / f"fruits-stop-{uuid.uuid4().hex}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Extractor:
     """What a worker needs to turn images into features.
@@ -53,16 +60,20 @@ class Extractor:
     errors: "ErrorRows"
     image_seconds: float = limits.IMAGE_SECONDS
     slice_seconds: float = limits.SLICE_SECONDS
+    stop: Path = field(default_factory=_name_stop)
 
     def extract(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the features of the images that can be decoded; note the others in `errors`.
 
         An exception of the model is not caught: a broken model fails the run, it makes no bad images. Neither is it
-        the image's fault if `limits.MOST_TIMEOUTS` images of a task give no answer.
+        the image's fault if `limits.MOST_TIMEOUTS` images of a task give no answer. Once the file `stop` exists, the
+        images that are left are passed over: the task ends with what it has.
         """
         timeouts: list[str] = []
         for batch in batches:
             for start in range(0, batch.num_rows, self.batch_size):
+                if self.stop.exists():
+                    continue
                 with limits.limit_slice(self.slice_seconds):
                     features = self._extract_slice(batch.slice(start, self.batch_size), timeouts)
                 yield features

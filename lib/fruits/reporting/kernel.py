@@ -17,6 +17,8 @@ from fruits.errors import FruitsError
 LOG = "kernel.log"
 # Jupyter waits a minute, which two cores that others load do not keep.
 START_SECONDS = 180
+# More than `compute.STOP_SECONDS`.
+IDLE_SECONDS = 30
 _IGNORED = ("IPYTHON", "JUPYTER", "MPL", "MATPLOTLIBRC", "PYTHON")
 # They say where code lies and what is written beside it: the command itself was started with them.
 _KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED"}
@@ -58,7 +60,7 @@ class _PrivateKernelManager(AsyncKernelManager):
             with self.words.open("ab") as stream:
                 place = {"cwd": str(self.folder), "env": make_environment(self.folder)}
                 await super().start_kernel(**options | place, stderr=stream)
-            await _wait_for(self)
+            await _wait_for(self, START_SECONDS)
         except Exception as error:
             with suppress(Exception):
                 await self.shutdown_kernel(now=True)
@@ -66,6 +68,14 @@ class _PrivateKernelManager(AsyncKernelManager):
                 raise
             said = f"the notebook's kernel did not start: {error}. Its last words: {read_last_words(self.words)}"
             raise KernelStartError(said) from error
+
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]
+        # A cell that is interrupted stores what it has computed: a kernel that is told to shut down ends the JVM.
+        if not now and await self.is_alive():
+            await self.interrupt_kernel()
+            with suppress(RuntimeError):  # it has died, or has taken too long
+                await _wait_for(self, IDLE_SECONDS)
+        await super().shutdown_kernel(now=now, restart=restart)
 
 
 @contextmanager
@@ -91,11 +101,11 @@ def private_kernels(log: Path) -> Iterator[type[AsyncKernelManager]]:
                     process.kill()
 
 
-async def _wait_for(manager: AsyncKernelManager) -> None:
+async def _wait_for(manager: AsyncKernelManager, seconds: int) -> None:
     client = manager.client()
     client.start_channels()
     try:
-        await client.wait_for_ready(timeout=START_SECONDS)
+        await client.wait_for_ready(timeout=seconds)
     finally:
         client.stop_channels()
 
