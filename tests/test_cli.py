@@ -11,6 +11,7 @@ import pytest
 
 from fruits import __version__
 
+FRUITS = str(Path(sys.executable).with_name("fruits"))
 SECONDS = 15  # the contract's limit for a refusal
 Fruits = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -22,9 +23,9 @@ def fruits(tmp_path: Path) -> Fruits:
     environ = {name: value for name, value in os.environ.items() if name != "JAVA_HOME" and "proxy" not in name.lower()}
     environ |= {"KERAS_HOME": str(tmp_path / "keras"), "https_proxy": "http://127.0.0.1:9"}
 
-    def run(*arguments: str, java_home: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("fruits")), *arguments]
-        env = environ | ({"JAVA_HOME": java_home} if java_home else {})
+    def run(*arguments: str, java_home: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [FRUITS, *arguments]
+        env = environ | ({"JAVA_HOME": java_home} if java_home else {}) | more
         return subprocess.run(
             command, env=env, cwd=tmp_path / "cwd", capture_output=True, text=True, timeout=SECONDS, check=False
         )
@@ -44,7 +45,8 @@ def check_refusal(done: subprocess.CompletedProcess[str], *, code: int, message:
     assert message in done.stderr
     assert done.returncode == code
     assert "Traceback" not in done.stdout + done.stderr
-    assert done.stdout == ""
+    # A run says at once what it does.
+    assert all(line.endswith("checking folders, images, weights and Java") for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,69 @@ def test_fetch_does_not_bring_real_images_into_the_sample_by_default(fruits: Fru
 def test_fetch_from_a_missing_archive_is_refused(fruits: Fruits, tmp_path: Path) -> None:
     done = fruits("fetch", "MINI", "--zip", "none.zip", "--set", f"input_dir={tmp_path}/in")
     check_refusal(done, code=2, message="none.zip")
+
+
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full", "<&- >&- 2>&-", "| head -c1 >/dev/null"])
+@pytest.mark.parametrize("command", ["--help", "pack"])
+def test_nothing_that_is_printed_fails_a_command(
+    fruit_folder: Path, tmp_path: Path, command: str, redirect: str
+) -> None:
+    environ = {"PYTHONIOENCODING": "ascii", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"}
+    packed = tmp_path / "gepackt_\u00e9"
+    words = [command, str(fruit_folder), str(packed)][: 1 if command == "--help" else 3]
+    shell = ["bash", "-o", "pipefail", "-c", f'"$0" "$@" {redirect}', FRUITS, *words]
+    done = subprocess.run(shell, env=os.environ | environ, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert packed.exists() == (command == "pack")
+
+
+def test_help_does_not_depend_on_docstrings(fruits: Fruits) -> None:
+    assert "Bundle the class folders" in fruits("pack", "--help", PYTHONOPTIMIZE="2").stdout
+
+
+BROKEN = """
+import sys
+from fruits import cli
+def fail(*_, **__):
+    raise {error}
+cli.load_params = fail
+sys.argv = ["fruits", "run", "MINI"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        ("KeyError('mode')", "fruits: unexpected KeyError: 'mode'. Trace: "),
+        ("RecursionError('too deep\\nby far')", "fruits: unexpected RecursionError: too deep. Trace: "),
+        ("MemoryError", "fruits: there is not enough memory"),
+        ("OSError(5, 'Input/output error', '/mnt/x')", "fruits: /mnt/x: Input/output error; check the folders"),
+        ("UnicodeEncodeError('ascii', '\\udcea', 0, 1, 'no')", "fruits: unexpected UnicodeEncodeError: 'ascii' codec"),
+        ("KeyError('AKIAIOSFODNN7EXAMPLE')", "fruits: unexpected KeyError: '[redacted]'. Trace: "),
+    ],
+)
+def test_whatever_is_raised_ends_in_a_sentence_and_a_trace_that_it_names(
+    tmp_path: Path, error: str, sentence: str
+) -> None:
+    command = [sys.executable, "-c", BROKEN.format(error=error)]
+    done = subprocess.run(
+        command, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(sentence)
+    assert done.stderr.count("\n") == 1
+    (trace,) = tmp_path.glob("fruits-*.log")
+    assert done.stderr.rstrip().endswith(f"Trace: {trace}")
+    assert "in fail" in trace.read_text()
+    assert "AKIA" not in trace.read_text()
+
+
+def test_no_place_for_the_trace_costs_the_trace_alone() -> None:
+    prelude = "import tempfile; tempfile.NamedTemporaryFile = open"
+    command = [sys.executable, "-c", prelude + BROKEN.format(error="KeyError('mode')")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "fruits: unexpected KeyError: 'mode'.\n")
 
 
 def test_version_and_help_exit_0(fruits: Fruits) -> None:

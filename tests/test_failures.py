@@ -6,7 +6,7 @@ import pytest
 from pyspark.errors import PySparkException
 
 from fruits.errors import FruitsError
-from fruits.failures import explain_failures
+from fruits.failures import describe_cell_error, describe_surprise, explain_failures
 
 TRACE = """An exception was thrown from the Python worker. Please see the stack trace below.
 Traceback (most recent call last):
@@ -53,3 +53,48 @@ def test_causes_come_in_a_sentence(raised: Exception, sentence: str) -> None:
 def test_other_errors_pass(raised: BaseException) -> None:
     with pytest.raises(type(raised)), explain_failures("baking"):
         raise raised
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("FruitsError", "PCA needs at least 2 images, got 1", "PCA needs at least 2 images, got 1"),
+        ("UsageError", "seed = x\nmode = y", "seed = x\nmode = y"),
+        ("ValueError", "\x1b[0;31mbroken\x1b[0m\x1b[K\nhere", "ValueError: broken"),
+        ("KeyError", "", "KeyError"),
+        ("ParseException", "[PARSE] near 'x'.\n== SQL ==\nselect x", "ParseException: [PARSE] near 'x'"),
+        (
+            "Py4JJavaError",
+            f"An error occurred while calling o1.save.\n: java.io.X\n{TRACE}",
+            "Py4JJavaError: ValueError: broken model",
+        ),
+        ("ValueError", "x\nValueError: broken model", "ValueError: broken model"),
+        ("OSError", "[Errno 28] No space left on device", "OSError: the disk is full: make room"),
+        ("MemoryError", "", "there is not enough memory"),
+    ],
+)
+def test_a_failed_cell_says_one_sentence(name: str, text: str, sentence: str) -> None:
+    said = describe_cell_error(name, text)
+    assert said.startswith(sentence)
+    assert len(said) < len(sentence) + 150
+    assert ("\n" in said) == (name == "UsageError")
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence"),
+    [
+        (OSError(errno.EIO, "Input/output error", "/mnt/x"), "/mnt/x: Input/output error; check the folders"),
+        (OSError("cannot identify\nit"), "unexpected OSError: cannot identify."),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: make room"),
+        (MemoryError(), "there is not enough memory (ulimit -v?): allow more, or lower batch_size."),
+        (KeyError(), "unexpected KeyError."),
+        (
+            RecursionError("maximum recursion depth exceeded"),
+            "unexpected RecursionError: maximum recursion depth exceeded.",
+        ),
+    ],
+)
+def test_a_surprise_is_a_sentence(raised: Exception, sentence: str) -> None:
+    said = describe_surprise(raised)
+    assert said.startswith(sentence)
+    assert "\n" not in said

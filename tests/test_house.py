@@ -16,7 +16,7 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 # A module imports from floors below its own only, or from its own.
 FLOORS = [
     {"errors"},
-    {"arrow", "exchange", "java", "redaction", "failures", "locks", "remote"},
+    {"arrow", "exchange", "java", "redaction", "failures", "locks", "remote", "streams"},
     {"storage", "jvm"},
     {"params", "places", "foreign", "spelling"},
     {"marker", "session", "progress", "cluster"},

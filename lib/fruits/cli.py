@@ -1,9 +1,15 @@
 """The command `fruits`: one function a sub-command, each a skin over one call."""
 
 import io
+import json
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -12,9 +18,14 @@ import click
 
 from fruits import __version__, storage
 from fruits.errors import FruitsError
-from fruits.failures import describe_os_error
+from fruits.failures import describe_surprise
 from fruits.params import TARGETS, list_modes, load_params
 from fruits.redaction import redact_secrets
+from fruits.streams import open_outputs
+
+# They change the meaning of other people's code: warnings that raise, assertions and docstrings that are gone.
+_MEDDLING = {"PYTHONWARNINGS", "PYTHONOPTIMIZE"}
+_STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal is gone"}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -51,10 +62,21 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
     flags = {"fresh": fresh, "replace": replace}
     overrides = _split_settings(settings) | {key: "true" for key, value in flags.items() if value}
     params = load_params(mode, target, overrides)
-    from fruits.reporting.run import run_pipeline
+    started = time.monotonic()
 
-    report = run_pipeline(params, say=_say)
-    click.echo(redact_secrets(f"Results: {params.results_dir}\nReport:  {report}"))
+    def say(sentence: str) -> None:
+        _say(f"{time.monotonic() - started:5.0f} s  {sentence}")
+
+    say(f"{mode}, target {target}: checking folders, images, weights and Java")
+    from fruits.reporting.run import run_pipeline
+    from fruits.reporting.summary import describe_run, describe_stop
+
+    with _when_stopped(lambda: describe_stop(params.path("output_dir"), fresh=fresh)):
+        report = run_pipeline(params, say=say)
+    manifest = json.loads(report.with_name("manifest.json").read_text(encoding="utf-8"))
+    took = time.monotonic() - started
+    lines = describe_run(manifest, results_dir=params.results_dir, report=report, seconds=took)
+    click.echo(redact_secrets("\n".join(lines)))
 
 
 @cli.command()
@@ -69,14 +91,15 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
     from fruits.preflight import check_apart
 
     check_apart(params)
-    report = fetch_images(
-        params.path("input_dir"),
-        split=params.split,
-        classes=params.classes,
-        archive=archive or ARCHIVE_URL,
-        max_images=params.max_images,
-        seed=params.seed,
-    )
+    with _when_stopped(lambda: "the images fetched so far are kept; the same command goes on where it stopped"):
+        report = fetch_images(
+            params.path("input_dir"),
+            split=params.split,
+            classes=params.classes,
+            archive=archive or ARCHIVE_URL,
+            max_images=params.max_images,
+            seed=params.seed,
+        )
     click.echo(f"{report.wanted} images wanted, {report.already_there} were there, {report.fetched} fetched.")
     click.echo(f"Images: {params.path('input_dir') / params.split}")
 
@@ -89,7 +112,8 @@ def pack(input_dir: str, output_dir: str) -> None:
     from fruits.images.pack import pack_images
 
     source, packed = (storage.resolve(folder, base=Path.cwd()) for folder in (input_dir, output_dir))
-    report = pack_images(source, packed)
+    with _when_stopped(lambda: f"{packed} stays as it was; the same command starts from the beginning"):
+        report = pack_images(source, packed)
     for path in report.unreadable:
         click.echo(f"fruits: {path} could not be read; a run will make it an error row", err=True)
     click.echo(f"{report.images} images packed into {report.shards} shards, {report.bytes / 2**20:.1f} MiB: {packed}")
@@ -117,6 +141,10 @@ def _say(sentence: str) -> None:
     click.echo(redact_secrets(f"fruits: {sentence}"))
 
 
+def _complain(sentence: str) -> None:
+    click.echo(redact_secrets(f"fruits: {sentence}"), err=True)
+
+
 def _split_settings(settings: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for setting in settings:
@@ -128,8 +156,18 @@ def _split_settings(settings: Sequence[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the command line: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
-    signal.signal(signal.SIGTERM, _end)
+    """Run the command line.
+
+    Exit 0, 1 for a failure, 2 for wrong usage, 128 + its number for a signal: 129 for a terminal that is gone, 130
+    for Ctrl-C, 143 for SIGTERM.
+    """
+    if os.environ.keys() & _MEDDLING:
+        environ = {name: value for name, value in os.environ.items() if name not in _MEDDLING}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - this very program
+    open_outputs()
+    for number in _STOPS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -137,18 +175,39 @@ def main() -> None:
         error.show(said)
         click.echo(redact_secrets(said.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
-    except FruitsError as error:
-        click.echo(redact_secrets(f"fruits: {error}"), err=True)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        click.echo(redact_secrets(f"fruits: {describe_os_error(error)}"), err=True)
-        sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("fruits: interrupted", err=True)
+        _complain("interrupted")
         sys.exit(130)
+    except FruitsError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except Exception as error:  # whatever it is, a person reads a sentence
+        _complain(f"{describe_surprise(error)}{_keep_trace(error)}")
+        sys.exit(1)
 
 
 def _end(number: int, _: FrameType | None) -> None:
     """Leave through every `finally`: the kernel and Spark are stopped on the way."""
-    click.echo("fruits: terminated", err=True)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes away may say so twice
+    # A progress bar ends without a line break.
+    click.echo(("\n" if sys.stderr.isatty() else "") + f"fruits: {_STOPS[signal.Signals(number)]}", err=True)
     sys.exit(128 + number)
+
+
+@contextmanager
+def _when_stopped(tell: Callable[[], str]) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        with suppress(Exception):  # the exit code stays that of the signal
+            _complain(tell())
+        raise
+
+
+def _keep_trace(error: Exception) -> str:
+    """Write the traceback into a temporary file, and return the sentence that names it; none if the disk is full."""
+    text = redact_secrets("".join(traceback.format_exception(error)))
+    with suppress(Exception), tempfile.NamedTemporaryFile("wb", prefix="fruits-", suffix=".log", delete=False) as log:
+        log.write(text.encode(errors="backslashreplace"))
+        return f" Trace: {log.name}"
+    return ""

@@ -11,6 +11,8 @@ from fruits.errors import FruitsError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _KEPT = "Features that are stored are kept; run again to go on."
 _DIED = re.compile(r"Python worker exited unexpectedly|Python worker failed to connect back|ExecutorLostFailure")
+# What a terminal takes for colours.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _JAVA = ("java.", "org.", "py4j.", "scala.", "io.")
 
 
@@ -53,6 +55,34 @@ def describe_os_error(error: OSError) -> str:
     return f"{what}{error.strerror or error}; check the folders that were named (input_dir, output_dir, report_dir)."
 
 
+def describe_surprise(error: Exception) -> str:
+    """Say in a sentence what nobody has foreseen."""
+    if isinstance(error, OSError) and error.strerror:
+        return describe_os_error(error)
+    if isinstance(error, MemoryError):
+        return f"{_describe('MemoryError', str(error))}."
+    return f"unexpected {_describe(type(error).__name__, str(error))}."
+
+
+def describe_cell_error(name: str, text: str) -> str:
+    """Say in a sentence what a cell raised: the name of the error and its text; our own errors are sentences already.
+
+    Parameters
+    ----------
+    name, text
+        The class of the error and what it says, which may be Java's stack trace.
+    """
+    text = _COLOURS.sub("", text).strip()
+    return text if name in {"FruitsError", "UsageError"} else _describe(name, text)
+
+
+def _describe(name: str, text: str) -> str:
+    if name == "MemoryError":
+        return f"there is not enough memory ({text or 'ulimit -v?'}): allow more, or lower batch_size"
+    cause = " ".join(find_cause(text).split()) if text else ""
+    return f"{name}: {cause}".rstrip(": .") if not cause.startswith(f"{name}: ") else cause
+
+
 def find_cause(said: str) -> str:
     """Return the line that says why, out of all that Spark said."""
     if any(os.strerror(number) in said for number in _FULL):
@@ -71,4 +101,4 @@ def find_cause(said: str) -> str:
 
 def _full(file: str | None) -> str:
     where = f" that holds {file}" if file else ""
-    return f"the disk{where} is full: make room, or name another folder. {_KEPT}"
+    return f"the disk{where} is full: make room, or name another folder (TMPDIR: for temporary files). {_KEPT}"

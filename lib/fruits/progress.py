@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from fruits.streams import BAR_COLUMNS
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _METRIC = "number of output rows"
+# tqdm's own, with a rate that is never turned round ("s/image").
+_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 @contextmanager
 def track_rows(
-    spark: "SparkSession", *, total: int, node: str = "MapInArrow", unit: str = "image", every: float = 1.0
+    spark: "SparkSession", *, total: int, node: str = "MapInArrow", unit: str = " images", every: float = 1.0
 ) -> Iterator[None]:
     """Show how many rows the queries run in the block have put out, with rate and time left.
 
@@ -35,7 +39,7 @@ def track_rows(
     earlier = set(_list_executions(store))
     stop = threading.Event()
     # The bar is one line of standard output, in a terminal, in Jupyter and in the executed notebook alike.
-    with tqdm(total=total, unit=unit, file=sys.stdout, mininterval=every, ncols=88) as bar:
+    with tqdm(total=total, unit=unit, file=sys.stdout, mininterval=every, ncols=BAR_COLUMNS, bar_format=_FORMAT) as bar:
 
         def look_on() -> None:
             with suppress(Py4JError, ConnectionError):  # a JVM that died is for the block to say

@@ -23,6 +23,7 @@ from fruits.images.classes import compose, match_classes
 from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
 from fruits.images.ranges import Ranges, redact
 from fruits.images.selection import select_images
+from fruits.streams import BAR_COLUMNS, ProgressWriter
 
 ARCHIVE_URL = "https://s3.eu-west-1.amazonaws.com/course.oc-static.com/projects/Data_Scientist_P8/fruits.zip"
 # Neighbours in the archive come in one request: at some 5 kB an image, all 67,692 of Training in about a hundred.
@@ -222,7 +223,14 @@ def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination:
     storage.check_writable(destination)
     locks.hold_folder(destination)
     there = len(wanted) - len(missing)
-    with tqdm(total=len(wanted), initial=there, file=sys.stderr, unit="image", disable=not progress) as bar:
+    with tqdm(
+        total=len(wanted),
+        initial=there,
+        file=ProgressWriter(sys.stderr),
+        unit=" images",
+        ncols=BAR_COLUMNS,
+        disable=not progress,
+    ) as bar:
         for path, member in sorted(missing.items(), key=lambda item: item[1].header_offset):
             try:
                 content = archive.read(member)

@@ -17,6 +17,7 @@ from fruits.images.listing import list_images
 from fruits.images.packed import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
 from fruits.images.source import ImageFolder, read_as_listed
 from fruits.images.tree import has_images, list_splits
+from fruits.streams import BAR_COLUMNS, ProgressWriter
 
 # The size of an HDFS block and of Spark's splits: one GET of S3 answers for 26,000 images of 5 kB.
 SHARD_BYTES = 128 * 2**20
@@ -58,7 +59,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     unreadable: list[str] = []
     _hold(output_dir)
     with storage.replaced_folder(output_dir) as draft:
-        with tqdm(total=len(images), unit="image", file=sys.stdout, ncols=88) as bar:
+        with tqdm(total=len(images), unit=" images", file=ProgressWriter(sys.stdout), ncols=BAR_COLUMNS) as bar:
             for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):
                 with (
                     storage.open_output(draft / name_shard(number)) as stream,

@@ -11,20 +11,21 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fruits import marker, storage
 from fruits.errors import FruitsError
-from fruits.failures import describe_os_error
+from fruits.failures import describe_cell_error, describe_os_error
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
 from fruits.reporting.home import replace_home
 from fruits.reporting.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words
 from fruits.reporting.notebook import DRAFT_VARIABLE, ERRORS, banner
+from fruits.streams import ProgressWriter
 
 # What a cell calls that ends in a figure.
 _DRAWS = re.compile(r"\bplots\.(plot|draw)_")
@@ -53,13 +54,15 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     check_notebook(notebook)
     for note in check_run(params, replaces_report=True):
         say(note)
+    say("starting the notebook")
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
     threading.Thread(target=_import_html, daemon=True).start()
     with storage.staged_folder(params.report_folder) as draft, _explain_failures(draft, params=params):
         try:
-            _execute(notebook, draft / "run.ipynb", params=params)
+            _execute(notebook, draft / "run.ipynb", params=params, say=say)
         except KernelStartError:  # no cell has run: once more is safe
-            _execute(notebook, draft / "run.ipynb", params=params)
+            _execute(notebook, draft / "run.ipynb", params=params, say=say)
+        say("writing the report")
         from fruits.reporting.html import render_html
 
         started = time.perf_counter()
@@ -132,7 +135,7 @@ def _shows_picture(cell: dict[str, Any]) -> bool:
     return any(kind.startswith("image/") for output in cell["outputs"] for kind in output.get("data", {}))
 
 
-def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
+def _execute(notebook: Path, output: Path, *, params: RunParams, say: Callable[[str], None]) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -147,11 +150,14 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
                 kernel_name="python3",
                 language="python",
                 kernel_manager_class=manager,
-                stdout_file=sys.stdout,
+                stdout_file=ProgressWriter(sys.stdout),
+                progress_bar=False,
+                on_cell_start=lambda cell, **_: _announce(cell, say=say),
             )
     except papermill.PapermillExecutionError as error:
         failed = _keep_failed(output, params=params)
-        raise FruitsError(f"cell {error.exec_count} failed: {error.ename}: {error.evalue}\nSee {failed}") from error
+        what = describe_cell_error(error.ename, error.evalue)
+        raise FruitsError(f"cell {error.exec_count} failed: {what}\nSee {failed}") from error
     except DeadKernelError as error:
         failed = _keep_failed(output, params=params)
         raise KernelError(
@@ -170,6 +176,13 @@ def _execute(notebook: Path, output: Path, *, params: RunParams) -> None:
     except FruitsError as error:
         raise FruitsError(f"{error}\nSee {_keep_failed(output, params=params)}") from error
     storage.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
+
+
+def _announce(cell: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
+    """Show the heading of a section as it begins."""
+    heading, _, _ = cell["source"].partition("\n")
+    if cell["cell_type"] == "markdown" and heading.startswith("## "):
+        say(heading.removeprefix("## "))
 
 
 @contextmanager
