@@ -55,7 +55,7 @@ RESULTS = Kind(
 )
 REPORT = Kind(
     "report",
-    re.compile(r"run\.html|run(\.failed)?\.ipynb|variance\.png|manifest\.json|errors(\.failed)?\.csv"),
+    re.compile(r"run\.html|run(\.failed)?\.ipynb|variance\.png|manifest\.json|errors(\.failed)?\.csv|kernel\.log"),
     kept=(BY_HAND,),
 )
 

@@ -223,14 +223,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
-# As YAML 1.2 has them.
 _INTEGER = re.compile(r"[-+]?(0|[1-9]\d*)\Z")
 _FLOAT = re.compile(r"[-+]?((0|[1-9]\d*)?\.\d+([eE][-+]?\d+)?|[1-9]\d*[eE][-+]?\d+|\.(inf|nan))\Z")
 _NUMBERS = {"tag:yaml.org,2002:int": _INTEGER, "tag:yaml.org,2002:float": _FLOAT}
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what changes a value in silence: doubled keys, octal numbers (`010` is 8), numbers to base 60."""
+    """YAML without what changes a value in silence: doubled keys, octal (`010` is 8) and base-60 numbers; as YAML 1.2."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, _NUMBERS.get(tag, form)) for tag, form in pairs]
