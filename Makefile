@@ -98,5 +98,5 @@ lock: env ## resolve the pins of pyproject.toml into requirements.lock, those of
 	$(COMPILE) --group hub --output-file requirements-hub.lock
 	$(COMPILE) emr/requirements-worker.in --constraints requirements.lock --output-file emr/requirements-worker.txt
 
-clean: ## remove what runs made (data/sample and reports), not .venv and not your data
-	rm -rf data/sample reports/*/
+clean: ## remove what runs of the sample made (data/sample, reports/sample)
+	rm -rf data/sample reports/sample

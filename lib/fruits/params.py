@@ -229,7 +229,7 @@ _NUMBERS = {"tag:yaml.org,2002:int": _INTEGER, "tag:yaml.org,2002:float": _FLOAT
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what changes a value in silence: doubled keys, octal (`010` is 8) and base-60 numbers; as YAML 1.2."""
+    """YAML without what changes a value in silence: doubled keys, octal (`010` is 8) and base-60 numbers."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, _NUMBERS.get(tag, form)) for tag, form in pairs]
