@@ -76,7 +76,7 @@ def test_results_that_are_others_are_not_replaced(saved: Path, key: str, there: 
 
 def test_every_key_that_differs_is_named(saved: Path) -> None:
     with pytest.raises(UsageError, match=r"split = Training, seed = 42; this run is of split = Test, seed = 7\."):
-        check(saved, split="Test", seed=7)
+        check(saved, split="Test", seed=7, pca_components=7)
 
 
 def test_own_results_and_no_results_may_be_written(saved: Path, tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     owner = json.loads(redact_secrets(json.dumps(owner)))
     notes = []
     differ = [key for key in owner if key in marker and owner[key] != marker[key]]
-    there, here = (", ".join(f"{key} = {values.get(key)}" for key in differ) for values in (marker, owner))
-    others = not SAME.isdisjoint(differ)
+    others = [key for key in differ if key in SAME]
+    there, here = (", ".join(f"{key} = {values[key]}" for key in others or differ) for values in (marker, owner))
     if kind is RESULTS and others and not replace:
         raise UsageError(
             f"{folder} holds results of {there}; this run is of {here}. "

@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 from doubles import KEYS, REGION, Faults, failing_network, list_keys, local_s3
 from PIL import Image
 
-from fruits import remote, storage
+from fruits import marker, remote, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.images.identity import hash_content
 from fruits.images.source import ImageFolder, read_as_listed
@@ -212,6 +212,32 @@ def test_a_folder_is_replaced_by_copies_and_its_marker_comes_last() -> None:
         raise ValueError("stop")
     assert get("replaced/RUN/run.json") == b"2"
     assert len(keys("replaced/")) == 3
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_report_keeps_what_was_done_by_hand_and_is_not_put_over_strange_files() -> None:
+    owner: dict[str, Any] = {"target": "emr", "input_dir": "s3://somewhere"}
+    final = storage.resolve(f"s3://{BUCKET}/kept/emr/MINI", base=REPOSITORY)
+    for content in (b"1", b"2"):
+        with storage.staged_folder(final) as draft:
+            storage.write_bytes(draft / "run.html", content)
+            marker.write_marker(draft, owner=owner, kind=marker.REPORT)
+            marker.keep_folders(final, draft, marker.REPORT)
+            marker.check_again(final, marker.REPORT, owner=owner, replace=False)
+        storage.write_bytes(final / "by-hand/manifest.json", b"by hand")
+        storage.write_bytes(final / "run.failed.ipynb", b"failed since")
+        assert keys("kept/emr/MINI/") == {"run.html", "run.json", "by-hand/manifest.json", "run.failed.ipynb"}
+    assert (get("kept/emr/MINI/run.html"), get("kept/emr/MINI/by-hand/manifest.json")) == (b"2", b"by hand")
+    storage.write_bytes(final / "thesis.txt", b"mine")
+    with pytest.raises(UsageError, match=r"holds 1 files .*'thesis\.txt'"):
+        marker.check_owner(final, marker.REPORT, owner=owner, replace=True)
+    # Results without their marker: a run was killed while it copied them.
+    results = storage.resolve(f"s3://{BUCKET}/kept/MINI", base=REPOSITORY)
+    assert marker.check_owner(results, marker.RESULTS, owner=owner, replace=False) == []
+    storage.write_bytes(results / "pca/csv/pca.csv", b"table")
+    with pytest.raises(UsageError, match=r"without run\.json, .*--replace"):
+        marker.check_owner(results, marker.RESULTS, owner=owner, replace=False)
+    assert marker.check_owner(results, marker.RESULTS, owner=owner, replace=True) == []
 
 
 @pytest.mark.usefixtures("s3")
