@@ -114,7 +114,7 @@ def test_a_run_by_hand_leaves_the_report_and_the_next_report_keeps_it(place: Pat
     assert done.returncode == 0, done.stderr
     said = done.stdout
     assert "out/MINI: replaces the results with pca_components = 200; this run is of pca_components = 30." in said
-    assert "out/MINI: takes over the results of an earlier version, which does not say its split, classes." in said
+    assert "out/MINI: takes over the results of an earlier version, which does not say its classes, split." in said
     assert "reports/sample/MINI: takes over the report of an earlier version" in said
     assert look(report / "by-hand") == by_hand
     listed = json.loads((report / "run.json").read_text())["files"]
