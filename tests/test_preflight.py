@@ -60,6 +60,7 @@ def test_run_in_order_passes_and_leaves_no_file(make: Make, changes: dict[str, A
         ({"weights": "s3://bucket/w.h5"}, "s3://bucket/w.h5 cannot be read: no keys to ask S3 with"),
         ({"weights": "/nowhere/w.h5"}, "no file /nowhere/w.h5"),
         ({"weights": __file__}, "cannot be read"),
+        ({"spark_master": "yarn", "output_dir": "/nowhere/12:30"}, "output_dir = /nowhere/12:30: .*colon"),
         ({"target": "sample"}, "holds something else than our sample"),
     ],
 )
@@ -239,3 +240,13 @@ def test_file_in_the_place_of_the_results_is_refused(make: Make) -> None:
     make().results_dir.write_text("a file")
     with pytest.raises(FruitsError, match="MINI"):
         check_run(make())
+
+
+def test_a_temporary_folder_of_no_use_is_refused_for_a_spark_of_our_own_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/a,b")
+    monkeypatch.setattr(preflight, "has_session", lambda: False)
+    with pytest.raises(UsageError, match="TMPDIR=/a,b"):
+        check_run(make())
+    check_run(make(spark_master="yarn"))

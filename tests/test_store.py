@@ -136,6 +136,15 @@ def test_an_output_folder_may_have_any_name(name: str, spark: SparkSession, tmp_
     assert len(read_rows(spark, list_some(0, 1), store)) == 2
 
 
+def test_a_batch_is_marked_whatever_the_cluster_says(spark: SparkSession, store: Path, write: Write) -> None:
+    settings = spark.sparkContext._jsc.hadoopConfiguration()
+    settings.set("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+    try:
+        assert [write(list_some(0))] == list_batches(store)
+    finally:
+        settings.unset("mapreduce.fileoutputcommitter.marksuccessfuljobs")
+
+
 def test_every_parquet_file_holds_path_and_features(store: Path, write: Write) -> None:
     write(list_some(0, 1))
     write(list_some())

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 FRUITS = str(Path(sys.executable).with_name("fruits"))
+PATIENCE = 400
 HOSTILE_DEFAULTS = """
 spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs false
 spark.master yarn
@@ -79,8 +80,11 @@ def run_sample(folder: Path, *, environ: dict[str, str], prefix: Sequence[str] =
     addresses: set[str] = set()
     watcher = threading.Thread(target=watch_ports, args=(process, addresses))
     watcher.start()
-    code = process.wait(timeout=240)
-    watcher.join()
+    try:
+        code = process.wait(timeout=PATIENCE)
+    finally:
+        process.kill()  # the kernel and Spark follow
+        watcher.join()
     assert code == 0, log.read_text()[-3000:]
     return addresses
 
