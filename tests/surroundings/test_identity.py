@@ -56,7 +56,7 @@ def test_the_results_show_the_pictures_that_are_there(
     assert place.manifest["counts"] == {**COUNTS, "reused": 7, "computed": 1}
     assert place.manifest["notes"] == []
     found = (place.output / "APPLES/pca/csv/pca.csv").read_bytes()
-    assert "Training/Apple ä/4.jpg,Apple ä,Training," in found.decode()
+    assert '"Training/Apple ä/4.jpg","Apple ä","Training",' in found.decode()
 
     # All computed anew, of packed images: the same to the last bit.
     pack_images(images, tmp_path / "packed")
