@@ -174,3 +174,37 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path, content: str) -> 
 
     with pytest.raises(FruitsError, match=r"x\.ipynb: not a notebook"):
         run.check_notebook(tmp_path / "x.ipynb")
+
+
+# The child stands for the JVM, which hears no Ctrl-C and which the batches under way need.
+CELL = """
+import subprocess, time
+from pathlib import Path
+child = subprocess.Popen(["sh", "-c", "trap '' INT; exec sleep 60"])
+Path({began!r}).touch()
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(3)
+    Path({kept!r}).write_text(str(child.poll()))
+    raise
+"""
+
+
+def test_a_cell_that_is_interrupted_ends_before_the_kernels_children_do(tmp_path: Path) -> None:
+    began, kept = tmp_path / "began", tmp_path / "kept"
+
+    async def interrupt(manager) -> None:
+        await manager.start_kernel()
+        client = manager.client()
+        client.start_channels()
+        client.execute(CELL.format(began=str(began), kept=str(kept)))
+        while not began.exists():
+            await asyncio.sleep(0.05)
+        client.stop_channels()
+        await manager.shutdown_kernel()
+        assert not await manager.is_alive()
+
+    with kernel.private_kernels(tmp_path / kernel.LOG) as make:
+        asyncio.run(asyncio.wait_for(interrupt(make(kernel_name="python3")), timeout=120))
+    assert kept.read_text() == "None", "the child was ended before the cell"
