@@ -113,9 +113,9 @@ def test_ctrl_c_at_a_terminal_loses_nothing_that_is_computed(place: Place) -> No
     stored = sum(pq.read_metadata(file).num_rows for file in files)
     assert 0 < computed <= stored < IMAGES
     assert list_unfinished(place.store) == []
-    *_, said, kept = lines
-    assert said == "fruits: interrupted"
-    assert kept == f"fruits: the features of {stored:,} images are stored and kept; the same command goes on from there"
+    assert "fruits: interrupted" in lines
+    kept = f"fruits: the features of {stored:,} images are stored and kept; the same command goes on from there"
+    assert lines[-1].endswith(kept)
 
 
 def test_a_terminal_that_goes_away_ends_the_run_cleanly(place: Place) -> None:
