@@ -30,6 +30,7 @@ def manifest(spark: SparkSession) -> dict[str, object]:
         components=components_of(Moments.of(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])), k=1),
         counts={"listed": 5, "features": 4, "errors": 1, "reused": 1, "computed": 3},
         ignored=2,
+        ignored_kinds={".txt": 2},
         notes=["a sentence"],
     )
 
@@ -41,7 +42,8 @@ def test_keys_that_others_rely_on(manifest: dict[str, object]) -> None:
     assert manifest["model"].keys() >= {"weights", "sha256", "tensors", "parameters", "bytes", "engine"}
     assert manifest["model_flatbuffer"] == "/models/x/model.tflite"
     assert manifest["images_per_second"] == 1.5
-    assert (manifest["ignored"], manifest["notes"]) == (2, ["a sentence"])
+    assert (manifest["ignored"], manifest["ignored_kinds"]) == (2, {".txt": 2})
+    assert manifest["notes"] == ["a sentence"]
 
 
 def test_a_package_that_is_not_there_has_no_version(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,9 @@ WRONG = {  # YAML texts by key, with what is allowed
     ("pca_components", ">= 1"): ["0", "-3", "false", "2.5"],
     ("variance_target", "above 0, at most 1"): ["0", "1.01", "true", ".nan", ".inf", "most", "01", "0:0.5"],
     ("classes", "list of globs"): ["Apple*", "[]", "[No]", "['']", "{Apple: 1}"],
+    ("split", "the name of a folder in input_dir"): [
+        *("../Training", "a/b", "/", "..", ".", ".hidden", "", "Training/", "a\0b"),
+    ],
     ("input_dir", "folder"): ["", " "],
     ("spark_master", "local[N,FAILURES]"): [
         *(
@@ -169,6 +172,11 @@ def test_a_number_in_a_file_is_not_octal(folder: Path) -> None:
     (folder / "MINI.yaml").write_text(text.replace("max_images: 100", "max_images: 0100"))
     with pytest.raises(UsageError, match=r"MINI.yaml: max_images = '0100': allowed: an integer >= 0"):
         load_params("MINI", "sample")
+
+
+@pytest.mark.parametrize("split", ["Test", "Validation", "Entraînement 2", "test-multiple_fruits", "a\\b"])
+def test_any_folder_is_a_split(split: str) -> None:
+    assert load_params("MINI", "sample", {"split": split}).split == split
 
 
 def test_overrides_are_taken_in_the_type_of_their_key_and_frozen() -> None:

@@ -18,6 +18,10 @@ from fruits.pca import Components, Moments, components_of, project
 
 LABELS = ['Apple "Red", 1', "Poire à cuire", "Kiwi"]
 OWNER = {"target": "local", "input_dir": "/somewhere"}
+IGNORED = [
+    ["Training/Kiwi/a, \r.txt", ".txt", "not a suffix of images"],
+    ["Training/Kiwi/b", "no suffix", "it is empty"],
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,9 @@ def saved(
     )
     errors = [("Training/Kiwi/x.jpg", "decode", 'empty, "0" bytes')]
     everything = pd.concat([images, lost])
-    results.save_results(folder, scores=scores, images=everything, components=components, errors=errors, owner=OWNER)
+    ignored = pd.DataFrame(IGNORED[::-1], columns=["path", "kind", "reason"])
+    tables = {"images": everything, "components": components, "errors": errors, "ignored": ignored}
+    results.save_results(folder, scores=scores, owner=OWNER, **tables)
     return folder
 
 
@@ -109,6 +115,19 @@ def test_metadata_and_errors_share_out_the_images(saved: Path, images: pd.DataFr
     assert sorted(metadata["path"]) == sorted(images["path"])
     assert set(metadata["label"]) == set(LABELS)
     assert errors == [["path", "stage", "reason"], ["Training/Kiwi/x.jpg", "decode", 'empty, "0" bytes']]
+
+
+def test_what_was_ignored_is_listed_beside_the_errors(saved: Path) -> None:
+    with (saved / "errors/ignored.csv").open(newline="", encoding="utf-8") as stream:
+        assert list(csv.reader(stream)) == [["path", "kind", "reason"], *IGNORED]
+
+
+def test_nothing_ignored_is_a_header(
+    tmp_path: Path, images: pd.DataFrame, scores: DataFrame, components: Components
+) -> None:
+    tables = {"images": images, "components": components, "errors": []}
+    results.save_results(tmp_path / "MINI", scores=scores, owner=OWNER, **tables)
+    assert (tmp_path / "MINI/errors/ignored.csv").read_text().splitlines() == ["path,kind,reason"]
 
 
 def test_everything_reads_back(spark: SparkSession, saved: Path, images: pd.DataFrame) -> None:

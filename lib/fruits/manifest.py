@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,7 @@ def build_manifest(
     components: Components,
     counts: dict[str, int],
     ignored: int,
+    ignored_kinds: Mapping[str, int] | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gather the manifest of a run.
@@ -60,15 +61,14 @@ def build_manifest(
     ----------
     counts
         `listed`, `features`, `errors`, `reused` and `computed`.
-    ignored
-        Files in the class folders that are no images.
+    ignored, ignored_kinds
+        How many files in the class folders are no images, and how many of each kind.
     notes
         Sentences that a reader should know, such as why features were computed anew.
     """
     extraction, computed = stopwatch.seconds["extraction"], counts["computed"]
     return {
-        "mode": params.mode,
-        "target": params.target,
+        **{name: getattr(params, name) for name in ("mode", "target")},
         "started": stopwatch.started,
         **read_commit(find_repository()),
         "params": dataclasses.asdict(params),
@@ -76,6 +76,7 @@ def build_manifest(
         "model_flatbuffer": str(backbone.flatbuffer),
         "counts": counts,
         "ignored": ignored,
+        "ignored_kinds": dict(ignored_kinds or {}),
         "notes": list(notes),
         "images_per_second": round(computed / extraction, 2) if computed else None,
         "pca": describe_components(components, variance_target=params.variance_target),

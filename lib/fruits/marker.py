@@ -49,7 +49,7 @@ class Kind:
 RESULTS = Kind(
     "results",
     re.compile(
-        r"pca/parquet/(part-[^/]*\.parquet|_SUCCESS)|pca/csv/pca\.csv|metadata/metadata\.csv|errors/errors\.csv|"
+        r"pca/parquet/(part-[^/]*\.parquet|_SUCCESS)|pca/csv/pca\.csv|metadata/metadata\.csv|errors/(errors|ignored)\.csv|"
         r"model_info/(variance\.csv|mean\.npy|pca_model/(data|metadata)/(part-[^/]*|_SUCCESS))"
     ),
 )

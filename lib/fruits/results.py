@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ VARIANCE = Path("model_info/variance.csv")
 SPARK_MODEL = Path("model_info/pca_model")
 MEAN = Path("model_info/mean.npy")
 ERRORS = Path("errors/errors.csv")
+IGNORED = Path("errors/ignored.csv")
 _CSV_ROWS = 8192
 
 ErrorRow = tuple[str, str, str]
@@ -99,6 +100,7 @@ def save_results(
     components: Components,
     errors: Sequence[ErrorRow],
     owner: dict[str, Any],
+    ignored: pd.DataFrame | None = None,
     replace: bool = False,
 ) -> Saved:
     """Write all tables of a mode and read them back; they replace the earlier ones together, or not at all.
@@ -111,8 +113,8 @@ def save_results(
         path, label, split (string), pca (array<float> of k); computed by this write alone.
     images
         The selected images, as `list_images` returns them.
-    errors
-        Rows (path, stage, reason) of the images without features.
+    errors, ignored
+        Rows (path, stage, reason) of the images without features; what was not listed, as `find_ignored` returns it.
     owner, replace
         Whose results these are, as `marker.describe_owner` has it; whether those of others may be replaced.
 
@@ -126,6 +128,7 @@ def save_results(
         scores.write.parquet(to_uri(draft / SCORES))
         written = _read_scores(draft)
         _write_tables(draft, written, images=kept, components=components, errors=errors)
+        _write_rows(draft / IGNORED, ("path", "kind", "reason"), [] if ignored is None else ignored.to_numpy().tolist())
         to_spark_model(scores.sparkSession, components).save(to_uri(draft / SPARK_MODEL))
         storage.remove_checksums(draft)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
@@ -156,8 +159,12 @@ def variance_table(components: Components) -> pd.DataFrame:
 
 def write_errors(file: Path, errors: Sequence[ErrorRow]) -> None:
     """Write path, stage and reason of every image without features, sorted by path."""
+    _write_rows(file, ("path", "stage", "reason"), errors)
+
+
+def _write_rows(file: Path, header: ErrorRow, rows: Iterable[ErrorRow]) -> None:
     text = io.StringIO()
-    csv.writer(text).writerows([("path", "stage", "reason"), *sorted(errors)])
+    csv.writer(text).writerows([header, *sorted(rows)])
     storage.write_bytes(file, text.getvalue().encode())
 
 

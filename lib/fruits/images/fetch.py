@@ -81,8 +81,7 @@ def fetch_images(
     with _open_archive(archive) as (opened, ranges):
         members = _list_split(opened, split=split, origin=redact(archive))
         wanted = _choose(members, split=split, classes=classes, max_images=max_images, seed=seed)
-        missing = _missing(wanted, destination)
-        _check_methods(missing, origin=redact(archive))
+        missing = _check_methods(_missing(wanted, destination), origin=redact(archive))
         if ranges:
             ranges.blocks = _plan_blocks(opened, missing.values())
         with _say_how_far(wanted, destination):
@@ -176,7 +175,8 @@ def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images
     return {path: members[path] for path in chosen["path"]}
 
 
-def _check_methods(members: _Members, *, origin: str) -> None:
+def _check_methods(members: _Members, *, origin: str) -> _Members:
+    """Return the members, if each can be read."""
     for member in members.values():
         if member.flag_bits & _ENCRYPTED_FLAG:
             what = "is encrypted"
@@ -189,6 +189,7 @@ def _check_methods(members: _Members, *, origin: str) -> None:
             f"{origin}: {member.filename} {what}; unpack the archive with 7-Zip (`7z x FILE`) and set input_dir to the "
             "folder that holds the splits, or zip it anew by Deflate, without a password."
         )
+    return members
 
 
 def _missing(members: _Members, destination: Path) -> _Members:
