@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from doubles import KEYS, REGION, Faults, failing_network, list_keys, local_s3
@@ -18,7 +19,9 @@ from PIL import Image
 from fruits import marker, remote, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.images.identity import hash_content
+from fruits.images.listing import find_ignored, list_images
 from fruits.images.source import ImageFolder, read_as_listed
+from fruits.images.tree import list_splits
 from fruits.session import find_s3_jars
 
 pytestmark = [
@@ -109,6 +112,30 @@ def models(s3: str, local: Path) -> None:
     """Put the converted model where the runs look for it: converting takes half a minute each."""
     for prefix in ("plain", "packed", "faults"):
         upload(local / "models", f"{prefix}/out/models")
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_tree_is_listed_as_on_a_disk(tmp_path: Path) -> None:
+    jpeg = b"\xff\xd8\xff\xe0" + bytes(5000)
+    files = dict.fromkeys(("Kiwi/1.jpg", "Kiwi/IMG", "no class.jpg", "Kiwi/@eaDir/1.jpg/THUMB.jpg"), jpeg)
+    files |= {
+        "Kiwi/LICENSE": b"MIT",
+        "Kiwi/EMPTY": b"",
+        "Kiwi/.h/1.jpg": jpeg,
+        "Kiwi/.h/2.jpg": jpeg,
+        "Fig/1.gif": b"G",
+    }
+    for name, content in files.items():
+        (tmp_path / "Validation" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "Validation" / name).write_bytes(content)
+    upload(tmp_path, "tree")
+    bucket, asked = storage.resolve(f"s3://{BUCKET}/tree", base=None), {"split": "Validation", "classes": ["*"]}
+    assert list_splits(bucket) == ["Validation"]
+    ours, theirs = (list_images(folder, **asked) for folder in (bucket, tmp_path))
+    assert ours["path"].tolist() == theirs["path"].tolist() == ["Validation/Kiwi/1.jpg", "Validation/Kiwi/IMG"]
+    pd.testing.assert_frame_equal(*(find_ignored(folder, **asked) for folder in (bucket, tmp_path)))
+    with pytest.raises(UsageError, match=r"no folder .*/tree/Training; .* and holds Validation\."):
+        list_images(bucket, split="Training", classes=["*"])
 
 
 @pytest.mark.usefixtures("models")
