@@ -38,9 +38,13 @@ USES_FRAMEWORKS = {
 NOT_ON_WORKERS = {"tensorflow", "keras", "matplotlib", "papermill", "nbconvert", "click", "pandas"}
 ON_WORKERS = [
     "arrow.py",
+    "images/classes.py",
     "images/decode.py",
+    "images/formats.py",
+    "images/ignored.py",
     "images/packed.py",
     "images/source.py",
+    "images/tiff.py",
     "features/engines.py",
     "features/extract.py",
     "features/backbone.py",
