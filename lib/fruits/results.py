@@ -47,22 +47,17 @@ class Saved:
 
 
 def reconcile(*, listed: int, features: int, computed: int, errors: int) -> dict[str, int]:
-    """Return the counts, if every listed image became either features or an error row.
+    """Return the counts: `listed` = `features` + `errors`, and `features` = `reused` + `computed`.
 
     Parameters
     ----------
     computed
         Those of the features that this run computed; it reused the others.
 
-    Returns
-    -------
-    dict
-        `listed` = `features` + `errors`; `features` = `reused` + `computed`.
-
     Raises
     ------
     FruitsError
-        Naming the three counts.
+        If a listed image became neither features nor an error row, with the three counts.
     """
     if listed != features + errors:
         raise FruitsError(
