@@ -35,6 +35,8 @@ GAP_BYTES = 64 * 2**10
 _METHODS = {0, 8, 12, 14}
 _UNREAD_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 _UTF8_FLAG, _ENCRYPTED_FLAG, _UNICODE_PATH = 0x800, 0x1, 0x7075
+# What zipfile raises for a wrong checksum, bad compressed data or name, or an early end; bzip2: OSError.
+_DAMAGED = (BadZipFile, RemoteZipError, zlib.error, LZMAError, EOFError, OSError, RuntimeError, ValueError)
 
 _Members = dict[str, ZipInfo]
 
@@ -235,17 +237,7 @@ def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination:
         for path, member in sorted(missing.items(), key=lambda item: item[1].header_offset):
             try:
                 content = archive.read(member)
-            # What zipfile raises for a wrong checksum, bad compressed data or name, or an early end; bzip2: OSError.
-            except (
-                BadZipFile,
-                RemoteZipError,
-                zlib.error,
-                LZMAError,
-                EOFError,
-                OSError,
-                RuntimeError,
-                ValueError,
-            ) as error:
+            except _DAMAGED as error:
                 raise FruitsError(f"{member.filename} is damaged in the archive or on the way ({error}).") from error
             try:
                 storage.write_bytes(destination / path, content)
