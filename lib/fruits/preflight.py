@@ -42,12 +42,7 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     check_place(params)
     input_dir, output_dir = params.path("input_dir"), params.path("output_dir")
     _check_owners(params, report=replaces_report)
-    if params.spark_master:
-        find_java_home()
-    if is_local(params.spark_master) and not has_session():
-        check_private(cluster=params.spark_master.startswith("local-cluster"))
-    for key in _PLACES:
-        check_spelling(params.path(key), key=key, here=is_local(params.spark_master))
+    _check_spark(params)
     if params.target != "sample":
         check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (output_dir, params.path("report_dir")):
@@ -61,6 +56,16 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     file = find_weights(params.weights, base=find_repository())
     model_id = find_model_id(file, engine=params.engine, seed=params.seed, folder=output_dir / "models")
     return _check_owners(params, report=replaces_report, model_id=model_id)
+
+
+def _check_spark(params: RunParams) -> None:
+    master = params.spark_master
+    if master:
+        find_java_home()
+    if is_local(master) and not has_session():
+        check_private(cluster=master.startswith("local-cluster"))
+    for key in _PLACES:
+        check_spelling(params.path(key), key=key, here=is_local(master))
 
 
 def _check_owners(params: RunParams, *, report: bool, model_id: str | None = None) -> list[str]:

@@ -98,12 +98,10 @@ def save_results(
     ignored: pd.DataFrame | None = None,
     replace: bool = False,
 ) -> Saved:
-    """Write all tables of a mode and read them back; they replace the earlier ones together, or not at all.
+    """Write all tables of a mode and read them back; they replace those in the folder together, or not at all.
 
     Parameters
     ----------
-    folder
-        `<output_dir>/<MODE>`.
     scores
         path, label, split (string), pca (array<float> of k); computed by this write alone.
     images

@@ -63,13 +63,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
         except KernelStartError:  # no cell has run: once more is safe
             _execute(notebook, draft / "run.ipynb", params=params, say=say)
         say("writing the report")
-        from fruits.reporting.html import render_html
-
-        started = time.perf_counter()
-        title = f"Fruits! {params.mode} ({params.target})"
-        html = render_html(draft / "run.ipynb", title=title, banner=banner(params))
-        (draft / "run.html").write_text(html, encoding="utf-8")
-        _add_report_seconds(draft / "manifest.json", time.perf_counter() - started)
+        _render(draft, params=params)
         _finish(draft, params=params)
     return params.report_folder / "run.html"
 
@@ -77,6 +71,17 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
 def _import_html() -> None:
     with suppress(Exception):  # raised again where it is needed
         importlib.import_module("fruits.reporting.html")
+
+
+def _render(draft: Path, *, params: RunParams) -> None:
+    """Write the page, and add what that took to the manifest."""
+    from fruits.reporting.html import render_html
+
+    started = time.perf_counter()
+    title = f"Fruits! {params.mode} ({params.target})"
+    html = render_html(draft / "run.ipynb", title=title, banner=banner(params))
+    (draft / "run.html").write_text(html, encoding="utf-8")
+    _add_report_seconds(draft / "manifest.json", time.perf_counter() - started)
 
 
 def _finish(draft: Path, *, params: RunParams) -> None:
@@ -155,14 +160,13 @@ def _execute(notebook: Path, output: Path, *, params: RunParams, say: Callable[[
                 on_cell_start=lambda cell, **_: _announce(cell, say=say),
             )
     except papermill.PapermillExecutionError as error:
-        failed = _keep_failed(output, params=params)
         what = describe_cell_error(error.ename, error.evalue)
+        failed = _keep_failed(output, params=params)
         raise FruitsError(f"cell {error.exec_count} failed: {what}\nSee {failed}") from error
     except DeadKernelError as error:
-        failed = _keep_failed(output, params=params)
         raise KernelError(
             "the notebook's kernel died (killed, or out of memory?). Stored features are kept; run again to go on.\n"
-            f"Its last words: {read_last_words(log)}\nSee {failed}"
+            f"Its last words: {read_last_words(log)}\nSee {_keep_failed(output, params=params)}"
         ) from error
     except (KeyboardInterrupt, SystemExit):
         # The cell that was interrupted ends in an error that nobody awaits any more.

@@ -1,6 +1,5 @@
 """What whoever started a run is told when it ends or is stopped."""
 
-import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 from fruits import results, storage
 from fruits.features.store import list_batches
 from fruits.manifest import STAGES
+from fruits.pca import format_share, format_target
 
 COLUMNS = 80
 MOST_LINES = 12
@@ -57,16 +57,15 @@ def _describe_ignored(manifest: Mapping[str, Any], results_dir: Path) -> list[st
         return [f"Ignored: {manifest['ignored']:,} other files in the class folders"]
     ordered = sorted(kinds.items(), key=lambda item: -item[1])
     text = ", ".join(f"{count:,} {kind}" for kind, count in ordered)
-    file = results_dir / results.ERRORS.with_name("ignored.csv")
+    file = results_dir / results.IGNORED
     return [*_wrap(f"Ignored: {manifest['ignored']:,} files: {text}", most=2), f"         all in {file}"]
 
 
 def _describe_target(pca: Mapping[str, Any]) -> str:
     needed = pca["components_for_target"]
-    # Rounded down: what is kept must not read as more than a target that is not reached.
-    kept = math.floor(pca["cumulative"] * 1e4 + 1e-6) / 100
+    kept, target = format_share(pca["cumulative"], digits=2), format_target(pca["variance_target"])
     reached = f"is reached with {needed}" if needed else "is not reached"
-    return f"k = {pca['kept']}, {kept:.2f}% of the variance kept; target {pca['variance_target'] * 100:.6g}% {reached}"
+    return f"k = {pca['kept']}, {kept} of the variance kept; target {target} {reached}"
 
 
 def _describe_notes(manifest: Mapping[str, Any], *, most: int) -> list[str]:
