@@ -119,8 +119,7 @@ def save_results(
     kept = images[~images["path"].isin({path for path, _, _ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), storage.replaced_folder(folder, last=MARKER.name) as draft:
         scores.write.parquet(to_uri(draft / SCORES))
-        written = _read_scores(draft)
-        _write_tables(draft, written, images=kept, components=components, errors=errors)
+        written = _write_tables(draft, images=kept, components=components, errors=errors)
         _write_rows(draft / IGNORED, ("path", "kind", "reason"), [] if ignored is None else ignored.to_numpy().tolist())
         to_spark_model(scores.sparkSession, components).save(to_uri(draft / SPARK_MODEL))
         storage.remove_checksums(draft)
@@ -130,9 +129,9 @@ def save_results(
     return Saved(written, checks)
 
 
-def _write_tables(
-    draft: Path, scores: pa.Table, *, images: pd.DataFrame, components: Components, errors: Sequence[ErrorRow]
-) -> None:
+def _write_tables(draft: Path, *, images: pd.DataFrame, components: Components, errors: Sequence[ErrorRow]) -> pa.Table:
+    """Write what belongs to the scores of a draft; return these as they are read back."""
+    scores = _read_scores(draft)
     _write_scores_csv(draft / SCORES_CSV, scores, width=components.kept)
     mean = io.BytesIO()
     np.save(mean, components.mean)
@@ -142,6 +141,7 @@ def _write_tables(
     for file, table in ((METADATA, images), (VARIANCE, variance_table(components))):
         storage.write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
     write_errors(draft / ERRORS, errors)
+    return scores
 
 
 def variance_table(components: Components) -> pd.DataFrame:
