@@ -145,12 +145,17 @@ def settings(place: Path, **more: object) -> list[str]:
     return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
 
 
+@pytest.fixture(scope="module")
+def done(place: Path) -> subprocess.CompletedProcess[str]:
+    """Run the sample, so that there is a report."""
+    done = run(BIN / "fruits", "run", "MINI", *settings(place), cwd=place)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.notebook
 @pytest.mark.tensorflow
-def test_sample_run_makes_results_and_report(place: Path) -> None:
-    done = run(BIN / "fruits", "run", "MINI", *settings(place), cwd=place)
-
-    assert done.returncode == 0, done.stderr
+def test_sample_run_makes_results_and_report(place: Path, done: subprocess.CompletedProcess[str]) -> None:
     report = place / "reports" / "sample" / "MINI"
     assert f"Report:  {report / 'run.html'}" in done.stdout
     assert "100/100" in done.stdout
@@ -175,6 +180,7 @@ def test_sample_run_makes_results_and_report(place: Path) -> None:
 
 @pytest.mark.notebook
 @pytest.mark.tensorflow
+@pytest.mark.usefixtures("done")
 def test_a_failing_cell_keeps_the_last_report(place: Path) -> None:
     report = place / "reports" / "sample" / "MINI"
     before = {file.name: file.read_bytes() for file in report.iterdir()}
