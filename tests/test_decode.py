@@ -198,8 +198,10 @@ def test_what_programs_put_before_a_picture_is_left_out(before: bytes, kind: str
 @pytest.mark.parametrize(
     ("before", "reason"),
     [
-        (bytes(4097), r"^not an image \([\d,]+ bytes that start with b'\\x00"),
-        (b"\x80binary\n", r"^not an image \([\d,]+ bytes that start with b'\\x80binary"),
+        (bytes(4097), r"^a JPEG behind 4,097 bytes of something else; take them away$"),
+        (b"\x80binary\n", r"^a JPEG behind 8 bytes of something else"),
+        ("größe\n".encode(), r"^a JPEG behind 8 bytes of something else"),
+        (b"\xff", r"^a JPEG behind 1 bytes"),
         (b"%PDF-1.4\n", r"^a PDF document, not an image"),
         (b"<html>\n", r"^an HTML page, not an image"),
         (b"PK\3\4", r"^a ZIP archive or an Office document, not an image"),

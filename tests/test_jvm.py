@@ -48,6 +48,8 @@ def test_java_is_quoted_and_its_log_named(text: str, words: str, tmp_path: Path)
 
 
 def test_the_users_settings_are_hidden_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SPARK_")]:  # of a session before
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HADOOP_CONF_DIR", "/theirs")
     monkeypatch.setenv("SPARK_REMOTE", "sc://theirs")
     monkeypatch.setenv("LC_ALL", "C")

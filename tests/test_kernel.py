@@ -84,7 +84,7 @@ def test_a_kernel_that_does_not_answer_is_a_sentence(start, monkeypatch: pytest.
 
 
 def test_a_kernel_that_is_interrupted_while_it_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def interrupt(_: object) -> None:
+    async def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(kernel, "_wait_for", interrupt)
@@ -101,7 +101,7 @@ def test_a_kernel_that_is_interrupted_while_it_starts_is_ended(tmp_path: Path, m
 def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the pipeline without its checks; a last good report is there."""
     params = load_params("MINI", "sample", {"report_dir": str(tmp_path)})
-    monkeypatch.setattr(run, "check_run", lambda params: [])
+    monkeypatch.setattr(run, "check_run", lambda params, **_: [])
     params.report_folder.mkdir(parents=True)
     (params.report_folder / "run.html").write_text("good")
 

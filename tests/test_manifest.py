@@ -103,6 +103,9 @@ def ask_git(folder: Path, *words: str) -> str:
     [
         ("lib/module.py", True),
         ("lib/new.py", True),
+        ("lib/new file é.py", True),
+        ("lib/.DS_Store", False),
+        ("params/.in-use", False),
         ("params/PEARS.yaml", True),
         ("reports/.in-use", False),
         ("data/MINI/run.json", False),
@@ -144,6 +147,8 @@ def test_a_share_is_cut_off_and_not_rounded(share: float, said: str) -> None:
     assert format_share(share) == said
 
 
-@pytest.mark.parametrize(("target", "said"), [(0.95, "95%"), (0.999, "99.9%"), (0.99995, "99.995%"), (1, "100%")])
+@pytest.mark.parametrize(
+    ("target", "said"), [(0.95, "95%"), (0.999, "99.9%"), (0.99999999999, "99.999999999%"), (1, "100%"), (0.1, "10%")]
+)
 def test_a_target_has_all_its_digits(target: float, said: str) -> None:
     assert format_target(target) == said

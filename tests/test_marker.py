@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -245,3 +246,22 @@ def test_an_owner_is_what_tells_results_apart(tmp_path: Path) -> None:
     assert marker.describe_owner(params, model_id="m").keys() == OWNER.keys()
     assert marker.describe_owner(params)["input_dir"] == str(tmp_path)
     assert OWNER.keys() > marker.SAME
+
+
+def test_a_file_that_no_failed_run_put_beside_a_report_is_foreign(report: Path) -> None:
+    fill(report, ["errors.csv"])
+    with pytest.raises(UsageError, match=r"no run put there: 'errors\.csv'"):
+        check(report, REPORT)
+
+
+def test_files_that_somebody_changed_are_named(report: Path) -> None:
+    (report / "run.html").write_text("notes of mine")
+    (note,) = check(report, REPORT)
+    assert note.endswith("replaces run.html, which somebody has changed since the run that made it.")
+
+
+def test_a_pipe_in_a_folder_that_is_kept_stays_behind(report: Path, tmp_path: Path) -> None:
+    fill(report, ["by-hand/manifest.json"])
+    os.mkfifo(report / "by-hand/pipe")
+    marker.keep_folders(report, tmp_path / "draft", REPORT)
+    assert [entry.name for entry in (tmp_path / "draft/by-hand").iterdir()] == ["manifest.json"]

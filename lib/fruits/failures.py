@@ -92,7 +92,9 @@ def find_cause(said: str) -> str:
             "its worker process died again and again (killed by the system for want of memory? lower batch_size or "
             f"the cores of spark_master). {_KEPT}"
         )
-    named = re.findall(r"^[\s:]*((?:\w+\.)*\w*(?:Error|Exception): .*)", said, re.MULTILINE)
+    # An error without a text of its own has it on the next line that says anything.
+    named = re.findall(r"^[\s:]*((?:\w+\.)*\w*(?:Error|Exception):(?: .*|\s*\n.*\S.*))", said, re.MULTILINE)
+    named = [" ".join(line.split()) for line in named]
     cause = next((line for line in reversed(named) if not line.startswith(_JAVA)), None)
     # What we raise on a worker is a sentence already.
     own = re.sub(r"^fruits\.\S*Error: ", "", cause or "")

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from fruits.pca import Components, count_components, format_share, format_target
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# A new file that may change what a run does.
+_NEW_CODE = re.compile(r"lib/.*\.py|params/[^/]*\.yaml", re.DOTALL)
 STAGES = ("listing", "model", "extraction", "pca", "saving", "report")
 _MODEL_KEYS = ("weights", "sha256", "tensors", "parameters", "bytes", "engine", "model_id")
 # Nodes of a cluster have no Keras; Spark and this package reach them in other ways than by an installer.
@@ -147,12 +150,12 @@ def read_commit(folder: Path | None) -> dict[str, Any]:
         return nothing
     try:
         top, commit = _ask_git(folder, "rev-parse", "--show-toplevel", "HEAD").splitlines()
-        changes = _ask_git(folder, "status", "--porcelain", "--untracked-files=all").splitlines()
+        changes = _ask_git(folder, "status", "--porcelain", "-z", "--untracked-files=all").split("\0")
     except (OSError, ValueError, subprocess.SubprocessError):
         return nothing
     if not folder.samefile(top):
         return nothing
-    edited = any(not change.startswith("?? ") or change[3:].startswith(("lib/", "params/")) for change in changes)
+    edited = any(not change.startswith("?? ") or _NEW_CODE.match(change[3:]) for change in filter(None, changes))
     return {"git_commit": commit, "git_dirty": edited}
 
 

@@ -8,9 +8,12 @@ import hashlib
 import json
 import re
 import shutil
+import stat
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,10 @@ from fruits.params import RunParams
 from fruits.redaction import redact_secrets
 
 MARKER = Path("run.json")
+# What a run that fails puts beside the report that is there.
+_LOG = re.compile(r"kernel\.log")
+_FAILED = re.compile(r"run\.failed\.ipynb|errors(\.failed)?\.csv|kernel\.log")
+_COPIED = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 BY_HAND = "by-hand"
 # Results are the same only if these are equal; the other keys of an owner may change from run to run.
 SAME = {"target", "input_dir", "split", "classes", "max_images", "seed", "model_id"}
@@ -36,7 +43,7 @@ class Kind:
     name : str
         In messages and in the marker.
     unlisted : Pattern
-        Names that a run of ours writes, or an earlier version wrote, without listing them.
+        Names that an earlier version wrote without listing them.
     kept : tuple of str
         Sub-folders that outlive the folder: the next one takes them over.
     """
@@ -63,6 +70,9 @@ REPORT = Kind(
 def describe_owner(params: RunParams, *, model_id: str | None = None) -> dict[str, Any]:
     """Return whose the results of a run are: what tells them from others, and what may change."""
     values = dataclasses.asdict(params) | {"input_dir": str(params.path("input_dir")), "model_id": model_id}
+    # Names are compared in one form of their accents, as the classes are looked for.
+    composed = partial(unicodedata.normalize, "NFC")
+    values |= {"split": composed(params.split), "classes": [*map(composed, params.classes)]}
     return {key: value for key, value in values.items() if key in SAME | _MAY_CHANGE and value is not None}
 
 
@@ -114,9 +124,19 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     if others or (differ and kind is RESULTS):  # of what may change, the sentence of the results tells
         when = f" of {marker['finished']}" if "finished" in marker else ""
         notes.append(f"{folder}: replaces the {kind.name}{when} with {there}; this run is of {here}.")
+    if edited := _list_edited(folder, marker):
+        notes.append(f"{folder}: replaces {', '.join(edited)}, which somebody has changed since the run that made it.")
     if missing := ", ".join(key for key in owner if key not in marker):
         notes.append(f"{folder}: takes over the {kind.name} of an earlier version, which does not say its {missing}.")
     return notes
+
+
+def _list_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
+    """Return the listed files whose content has changed; not in S3, where that would read all of them."""
+    listed = marker.get("files", {})
+    if storage.is_remote(folder):
+        return []
+    return sorted(name for name, digest in _list_files(folder).items() if listed.get(name, digest) != digest)
 
 
 def _take_over(folder: Path, kind: Kind, *, replace: bool) -> list[str]:
@@ -157,13 +177,15 @@ def keep_folders(folder: Path, draft: Path, kind: Kind) -> None:
             for file in storage.list_files(source):
                 storage.write_bytes(draft / name / file, (source / file).read_bytes())
         elif source.is_dir() and not source.is_symlink():
-            shutil.copytree(source, draft / name, symlinks=True, ignore=_skip_partial)
+            shutil.copytree(source, draft / name, symlinks=True, ignore=_skip_uncopied)
         elif storage.is_there(source):
             shutil.copy2(source, draft / name, follow_symlinks=False)
 
 
-def _skip_partial(_: str, names: list[str]) -> list[str]:
-    return [name for name in names if storage.LEFTOVERS.fullmatch(name)]
+def _skip_uncopied(folder: str, names: list[str]) -> list[str]:
+    """Leave out parts of files, and pipes and sockets, which cannot be copied."""
+    special = {name for name in names if stat.S_IFMT((Path(folder) / name).lstat().st_mode) not in _COPIED}
+    return [name for name in names if name in special or storage.LEFTOVERS.fullmatch(name)]
 
 
 def find_foreign(folder: Path, kind: Kind) -> list[str]:
@@ -173,8 +195,11 @@ def find_foreign(folder: Path, kind: Kind) -> list[str]:
         listed = marker.get("files")
         names = {str(MARKER), *(listed or ())} if marker else set()
         # A run that is killed while it copies its results to S3 has taken the marker away before.
-        lenient = kind is REPORT or (listed is None if marker else storage.is_remote(folder))
-        foreign = list_foreign(folder, names=names, patterns=kind.unlisted if lenient else None, kept=kind.kept)
+        lenient = listed is None if marker else kind is REPORT or storage.is_remote(folder)
+        # A run that fails leaves its notebook, and its error rows only beside that.
+        failed = kind is REPORT and storage.is_there(folder / "run.failed.ipynb")
+        patterns = kind.unlisted if lenient else _FAILED if failed else _LOG
+        foreign = list_foreign(folder, names=names, patterns=patterns, kept=kind.kept)
         # Another run may have put its folder in place meanwhile.
         if not foreign or marker.get("run_id") == _read_marker(folder, kind).get("run_id"):
             return foreign

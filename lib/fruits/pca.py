@@ -8,6 +8,7 @@ exceeds the rank, min(n - 1, d), where Spark returns arbitrary directions.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +97,7 @@ def format_share(share: float, *, digits: int = 1) -> str:
 
 def format_target(target: float) -> str:
     """Return a share that somebody asked for as a percentage with all its digits: 0.95 is 95%, 0.999 is 99.9%."""
-    return f"{100 * target:.10g}%"
+    return f"{(100 * Decimal(str(target))).normalize():f}%"
 
 
 def fit_pca(features: "DataFrame | StoredFeatures", *, k: int, column: str = "features") -> Components:

@@ -77,6 +77,7 @@ def check_error_share(counts: dict[str, int], errors: Sequence[ErrorRow], *, mos
         Naming the share of error rows and the largest allowed.
     """
     share = counts["errors"] / counts["listed"] if counts["listed"] else 0.0
+    file.unlink(missing_ok=True)  # that of an earlier run
     if errors:
         write_errors(file, errors)
     if share > most:

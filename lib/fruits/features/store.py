@@ -6,6 +6,7 @@ versions, which have neither, are passed over.
 """
 
 import functools
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from fruits.storage import open_input, remove_checksums, remove_folder
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_BATCH = re.compile(r"batch-\d{8}T\d{12}-[0-9a-f]{8}")
+_PART = re.compile(r"(_temporary/.*/)?\.?(part-[^/]*\.parquet|_SUCCESS)(\.crc)?", re.DOTALL)
 _EARLIER_KEY = ["path", "length", "modified"]
 _KEY = [*_EARLIER_KEY, "digest", "etag"]
 
@@ -35,7 +38,14 @@ def list_batches(store: Path) -> list[Path]:
 
 def list_unfinished(store: Path) -> list[Path]:
     """Return the batches that a run began and did not complete, oldest first."""
-    return sorted(batch for batch in store.glob("batch-*") if not (batch / "_SUCCESS").exists())
+    batches = (batch for batch in store.glob("batch-*") if _BATCH.fullmatch(batch.name))
+    return sorted(batch for batch in batches if not (batch / "_SUCCESS").exists() and not _holds_others(batch))
+
+
+def _holds_others(batch: Path) -> bool:
+    """Tell whether a batch holds anything that Spark's committer does not write."""
+    names = (entry.relative_to(batch).as_posix() for entry in batch.rglob("*") if not entry.is_dir())
+    return not all(_PART.fullmatch(name) for name in names)
 
 
 def find_missing(images: pd.DataFrame, *, store: Path, batches: Sequence[Path] | None = None) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def _match(names: set[str], glob: str) -> set[str]:
 
 
 def match_classes(
-    there: Iterable[str], globs: Sequence[str], *, where: str, barren: Mapping[str, str] | None = None
+    there: Iterable[str], globs: Sequence[str], *, where: str, untaken: Mapping[str, str] | None = None
 ) -> set[str]:
     """Return the classes that any of the globs matches.
 
@@ -39,7 +39,7 @@ def match_classes(
         The classes that hold images.
     where
         What they are classes of, for the message: "class folders with images of data/Training".
-    barren
+    untaken
         Class folders that hold files and no image, with what they hold.
 
     Raises
@@ -47,18 +47,18 @@ def match_classes(
     UsageError
         Naming a glob that matches nothing, and what it may have meant or why nothing there is taken.
     """
-    names, barren = set(there), barren or {}
+    names, untaken = set(there), untaken or {}
     found: set[str] = set()
     for glob in globs:
-        matched = _match(names | barren.keys(), glob)
+        matched = _match(names | untaken.keys(), glob)
         if not matched & names:
-            raise UsageError(f"classes: {_explain(sorted(names), glob, where=where, barren=barren, matched=matched)}")
+            raise UsageError(f"classes: {_explain(sorted(names), glob, where=where, untaken=untaken, matched=matched)}")
         found |= matched & names
     return found
 
 
-def _explain(names: Sequence[str], glob: str, *, where: str, barren: Mapping[str, str], matched: Iterable[str]) -> str:
-    if held := [f"class folder {name!r} holds {barren[name]}" for name in sorted(matched)[:3]]:
+def _explain(names: Sequence[str], glob: str, *, where: str, untaken: Mapping[str, str], matched: Iterable[str]) -> str:
+    if held := [f"class folder {name!r} holds {untaken[name]}" for name in sorted(matched)[:3]]:
         return f"{'; '.join(held)}. Convert or rename them, or ask for other classes than {glob!r}."
     wanted = compose(glob)
     near = [name for name in names if fnmatchcase(compose(name).casefold(), wanted.casefold())]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from fruits.images.formats import describe_jpeg, name_decoded, name_other, skip_to_picture
+from fruits.images.formats import describe_jpeg, name_decoded, name_hidden, name_other, skip_to_picture
 from fruits.images.tiff import UnreadTiffError, check_tiff, describe_tiff, read_grey, widen_palette
 
 IMAGE_SIZE = 224
@@ -140,7 +140,7 @@ def _explain(error: Exception, content: bytes) -> str:
 def _explain_unknown(content: bytes) -> str:
     name, length = name_decoded(content), f"{len(content):,} bytes"
     if name is None:
-        other = name_other(content)
+        other = name_other(content) or name_hidden(content)
         if other is None:
             return f"not an image ({length} that start with {content[:8]!r}); {', '.join(FORMATS)} are read"
         return other if ";" in other else f"{other} ({length})"

@@ -21,6 +21,7 @@ from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
 from fruits.images.classes import compose, match_classes
 from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
+from fruits.images.packed import is_packed
 from fruits.images.ranges import Ranges, redact
 from fruits.images.selection import select_images
 from fruits.streams import BAR_COLUMNS, ProgressWriter
@@ -79,7 +80,7 @@ def fetch_images(
     FruitsError
         If the archive or its split, a class or an image is missing or damaged, or the disk cannot be written.
     """
-    _refuse_remote(destination)
+    _check_destination(destination)
     with _open_archive(archive) as (opened, ranges):
         members = _list_split(opened, split=split, origin=redact(archive))
         wanted = _choose(members, split=split, classes=classes, max_images=max_images, seed=seed)
@@ -93,11 +94,13 @@ def fetch_images(
     return FetchReport(**counts, bytes_read=bytes_read)
 
 
-def _refuse_remote(destination: Path) -> None:
+def _check_destination(destination: Path) -> None:
     if storage.is_remote(destination):
         raise UsageError(
             f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
         )
+    if is_packed(destination):
+        raise UsageError(f"{destination} holds packed images, beside which no class folders can lie; name another.")
 
 
 @contextmanager
@@ -133,7 +136,8 @@ def _list_split(archive: ZipFile, *, split: str, origin: str) -> _Members:
     roots: dict[str, _Members] = defaultdict(dict)
     folders = set()
     for member in archive.infolist():
-        parts = _split_name(_read_name(member))
+        name = _read_name(member)
+        parts = [] if name.endswith(("/", "\\")) else _split_name(name)
         if len(parts) < 3 or not parts[-1].lower().endswith(IMAGE_SUFFIXES):
             continue
         folders.add(parts[-3])

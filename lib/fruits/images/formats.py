@@ -5,6 +5,8 @@ import struct
 
 # As many bytes as tell what a file is.
 HEAD_BYTES = 2048
+# A picture is looked for behind so many bytes of something else.
+_SEARCHED = 2**16
 _ftyp = b".{4}ftyp(%b)"
 
 _DECODED = {
@@ -18,7 +20,7 @@ _DECODED = {
 }
 # Pictures of other formats: a person can convert them.
 _PICTURES = {
-    "HEIC": _ftyp % rb"hei[cxms]|hev[cxms]|mif1|msf1",
+    "HEIC": _ftyp % rb"hei[cxmsf]|hev[cxms]|mi[ah]f|mif1|msf1|MiHB|....{4}(....){0,16}?(hei[cxms]|mif1)",
     "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
     "JPEG 2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ",
     "JPEG XR": rb"II\xbc",
@@ -87,6 +89,12 @@ def name_other(content: bytes) -> str | None:
     if content and not content.strip(b"\0"):
         other = "zeros only, as an interrupted copy leaves them"
     return f"{other}, not an image" if other else None
+
+
+def name_hidden(content: bytes) -> str | None:
+    """Say that a JPEG lies behind bytes of something else, where one does."""
+    place = content.find(b"\xff\xd8\xff", 1, _SEARCHED)
+    return f"a JPEG behind {place:,} bytes of something else; take them away" if place > 0 else None
 
 
 def _find(marks: dict[str, re.Pattern[bytes]], content: bytes) -> str | None:

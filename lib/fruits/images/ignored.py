@@ -1,5 +1,6 @@
 """Which files and folders of a tree are no images, and why: by their names, kinds and first bytes."""
 
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,11 +13,15 @@ Why = tuple[str, str]  # kind, reason
 # Whole names alone, in any case: `@home` is a class. Of Synology, QNAP, NetApp, Windows, macOS and their file servers.
 _SYSTEM = {
     *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@sharesnap", "@syncdir", "@download"),
-    *("#recycle", "#snapshot", "~snapshot", "lost+found", "__macosx", "$recycle.bin", "recycler", "found.000"),
+    *("@__thumb", "@synoresource", "@synologydrive", "@appstore", "@cloudstation", "lost.dir", "dfsrprivate"),
+    *("#recycle", "#snapshot", "~snapshot", "lost+found", "__macosx", "$recycle.bin", "recycler", "recycled"),
     *("system volume information", "network trash folder", "temporary items", "thevolumesettingsfolder"),
+    *("thefindbycontentfolder", "windows.~bt"),
     *("desktop db", "desktop df", "icon\r", "icon\uf00d", "desktop.ini", "autorun.inf"),
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db"),
 }
+# Open Office documents, folders of lost clusters, snapshots of file servers.
+_SYSTEM_FORM = re.compile(r"~\$|(?i:found\.\d{3})\Z|@GMT-\d{4}\.")
 _SYSTEM_REASON = "made by an operating system, a file server or an Office program for itself"
 _SPECIAL = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
@@ -25,7 +30,7 @@ def judge_name(name: str) -> Why | None:
     """Return why a file or folder of this name is left out, with all that it holds; None if it is not."""
     if name.startswith("."):
         return "hidden", "hidden: the name begins with a dot"
-    if name.casefold() in _SYSTEM or name.startswith("~$"):
+    if name.casefold() in _SYSTEM or _SYSTEM_FORM.match(name):
         return "system", _SYSTEM_REASON
     return None
 

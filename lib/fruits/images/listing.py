@@ -116,8 +116,8 @@ def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> li
     root = input_dir / find_split(input_dir, split)
     folders = list(walk(root))
     there = [found.label for found in folders if found.images]
-    barren = {found.label: count_kinds(found.ignored) for found in folders if found.ignored and found.folder != root}
-    asked = match_classes(there, classes, where=f"class folders with images of {root}", barren=barren)
+    untaken = {found.label: count_kinds(found.ignored) for found in folders if found.ignored and found.folder != root}
+    asked = match_classes(there, classes, where=f"class folders with images of {root}", untaken=untaken)
     return [found for found in folders if found.images and found.label in asked]
 
 

@@ -53,6 +53,7 @@ class _PrivateKernelManager(AsyncKernelManager):
             metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner"}},
         )
         self.log = logging.Logger("kernel")  # a trace on the terminal otherwise
+        self.log.addHandler(logging.NullHandler())
         self.made.append(self)
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]

@@ -133,7 +133,10 @@ def check_figures(notebook: Path) -> None:
         if cell["cell_type"] == "code" and _DRAWS.search("".join(cell["source"])) and not _shows_picture(cell)
     ]
     if bare:
-        raise FruitsError(f"the figures of cells {', '.join(bare)} are missing, so no report was made.")
+        raise FruitsError(
+            f"the figures of cells {', '.join(bare)} are missing, so no report was made. Something chose another "
+            "backend of Matplotlib than the notebook's: look for matplotlib.use in a sitecustomize.py on PYTHONPATH."
+        )
 
 
 def _shows_picture(cell: dict[str, Any]) -> bool:
