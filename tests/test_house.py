@@ -116,6 +116,12 @@ def test_the_package_is_in_git() -> None:
     assert subprocess.run(ignored, check=False, capture_output=True).stdout == b""
 
 
+def test_no_run_left_anything_in_git() -> None:
+    tracked = subprocess.run(["git", "-C", str(REPOSITORY), "ls-files"], check=True, capture_output=True, text=True)
+    parts = {part for name in tracked.stdout.splitlines() for part in name.split("/")}
+    assert not parts & {"~", ".in-use", ".ipynb_checkpoints", "__pycache__", ".keras"}
+
+
 def pins() -> list[str]:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
 

@@ -101,6 +101,13 @@ def test_executors_need_a_user_who_has_a_name(monkeypatch: pytest.MonkeyPatch) -
         check_private(cluster=True)
 
 
+def test_a_python_that_prints_when_it_starts_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"prints 'hello\\n' whenever it starts.*sitecustomize\.py"):
+        check_private(cluster=False)
+
+
 START = """
 import sys
 from fruits.errors import FruitsError

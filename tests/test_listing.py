@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from fruits.errors import UsageError
-from fruits.images.listing import check_classes, find_ignored, list_images
+from fruits.images.listing import check_classes, find_ignored, list_images, name_untaken
 from fruits.images.pack import pack_images
 from fruits.images.source import open_source, spell_name
 from fruits.images.tree import has_images, list_splits
@@ -342,3 +342,14 @@ def test_folder_without_classes_is_refused_by_name(tmp_path: Path, made: bool) -
         (tmp_path / "Training").mkdir()
     with pytest.raises(UsageError, match=str(tmp_path / "Training")):
         list_images(tmp_path, split="Training", classes=["*"])
+
+
+def test_a_class_of_which_nothing_is_taken_is_named(fruit_folder: Path) -> None:
+    (fruit_folder / "Training/Webp").mkdir()
+    (fruit_folder / "Training/Webp/1.webp").write_bytes(b"x")
+    (fruit_folder / "Training/Kiwi/notes.txt").write_bytes(b"x")
+    place = {"split": "Training", "classes": ["*"]}
+    (note,) = name_untaken(list_images(fruit_folder, **place), find_ignored(fruit_folder, **place))
+    assert note == "1 class folders hold no file that is taken: 'Webp'; ignored.csv says why."
+    place["classes"] = ["Apple*"]
+    assert name_untaken(list_images(fruit_folder, **place), find_ignored(fruit_folder, **place)) == []

@@ -88,11 +88,14 @@ def write_batch(store: Path, day: int, rows: int, *, complete: bool = True) -> N
 
 
 def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
-    assert describe_stop(tmp_path, fresh=False).startswith("no features are stored yet")
+    began = datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC)
+    nothing = "nothing was stored yet: the same command starts it again"
+    assert describe_stop(tmp_path, began=began, fresh=False) == nothing
     write_batch(tmp_path / "features/z-older", 1, 5000)
+    assert describe_stop(tmp_path, began=began, fresh=False) == nothing
     write_batch(tmp_path / "features/a-newer", 2, 1000)
     write_batch(tmp_path / "features/a-newer", 3, 24)
     write_batch(tmp_path / "features/a-newer", 4, 7, complete=False)
-    kept = "the features of 1,024 images are stored and kept; the same command"
-    assert describe_stop(tmp_path, fresh=False) == f"{kept} goes on from there"
-    assert describe_stop(tmp_path, fresh=True) == f"{kept} without --fresh goes on from there"
+    kept = "features of 1,024 images are kept; the same command"
+    assert describe_stop(tmp_path, began=began, fresh=False) == f"{kept} goes on from there"
+    assert describe_stop(tmp_path, began=began, fresh=True) == f"{kept} without --fresh goes on from there"

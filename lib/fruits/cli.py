@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -67,11 +68,12 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
     def say(sentence: str) -> None:
         _say(f"{time.monotonic() - started:5.0f} s  {sentence}")
 
-    say(f"{mode}, target {target}: checking folders, images, weights and Java")
+    say(f"{mode}, target {target}: first checks")
     from fruits.reporting.run import run_pipeline
     from fruits.reporting.summary import describe_run, describe_stop
 
-    with _when_stopped(lambda: describe_stop(params.path("output_dir"), fresh=fresh)):
+    began = datetime.now(UTC)
+    with _when_stopped(lambda: describe_stop(params.path("output_dir"), began=began, fresh=fresh)):
         report = run_pipeline(params, say=say)
     manifest = json.loads(report.with_name("manifest.json").read_text(encoding="utf-8"))
     took = time.monotonic() - started

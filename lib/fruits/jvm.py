@@ -4,6 +4,8 @@ import os
 import pwd
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +24,9 @@ _OF_PYSPARK = re.compile(
 # What Spark needs for the model's copies and the tables that it sends to workers.
 TEMPORARY_BYTES = 64 * 2**20
 # A stack trace, the frame of a crash report, and what Spark's script says when Java is gone.
-_NO_WORDS = re.compile(r"\s*(at .*|\.\.\. \d+ more|#|\S+: line \d+: .*|head: .*)?\s*")
+_NO_WORDS = re.compile(
+    r"\s*(at .*|\.\.\. \d+ more|#|\S+: line \d+: .*|head: .*|#? *An error report file .*|.*hs_err_pid\d+\S*)?\s*"
+)
 _EXCEPTION = re.compile(r"\w(Exception|Error)\b")
 
 
@@ -32,7 +36,7 @@ def find_pyspark() -> Path:
 
 
 def check_private(*, cluster: bool) -> None:
-    """Refuse what a private Spark cannot be kept from: another PySpark, and a temporary folder of no use.
+    """Refuse what a private Spark cannot be kept from: another PySpark, a useless temporary folder, a noisy Python.
 
     Parameters
     ----------
@@ -53,6 +57,20 @@ def check_private(*, cluster: bool) -> None:
             f"PySpark would come from {find_pyspark()}, which is another than the one installed here; "
             "take that folder out of PYTHONPATH."
         )
+    if said := subprocess.run([sys.executable, "-c", ""], capture_output=True, text=True, check=False).stdout:
+        raise UsageError(
+            f"this Python prints {said[:60]!r} whenever it starts, and Spark's workers could not be understood; take "
+            "that out of sitecustomize.py (see PYTHONPATH) or of the .pth file that does it."
+        )
+    _check_temporary()
+    if cluster and not _has_user():
+        raise UsageError(
+            f"the system knows no user {os.getuid()}, whom executors need; set spark_master to local[*], or add "
+            "the user (useradd)."
+        )
+
+
+def _check_temporary() -> None:
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError as error:
@@ -63,11 +81,6 @@ def check_private(*, cluster: bool) -> None:
         raise UsageError(
             f"the temporary folder {folder} has {free / 2**20:.0f} MiB left, and Spark needs "
             f"{TEMPORARY_BYTES / 2**20:.0f}; make room, or set TMPDIR to another folder."
-        )
-    if cluster and not _has_user():
-        raise UsageError(
-            f"the system knows no user {os.getuid()}, whom executors need; set spark_master to local[*], or add "
-            "the user (useradd)."
         )
 
 

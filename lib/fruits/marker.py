@@ -112,7 +112,7 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     if not marker:
         return _take_over(folder, kind, replace=replace)
     owner = json.loads(redact_secrets(json.dumps(owner)))
-    notes = []
+    notes = _tell_edited(folder, marker)
     differ = [key for key in owner if key in marker and owner[key] != marker[key]]
     others = [key for key in differ if key in SAME]
     there, here = (", ".join(f"{key} = {values[key]}" for key in others or differ) for values in (marker, owner))
@@ -124,19 +124,17 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     if others or (differ and kind is RESULTS):  # of what may change, the sentence of the results tells
         when = f" of {marker['finished']}" if "finished" in marker else ""
         notes.append(f"{folder}: replaces the {kind.name}{when} with {there}; this run is of {here}.")
-    if edited := _list_edited(folder, marker):
-        notes.append(f"{folder}: replaces {', '.join(edited)}, which somebody has changed since the run that made it.")
     if missing := ", ".join(key for key in owner if key not in marker):
         notes.append(f"{folder}: takes over the {kind.name} of an earlier version, which does not say its {missing}.")
     return notes
 
 
-def _list_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
-    """Return the listed files whose content has changed; not in S3, where that would read all of them."""
+def _tell_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
+    """Name the listed files whose content has changed; not in S3, where that would read all of them."""
     listed = marker.get("files", {})
-    if storage.is_remote(folder):
-        return []
-    return sorted(name for name, digest in _list_files(folder).items() if listed.get(name, digest) != digest)
+    there = {} if storage.is_remote(folder) else _list_files(folder)
+    edited = ", ".join(sorted(name for name, digest in there.items() if listed.get(name, digest) != digest))
+    return [f"{folder}: replaces {edited}, which somebody has changed since the run that made it."] if edited else []
 
 
 def _take_over(folder: Path, kind: Kind, *, replace: bool) -> list[str]:

@@ -166,7 +166,9 @@ def choose_java_options(master: str, environ: Mapping[str, str]) -> str:
     """Return the options of the driver's JVM, as Spark takes them."""
     options = [*_JVM_OPTIONS, f"-Dlog4j2.configurationFile={(_PACKAGE / 'log4j2.properties').as_uri()}"]
     if is_local(master):
-        options += [f"-Djava.io.tmpdir={tempfile.gettempdir()}", *find_network_options(environ)]
+        temporary = tempfile.gettempdir()
+        options += [f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={temporary}/fruits-hs_err_pid%p.log"]
+        options += find_network_options(environ)
         if sys.getfilesystemencoding() == "utf-8":
             options += ["-Dfile.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8"]
     return shlex.join(options)

@@ -114,7 +114,7 @@ def test_ctrl_c_at_a_terminal_loses_nothing_that_is_computed(place: Place) -> No
     assert 0 < computed <= stored < IMAGES
     assert list_unfinished(place.store) == []
     assert "fruits: interrupted" in lines
-    kept = f"fruits: the features of {stored:,} images are stored and kept; the same command goes on from there"
+    kept = f"fruits: features of {stored:,} images are kept; the same command goes on from there"
     assert lines[-1].endswith(kept)
 
 

@@ -25,8 +25,7 @@ from fruits.storage import open_input, remove_checksums, remove_folder
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_BATCH = re.compile(r"batch-\d{8}T\d{12}-[0-9a-f]{8}")
-_PART = re.compile(r"(_temporary/.*/)?\.?(part-[^/]*\.parquet|_SUCCESS)(\.crc)?", re.DOTALL)
+_PART = re.compile(r"_temporary/.*|\.?(part[^/]*\.parquet|_SUCCESS)(\.crc)?", re.DOTALL)
 _EARLIER_KEY = ["path", "length", "modified"]
 _KEY = [*_EARLIER_KEY, "digest", "etag"]
 
@@ -38,8 +37,8 @@ def list_batches(store: Path) -> list[Path]:
 
 def list_unfinished(store: Path) -> list[Path]:
     """Return the batches that a run began and did not complete, oldest first."""
-    batches = (batch for batch in store.glob("batch-*") if _BATCH.fullmatch(batch.name))
-    return sorted(batch for batch in batches if not (batch / "_SUCCESS").exists() and not _holds_others(batch))
+    batches = (batch for batch in store.glob("batch-*") if not (batch / "_SUCCESS").exists())
+    return sorted(batch for batch in batches if not _holds_others(batch))
 
 
 def _holds_others(batch: Path) -> bool:
@@ -75,6 +74,11 @@ def name_digests(images: pd.DataFrame, *, batches: Sequence[Path]) -> pd.DataFra
     return images.assign(digest=digests)
 
 
+def name_batch(when: datetime) -> str:
+    """Return how the names of the batches begin that are made at a time, in UTC; names sort by time."""
+    return f"batch-{when:%Y%m%dT%H%M%S%f}"
+
+
 def write_batch(features: "DataFrame", *, store: Path) -> Path:
     """Write features as a new batch, which readers see only when it is complete.
 
@@ -83,8 +87,7 @@ def write_batch(features: "DataFrame", *, store: Path) -> Path:
     Path
         Folder of the batch.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    batch = store / f"batch-{stamp}-{uuid.uuid4().hex[:8]}"
+    batch = store / f"{name_batch(datetime.now(UTC))}-{uuid.uuid4().hex[:8]}"
     # Asked for here: a cluster's own settings may leave it out.
     marked = features.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "true")
     marked.parquet(to_uri(batch))

@@ -31,14 +31,12 @@ ARCHIVE_URL = "https://s3.eu-west-1.amazonaws.com/course.oc-static.com/projects/
 BLOCK_BYTES = 4 * 2**20
 # Skipping fewer bytes than this costs more time for one more request than reading them does.
 GAP_BYTES = 64 * 2**10
-
 # What zipfile reads: stored, Deflate, bzip2, LZMA; of the others those that programs write today.
 _METHODS = {0, 8, 12, 14}
 _UNREAD_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 _UTF8_FLAG, _ENCRYPTED_FLAG, _UNICODE_PATH = 0x800, 0x1, 0x7075
 # What zipfile raises for a wrong checksum, bad compressed data or name, or an early end; bzip2: OSError.
 _DAMAGED = (BadZipFile, RemoteZipError, zlib.error, LZMAError, EOFError, OSError, RuntimeError, ValueError)
-
 _Members = dict[str, ZipInfo]
 
 
@@ -90,8 +88,8 @@ def fetch_images(
         with _say_how_far(wanted, destination):
             _copy(opened, missing, wanted=wanted, destination=destination, progress=progress)
         bytes_read = ranges.bytes_read if ranges else sum(member.compress_size for member in missing.values())
-    counts = {"wanted": len(wanted), "fetched": len(missing), "already_there": len(wanted) - len(missing)}
-    return FetchReport(**counts, bytes_read=bytes_read)
+    there = len(wanted) - len(missing)
+    return FetchReport(wanted=len(wanted), fetched=len(missing), already_there=there, bytes_read=bytes_read)
 
 
 def _check_destination(destination: Path) -> None:
@@ -100,7 +98,7 @@ def _check_destination(destination: Path) -> None:
             f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
         )
     if is_packed(destination):
-        raise UsageError(f"{destination} holds packed images, beside which no class folders can lie; name another.")
+        raise UsageError(f"{destination} holds packed images, and can hold no class folders; name another.")
 
 
 @contextmanager

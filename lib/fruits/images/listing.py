@@ -94,6 +94,20 @@ def find_ignored(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.D
     return pd.DataFrame(sorted(rows), columns=["path", "kind", "reason"], dtype=str)
 
 
+def name_untaken(images: pd.DataFrame, ignored: pd.DataFrame) -> list[str]:
+    """Say which class folders are missing from a listing because no file of theirs is an image.
+
+    Parameters
+    ----------
+    images, ignored
+        As `list_images` and `find_ignored` return them for the same classes.
+    """
+    files = ignored[~ignored["kind"].isin({"no class", "hidden", "system"})]
+    names = sorted(set(files["path"].str.split("/").str[-2]) - set(images["label"]))
+    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return [f"{len(names)} class folders hold no file that is taken: {shown}; ignored.csv says why."] if names else []
+
+
 def check_classes(input_dir: Path, *, split: str, classes: Sequence[str]) -> None:
     """Refuse a missing folder and a class glob that matches nothing.
 

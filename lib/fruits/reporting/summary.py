@@ -2,13 +2,14 @@
 
 import textwrap
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from fruits import results, storage
-from fruits.features.store import list_batches
+from fruits.features.store import list_batches, name_batch
 from fruits.manifest import STAGES
 from fruits.pca import format_share, format_target
 
@@ -81,20 +82,22 @@ def _wrap(text: str, *, most: int) -> list[str]:
     return [line.replace("\xa0", " ") for line in lines]
 
 
-def describe_stop(output_dir: Path, *, fresh: bool) -> str:
+def describe_stop(output_dir: Path, *, began: datetime, fresh: bool) -> str:
     """Say what a run that was stopped has kept, and how to go on.
 
     Parameters
     ----------
+    began
+        When it began, in UTC.
     fresh
         Whether it was told to use no stored features.
     """
     stores = [batches for store in (output_dir / "features").glob("*") if (batches := list_batches(store))]
-    if not stores:
-        return "no features are stored yet: the same command starts from the beginning"
-    # The store that was written last is that of the run.
-    batches = max(stores, key=lambda found: found[-1].name)
+    # The store that was written last is that of the run, if the run has written anything.
+    batches = max(stores, key=lambda found: found[-1].name, default=[])
+    if not batches or batches[-1].name < name_batch(began):
+        return "nothing was stored yet: the same command starts it again"
     files = [file for batch in batches for file in batch.glob("*.parquet")]
     count = sum(pq.read_metadata(storage.open_input(file)).num_rows for file in files)
     command = "the same command without --fresh" if fresh else "the same command"
-    return f"the features of {count:,} images are stored and kept; {command} goes on from there"
+    return f"features of {count:,} images are kept; {command} goes on from there"
