@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from fruits.features.backbone import prepare_backbone
 from fruits.session import open_session
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -46,6 +47,14 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"the real images and weights are not at {SHARED}/data")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder to be copied to `<output_dir>/models`: untrained weights, seed 42, so that no run converts them."""
+    folder = tmp_path_factory.mktemp("models")
+    prepare_backbone("random", None, engine="litert", seed=42, folder=folder)
+    return folder
 
 
 @pytest.fixture
