@@ -51,7 +51,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder to be copied to `<output_dir>/models`: untrained weights, seed 42, so that no run converts them."""
+    """Return a folder to be copied to `<output_dir>/models`, so that no run converts: untrained weights, seed 42."""
     folder = tmp_path_factory.mktemp("models")
     prepare_backbone("random", None, engine="litert", seed=42, folder=folder)
     return folder
