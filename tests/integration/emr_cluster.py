@@ -48,6 +48,11 @@ class Cluster:
         found = list_keys(self.s3, BUCKET, prefix=prefix)
         return {key.removeprefix(prefix) for key in found if not key.endswith("/")}
 
+    def remove(self, prefix: str) -> None:
+        """Remove what an earlier test put there: results of other images are not replaced."""
+        for key in list_keys(self.s3, BUCKET, prefix=prefix):
+            self.s3.delete_object(Bucket=BUCKET, Key=key)
+
     def get(self, key: str) -> bytes:
         return bytes(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
 

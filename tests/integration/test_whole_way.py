@@ -64,6 +64,7 @@ def lead(url: str, primary: Primary) -> Iterator[str]:
 def test_a_user_runs_the_notebook_and_sees_the_figure(
     far: Primary, env: dict[str, str], cluster: Cluster, reference: pd.DataFrame, tmp_path: Path
 ) -> None:
+    cluster.remove("data/MINI/")
     with connecting(env, tmp_path) as connection, browser.open_browser(tmp_path / "browser") as opened:
         connection.wait_for(f"Open: https://localhost:{PORT}")
         visit = browser.Visit(opened, f"https://localhost:{PORT}")
