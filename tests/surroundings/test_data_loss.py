@@ -55,9 +55,10 @@ def test_images_in_the_place_of_the_results_stay(images: Path, tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
     """Make a run of MINI, on the sample."""
     folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(models, folder / "out/models")
     done = run(folder, pca_components=20)
     assert done.returncode == 0, done.stderr
     return folder

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -69,8 +70,9 @@ def write_hostile_settings(folder: Path) -> dict[str, str]:
     }
 
 
-def run_sample(folder: Path, *, environ: dict[str, str], prefix: Sequence[str] = ()) -> set[str]:
+def run_sample(folder: Path, *, models: Path, environ: dict[str, str], prefix: Sequence[str] = ()) -> set[str]:
     """Run the sample in a folder and return the addresses at which its processes listened."""
+    shutil.copytree(models, folder / "out/models")
     settings = {"input_dir": folder / "images", "output_dir": folder / "out", "report_dir": folder / "reports"}
     more = [f"--set={key}={value}" for key, value in settings.items()]
     command = [*prefix, FRUITS, "run", "MINI", "--set=max_images=18", *more]
@@ -122,13 +124,13 @@ def taken_ports() -> Iterator[None]:
 
 @pytest.mark.notebook
 @pytest.mark.usefixtures("taken_ports")
-def test_the_users_other_spark_does_not_reach_a_run(tmp_path: Path) -> None:
+def test_the_users_other_spark_does_not_reach_a_run(tmp_path: Path, models: Path) -> None:
     place, temporary = tmp_path / "Été 漢 [v1], 100% run 12:30", tmp_path / "tmp é"
     place.mkdir()
     temporary.mkdir()
     hostile = write_hostile_settings(tmp_path / "conf")
 
-    addresses = run_sample(place, environ={**os.environ, **hostile, "TMPDIR": str(temporary)})
+    addresses = run_sample(place, models=models, environ={**os.environ, **hostile, "TMPDIR": str(temporary)})
 
     check_results(place)
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
@@ -148,10 +150,10 @@ def as_nobody_nowhere() -> list[str]:
 
 
 @pytest.mark.notebook
-def test_a_user_without_name_and_home_on_a_machine_without_address(tmp_path: Path) -> None:
+def test_a_user_without_name_and_home_on_a_machine_without_address(tmp_path: Path, models: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name not in {"HOME", "USER", "LOGNAME"}}
     prefix = as_nobody_nowhere()
-    run_sample(tmp_path, environ=environ | {"TMPDIR": str(tmp_path)}, prefix=prefix)
+    run_sample(tmp_path, models=models, environ=environ | {"TMPDIR": str(tmp_path)}, prefix=prefix)
 
     check_results(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".in-use", "images", "out", "reports", "run.log"]

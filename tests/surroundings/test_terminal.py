@@ -20,7 +20,6 @@ import pytest
 from faults import FRUITS, PATIENCE, Place, make_place, wait_for
 from PIL import Image
 
-from fruits.features.backbone import prepare_backbone
 from fruits.features.store import list_batches, list_unfinished
 
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
@@ -28,9 +27,9 @@ IMAGES = 1500
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Place]:
     folder, noise = tmp_path_factory.mktemp("terminal"), np.random.default_rng(0)
-    prepare_backbone("random", None, engine="litert", seed=42, folder=folder / "models")
+    shutil.copytree(models, folder / "models")
     for number in range(IMAGES):
         file = folder / f"images/Training/Apple {number % 3}/{number:04d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
