@@ -9,11 +9,9 @@ import json
 import re
 import shutil
 import stat
-import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from fruits.errors import FruitsError, UsageError
 from fruits.foreign import list_foreign, refuse_foreign
 from fruits.params import RunParams
 from fruits.redaction import redact_secrets
+from fruits.spelling import compose
 
 MARKER = Path("run.json")
 # What a run that fails puts beside the report that is there.
@@ -71,8 +70,7 @@ def describe_owner(params: RunParams, *, model_id: str | None = None) -> dict[st
     """Return whose the results of a run are: what tells them from others, and what may change."""
     values = dataclasses.asdict(params) | {"input_dir": str(params.path("input_dir")), "model_id": model_id}
     # Names are compared in one form of their accents, as the classes are looked for.
-    composed = partial(unicodedata.normalize, "NFC")
-    values |= {"split": composed(params.split), "classes": [*map(composed, params.classes)]}
+    values |= {"split": compose(params.split), "classes": [*map(compose, params.classes)]}
     return {key: value for key, value in values.items() if key in SAME | _MAY_CHANGE and value is not None}
 
 

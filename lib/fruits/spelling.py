@@ -1,13 +1,19 @@
-"""How Spark is told a path: Hadoop reads some signs in it its own way."""
+"""How names are compared, and how Spark is told a path: Hadoop reads some signs in it its own way."""
 
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fruits.errors import UsageError
 from fruits.storage import is_remote
+
+
+def compose(name: str) -> str:
+    """Return a name in the form by which names are compared, NFC: file systems keep accents in two ways."""
+    return unicodedata.normalize("NFC", name)
 
 
 def to_uri(path: Path) -> str:

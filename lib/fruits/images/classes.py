@@ -1,16 +1,11 @@
 """Globs on the names of classes."""
 
 import difflib
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from fruits.errors import UsageError
-
-
-def compose(name: str) -> str:
-    """Return a name in the form by which names are compared, NFC: file systems keep accents in two ways."""
-    return unicodedata.normalize("NFC", name)
+from fruits.spelling import compose
 
 
 def choose_classes(there: Iterable[str], globs: Sequence[str]) -> set[str]:

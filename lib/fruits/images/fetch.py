@@ -19,11 +19,12 @@ from tqdm import tqdm
 
 from fruits import locks, storage
 from fruits.errors import FruitsError, UsageError
-from fruits.images.classes import compose, match_classes
+from fruits.images.classes import match_classes
 from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
 from fruits.images.packed import is_packed
 from fruits.images.ranges import Ranges, redact
 from fruits.images.selection import select_images
+from fruits.spelling import compose
 from fruits.streams import BAR_COLUMNS, ProgressWriter
 
 ARCHIVE_URL = "https://s3.eu-west-1.amazonaws.com/course.oc-static.com/projects/Data_Scientist_P8/fruits.zip"
@@ -227,10 +228,9 @@ def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination:
     """Write the missing members, in the order of the archive, and check that all wanted ones are there then."""
     storage.check_writable(destination)
     locks.hold_folder(destination)
-    there = len(wanted) - len(missing)
     with tqdm(
         total=len(wanted),
-        initial=there,
+        initial=len(wanted) - len(missing),
         file=ProgressWriter(sys.stderr),
         unit=" images",
         ncols=BAR_COLUMNS,

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.errors import FruitsError, UsageError
-from fruits.images.classes import compose
 from fruits.images.ignored import IMAGE_SUFFIXES
+from fruits.spelling import compose
 from fruits.storage import is_remote, open_input
 
 if TYPE_CHECKING:
