@@ -35,12 +35,10 @@ _MAY_CHANGE = {"pca_components", "variance_target", "max_error_share"}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of folder that runs replace.
+    """A kind of folder that runs replace; its name is in messages and in the marker.
 
     Attributes
     ----------
-    name : str
-        In messages and in the marker.
     unlisted : Pattern
         Names that an earlier version wrote without listing them.
     kept : tuple of str
@@ -96,13 +94,19 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     Returns
     -------
     list of str
-        Sentences that say what is replaced, if it differs from what the run makes, or taken over.
+        Sentences that say what is replaced, if it was changed or differs from what the run makes, or taken over.
 
     Raises
     ------
     UsageError
-        Naming the foreign files, or what differs and how to replace it.
+        As `refuse_others` has it.
     """
+    notes = refuse_others(folder, kind, owner=owner, replace=replace)
+    return [*_tell_edited(folder, _read_marker(folder, kind)), *notes]
+
+
+def refuse_others(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: bool) -> list[str]:
+    """Like `check_owner`, without a look into the files: UsageError names the foreign ones, or what differs."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the {kind.name} of {folder.name} goes into a folder of this name.")
     refuse_foreign(folder, find_foreign(folder, kind))
@@ -110,7 +114,7 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     if not marker:
         return _take_over(folder, kind, replace=replace)
     owner = json.loads(redact_secrets(json.dumps(owner)))
-    notes = _tell_edited(folder, marker)
+    notes = []
     differ = [key for key in owner if key in marker and owner[key] != marker[key]]
     others = [key for key in differ if key in SAME]
     there, here = (", ".join(f"{key} = {values[key]}" for key in others or differ) for values in (marker, owner))
@@ -130,7 +134,7 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
 def _tell_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
     """Name the listed files whose content has changed; not in S3, where that would read all of them."""
     listed = marker.get("files", {})
-    there = {} if storage.is_remote(folder) else _list_files(folder)
+    there = {} if not listed or storage.is_remote(folder) else _list_files(folder)
     edited = ", ".join(sorted(name for name, digest in there.items() if listed.get(name, digest) != digest))
     return [f"{folder}: replaces {edited}, which somebody has changed since the run that made it."] if edited else []
 
@@ -154,10 +158,10 @@ def check_again(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     Raises
     ------
     FruitsError
-        As `check_owner` has it; the folder stays as it is.
+        As `refuse_others` has it; the folder stays as it is.
     """
     try:
-        check_owner(folder, kind, owner=owner, replace=replace)
+        refuse_others(folder, kind, owner=owner, replace=replace)
     except UsageError as error:
         raise FruitsError(
             f"{error} This came about while the run was at work: that folder stays as it is, and features "

@@ -1,6 +1,7 @@
 """Everything that can be refused before Spark starts, is refused here."""
 
 import os
+from collections.abc import Callable
 from itertools import combinations
 
 from fruits import cluster, locks, marker, places, storage
@@ -41,7 +42,7 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     check_apart(params)
     check_place(params)
     input_dir, output_dir = params.path("input_dir"), params.path("output_dir")
-    _check_owners(params, report=replaces_report)
+    _check_owners(params, marker.refuse_others, report=replaces_report)
     _check_spark(params)
     if params.target != "sample":
         check_classes(input_dir, split=params.split, classes=params.classes)
@@ -55,7 +56,7 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
         check_classes(input_dir, split=params.split, classes=params.classes)
     file = find_weights(params.weights, base=find_repository())
     model_id = find_model_id(file, engine=params.engine, seed=params.seed, folder=output_dir / "models")
-    return _check_owners(params, report=replaces_report, model_id=model_id)
+    return _check_owners(params, marker.check_owner, report=replaces_report, model_id=model_id)
 
 
 def _check_spark(params: RunParams) -> None:
@@ -68,10 +69,12 @@ def _check_spark(params: RunParams) -> None:
         check_spelling(params.path(key), key=key, here=is_local(master))
 
 
-def _check_owners(params: RunParams, *, report: bool, model_id: str | None = None) -> list[str]:
+def _check_owners(
+    params: RunParams, check: Callable[..., list[str]], *, report: bool, model_id: str | None = None
+) -> list[str]:
     kinds = {marker.RESULTS: params.results_dir} | ({marker.REPORT: params.report_folder} if report else {})
     owner = marker.describe_owner(params, model_id=model_id)
-    found = [marker.check_owner(kinds[kind], kind, owner=owner, replace=params.replace) for kind in kinds]
+    found = [check(kinds[kind], kind, owner=owner, replace=params.replace) for kind in kinds]
     return [note for notes in found for note in notes]
 
 
