@@ -32,7 +32,7 @@ class Bench:
     runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from fruits.features.backbone import prepare_backbone
+        from fruits.features.model import prepare_backbone
 
         self.backbone = prepare_backbone(
             str(self.weights), self.weights, engine="litert", seed=42, folder=self.work / "models"
@@ -159,7 +159,7 @@ def _measure_short_runs(bench: Bench) -> None:
 
 
 def _pack(bench: Bench) -> str:
-    from fruits.images.pack import pack_images
+    from fruits_cli.pack import pack_images
 
     packed = bench.work / "packed"
     pack_images(Path(bench.corpus(APPLES)), packed)

@@ -14,7 +14,7 @@ WARM_UP = 64
 
 def extract(*, input_dir: str, model: str, store: str, warm: bool = False) -> dict[str, Any]:
     """Our extraction, files or shards to features; `warm` lets the workers start before the clock does."""
-    from fruits.features.compute import compute_features
+    from fruits.features.extraction import compute_features
     from fruits.images.listing import list_images
 
     started = time.perf_counter()
@@ -37,7 +37,7 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
     from pyspark.sql import functions as f
 
     from fruits.features.engines import broadcast_engine
-    from fruits.features.extract import Extractor, collect_errors, extract_features
+    from fruits.features.udf import Extractor, collect_errors, extract_features
     from fruits.images.source import ImageFolder
 
     class ContentExtractor(Extractor):
@@ -93,7 +93,7 @@ def _open_ours() -> Any:
 
 
 def _load_backbone(model: str) -> Any:
-    from fruits.features.backbone import Backbone
+    from fruits.features.model import Backbone
 
     facts = json.loads(model)
     return Backbone(**{**facts, "folder": Path(facts["folder"])})

@@ -7,7 +7,7 @@ from typing import Any
 from emr.context import Context
 from emr.request import Request, read_tags, tag_list
 from emr.settings import Settings, check_region
-from fruits import storage
+from fruits import folders
 from fruits.errors import UsageError
 from fruits.params import list_modes, repository
 
@@ -192,7 +192,7 @@ def write_params(context: Context, bucket: str) -> None:
     old = file.read_text(encoding="utf-8") if file.is_file() else None
     text = fill_params(old or (repository() / EXAMPLE).read_text(encoding="utf-8"), bucket=bucket)
     if text != old:
-        storage.write_bytes(file, text.encode())
+        folders.write_bytes(file, text.encode())
     context.say(f"Parameters: {file}")
 
 

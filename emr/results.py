@@ -7,7 +7,7 @@ from emr.context import Context
 from emr.request import Request
 from emr.transfer import Moved, download, list_objects
 from fruits.errors import UsageError
-from fruits.marker import MARKER, check_whole
+from fruits.ownership import MARKER, check_whole
 from fruits.params import list_modes
 
 RESULTS = Path("data") / "emr_output"

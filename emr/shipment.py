@@ -13,7 +13,7 @@ from emr.context import Context
 from emr.hub import KERAS_MODELS, ship_notebook
 from emr.request import Request
 from emr.transfer import delete_objects, list_objects, upload
-from fruits import storage
+from fruits import folders
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import keras_cache
 from fruits.params import load_params, read_yaml, repository
@@ -113,7 +113,7 @@ def name_weights(context: Context, weights: Path) -> None:
     file, line = context.params_file, f"weights: s3://{context.bucket}/{_WEIGHTS}{weights.name}"
     if file.is_file() and not context.account.dry_run:
         text = re.sub(r"^weights:.*$", lambda _: line, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        storage.write_bytes(file, text.encode())
+        folders.write_bytes(file, text.encode())
     context.say(f"In {file}: {line}")
 
 
@@ -168,8 +168,8 @@ def fetch_wheels(folder: Path, *, machine: str) -> None:
 def build_archives(root: Path, *, params_file: Path) -> dict[str, bytes]:
     """Zip the package for the executors, and the repository for the primary node; the same code, the same bytes."""
     package = {file.relative_to(root / "lib").as_posix(): file for file in _walk(root / "lib" / "fruits")}
-    tree = {f"lib/{name}": file for name, file in package.items()}
-    for folder in ("notebooks", "params"):
+    tree: dict[str, Path] = {}
+    for folder in ("lib/fruits", "lib/fruits_cli", "notebooks", "params"):
         tree |= {file.relative_to(root).as_posix(): file for file in _walk(root / folder)}
     tree["pyproject.toml"] = root / "pyproject.toml"
     tree.pop("params/emr.yaml", None)

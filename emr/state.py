@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import UsageError
 
 STATE_FILE = ".fruits-aws.json"
@@ -47,7 +47,7 @@ class State:
         # Another command may have written since: what it remembered stays.
         self.values = {key: value for key, value in (self._read() | values).items() if value is not None}
         content = json.dumps(self.values, indent=2, sort_keys=True, default=str) + "\n"
-        storage.write_bytes(self.file, content.encode())
+        folders.write_bytes(self.file, content.encode())
 
     def update_if(self, key: str, held: object, **values: Any) -> bool:
         """Remember values if the file still holds a certain value under a key; return whether it does."""

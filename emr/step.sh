@@ -72,7 +72,7 @@ exec 3> >(trap '' TERM INT HUP && exec tee -a "$log")
 tee=$!
 # Each job a process group of its own, so that its children can be ended with it.
 set -m
-"$venv/bin/python" -u -c 'from fruits.cli import main; main()' run "$mode" --target emr </dev/null >&3 2>&1 3>&- &
+"$venv/bin/python" -u -c 'from fruits_cli.cli import main; main()' run "$mode" --target emr </dev/null >&3 2>&1 3>&- &
 driver=$!
 exec 3>&-
 

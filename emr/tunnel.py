@@ -12,7 +12,7 @@ from emr import hub, keypair, network
 from emr.context import Context
 from emr.forwarding import Forward, check_port, keep_open
 from emr.request import Request
-from fruits import storage
+from fruits import folders
 from fruits.errors import FruitsError, UsageError
 
 PORT = 9443
@@ -208,5 +208,5 @@ def _remember_host(context: Context, primary: dict[str, str], known_hosts: Path)
     old = known_hosts.read_text().splitlines() if known_hosts.is_file() else []
     if lines and not context.account.dry_run:
         others = [line for line in old if not line.startswith(f"{primary['host']} ")]
-        storage.write_bytes(known_hosts, (os.linesep.join([*others, *lines]) + os.linesep).encode())
+        folders.write_bytes(known_hosts, (os.linesep.join([*others, *lines]) + os.linesep).encode())
     return bool(lines) or any(line.startswith(f"{primary['host']} ") for line in old)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from fruits.features.backbone import prepare_backbone
+from fruits.features.model import prepare_backbone
 from fruits.session import open_session
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 from fruits.arrow import to_column, to_strings
-from fruits.features.extract import KEPT, Extractor
+from fruits.features.udf import KEPT, Extractor
 from fruits.images.source import ImageFolder
 from fruits.moments import _sum_task
 

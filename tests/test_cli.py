@@ -153,7 +153,7 @@ def test_help_does_not_depend_on_docstrings(fruits: Fruits) -> None:
 
 BROKEN = """
 import sys
-from fruits import cli
+from fruits_cli import cli
 def fail(*_, **__):
     raise {error}
 cli.load_params = fail

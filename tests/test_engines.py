@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
-from fruits.features.backbone import Backbone, prepare_backbone
 from fruits.features.engines import LiteRTEngine, broadcast_engine
-from fruits.features.extract import Extractor, collect_errors, extract_features
+from fruits.features.model import Backbone, prepare_backbone
+from fruits.features.udf import Extractor, collect_errors, extract_features
 from fruits.images.source import ImageFolder
 
 TOLERANCE = 2e-4

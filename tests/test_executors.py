@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-import fruits.features.compute as compute
-from fruits.features.backbone import Backbone
+import fruits.features.extraction as compute
+from fruits.features.model import Backbone
 from fruits.images.listing import list_images
 from fruits.pca import fit_pca
 from fruits.features.store import read_features

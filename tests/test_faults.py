@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from faults import Place, make_place, wait_for
 
-from fruits.features.backbone import prepare_backbone
+from fruits.features.model import prepare_backbone
 from fruits.features.store import list_batches, list_unfinished
-from fruits.marker import check_whole
+from fruits.ownership import check_whole
 from fruits.results import read_scores
 
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import FruitsError, UsageError
-from fruits.images import fetch, ranges
-from fruits.images.fetch import FetchReport, fetch_images
 from fruits.images.listing import list_images
 from fruits.images.selection import select_images
+from fruits_cli import fetch, ranges
+from fruits_cli.fetch import FetchReport, fetch_images
 
 ROOT = "fruits-360_dataset/fruits-360"
 SIGNED = "X-Amz-Signature=abcdef"
@@ -510,7 +510,7 @@ def test_a_destination_that_cannot_be_written(tmp_path: Path, archive: Archive) 
 def test_images_that_vanish_during_the_fetch_are_noticed(
     tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "write_bytes", lambda path, content: None)
+    monkeypatch.setattr(folders, "write_bytes", lambda path, content: None)
 
     with pytest.raises(FruitsError, match=r"something else changes .*0 of 24 images"):
         fetch_apples(tmp_path, archive.url)

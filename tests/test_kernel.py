@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from fruits.errors import FruitsError
 from fruits.params import load_params
-from fruits.reporting import kernel, run
+from fruits_cli import kernel, run
 
 
 @pytest.fixture

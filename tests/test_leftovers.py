@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import FruitsError
-from fruits.leftovers import find_leftovers, measure, remove_leftovers
 from fruits.params import RunParams, load_params
+from fruits_cli.leftovers import find_leftovers, measure, remove_leftovers
 
 
 @pytest.fixture
 def params(tmp_path: Path) -> RunParams:
-    folders = {"output_dir": str(tmp_path / "out"), "report_dir": str(tmp_path / "reports")}
-    return load_params("MINI", "local", folders)
+    settings = {"output_dir": str(tmp_path / "out"), "report_dir": str(tmp_path / "reports")}
+    return load_params("MINI", "local", settings)
 
 
 HOLD = "import sys, pathlib, fruits.locks as s; s.hold_folder(pathlib.Path(sys.argv[1])); print(); sys.stdin.read()"
@@ -52,7 +52,7 @@ LEFT = [
 
 def test_leftovers_go_and_the_rest_stays(params: RunParams, tmp_path: Path) -> None:
     for name in KEPT + LEFT:
-        storage.write_bytes(tmp_path / name, b"12345")
+        folders.write_bytes(tmp_path / name, b"12345")
 
     found = [entry.relative_to(tmp_path).as_posix() for entry in find_leftovers(params)]
     assert found == sorted(
@@ -81,7 +81,7 @@ def test_links_are_not_followed(params: RunParams, tmp_path: Path) -> None:
         "reports/local/MINI": f"e/{left}",
         f"out/{left}.old": f"f/{left}",
     }.items():
-        storage.write_bytes(tmp_path / "elsewhere" / name, b"x")
+        folders.write_bytes(tmp_path / "elsewhere" / name, b"x")
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).symlink_to(tmp_path / "elsewhere" / name.split("/")[0])
     there = sorted((tmp_path / "elsewhere").rglob("*"))
@@ -91,16 +91,16 @@ def test_links_are_not_followed(params: RunParams, tmp_path: Path) -> None:
 
 
 def test_one_folder_by_two_names_is_cleaned(tmp_path: Path) -> None:
-    storage.write_bytes(tmp_path / LEFT[0], b"x")
+    folders.write_bytes(tmp_path / LEFT[0], b"x")
     (tmp_path / "link").symlink_to(tmp_path / "out")
-    folders = {"output_dir": str(tmp_path / "out"), "report_dir": str(tmp_path / "link")}
-    assert len(remove_leftovers(load_params("MINI", "local", folders))) == 1
+    settings = {"output_dir": str(tmp_path / "out"), "report_dir": str(tmp_path / "link")}
+    assert len(remove_leftovers(load_params("MINI", "local", settings))) == 1
 
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_what_storage_leaves_when_it_is_killed_is_found(params: RunParams, tmp_path: Path, ended: bool) -> None:
     code = (
-        "import os, sys, pathlib, fruits.storage as s\n"
+        "import os, sys, pathlib, fruits.folders as s\n"
         "place = pathlib.Path(sys.argv[1])\n"
         "if sys.argv[2] == 'True': s.check_writable(place); s.write_bytes(place / 'file', b'')\n"
         "with s.replaced_folder(place / 'MINI') as draft:\n"
@@ -116,7 +116,7 @@ def test_nothing_is_left_where_nothing_is(params: RunParams, tmp_path: Path) -> 
 
 
 def test_a_folder_in_use_is_left_alone_until_its_process_ends(params: RunParams, tmp_path: Path) -> None:
-    storage.write_bytes(tmp_path / LEFT[0], b"x")
+    folders.write_bytes(tmp_path / LEFT[0], b"x")
     command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

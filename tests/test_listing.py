@@ -15,9 +15,9 @@ import pytest
 
 from fruits.errors import UsageError
 from fruits.images.listing import check_classes, find_ignored, list_images, name_untaken
-from fruits.images.pack import pack_images
 from fruits.images.source import open_source, spell_name
 from fruits.images.tree import has_images, list_splits
+from fruits_cli.pack import pack_images
 
 
 def put(root: Path, *files: str, content: bytes = b"x") -> Path:

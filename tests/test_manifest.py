@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import fruits
-from fruits.features.backbone import Backbone
+from fruits.features.model import Backbone
 from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, read_versions, summarise
 from fruits.params import load_params
 from fruits.pca import Moments, components_of, format_share, format_target

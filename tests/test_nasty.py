@@ -16,17 +16,17 @@ import pytest
 from nasty import Nasty
 from pyspark.sql import SparkSession
 
-from fruits.features import compute
-from fruits.features.backbone import Backbone
-from fruits.features.compute import Computation, compute_features
+from fruits.features import extraction
+from fruits.features.extraction import Computation, compute_features
+from fruits.features.model import Backbone
+from fruits.features.reader import StoredFeatures
 from fruits.features.store import read_features
-from fruits.features.stored import StoredFeatures
 from fruits.images.decode import DecodeError, decode_image
 from fruits.images.listing import find_ignored, list_images
-from fruits.images.pack import pack_images
-from fruits.images.packed import list_shards
+from fruits.images.shards import list_shards
 from fruits.pca import fit_pca, project
 from fruits.results import METADATA, SCORES, SCORES_CSV, check_results, read_scores, reconcile, save_results
+from fruits_cli.pack import pack_images
 
 ROWS = {row.listed: row for row in nasty.rows()}
 GOOD = sorted(path for path, row in ROWS.items() if not row.stage)
@@ -77,7 +77,7 @@ def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         return Outcome(images, done, read_features(spark, done.images, store=store))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compute, "broadcast_engine", lambda *_: build)
+        patch.setattr(extraction, "broadcast_engine", lambda *_: build)
         yield run_on
 
 

@@ -16,11 +16,11 @@ import yaml
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from fruits import cluster
+from fruits import emr_node
 from fruits.errors import FruitsError
+from fruits.notebook import Markdown, quote
 from fruits.params import load_params
-from fruits.reporting.notebook import Markdown, quote
-from fruits.reporting.run import check_notebook
+from fruits_cli.run import check_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOK = REPOSITORY / "notebooks" / "pipeline.ipynb"
@@ -84,7 +84,7 @@ def test_the_hubs_notebook_tells_the_same_story(cells: list[nbformat.NotebookNod
 
 def test_the_hubs_first_cell_asks_for_what_the_cluster_sets() -> None:
     cells = {cell.id: cell.source for cell in nbformat.read(HUB_NOTEBOOK, as_version=4).cells}
-    assert f'spark.conf.get("{cluster.CODE}")' in cells["where"]
+    assert f'spark.conf.get("{emr_node.CODE}")' in cells["where"]
     assert cells["leave"].startswith("%%_do_not_call_delete_session\n")
 
 

@@ -17,10 +17,10 @@ import pytest
 from fruits.errors import FruitsError, UsageError
 from fruits.images.identity import hash_images
 from fruits.images.listing import check_classes, find_ignored, list_images
-from fruits.images.pack import pack_images
-from fruits.images.packed import SCHEMA, PackedImages, list_shards
+from fruits.images.shards import SCHEMA, PackedImages, list_shards
 from fruits.images.source import ImageFolder, open_source
 from fruits.locks import alone_in_folder
+from fruits_cli.pack import pack_images
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_every_image_comes_back_in_any_order(fruit_folder: Path, tmp_path: Path,
 
 
 def test_row_groups_are_found_by_their_first_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fruits.images.pack.GROUP_ROWS", 3)
+    monkeypatch.setattr("fruits_cli.pack.GROUP_ROWS", 3)
     folder = tmp_path / "images/Training/a"
     folder.mkdir(parents=True)
     for number in range(10):
@@ -126,7 +126,7 @@ def test_what_changes_while_it_is_packed_is_told(
             image.write_bytes(b"longer" * 1000)
         return images
 
-    monkeypatch.setattr("fruits.images.pack.list_images", list_and_change)
+    monkeypatch.setattr("fruits_cli.pack.list_images", list_and_change)
     report = pack_images(fruit_folder, tmp_path / "packed")
     assert report.unreadable == ["Training/Kiwi/1_100.jpg"]
     # What is packed is what was read, and is known by that.

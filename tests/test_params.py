@@ -16,7 +16,7 @@ from papermill.translators import translate_parameters
 from fruits import params
 from fruits.errors import UsageError
 from fruits.params import TARGETS, RunParams, keys_of, list_modes, load_params
-from fruits.reporting.variables import params_from_notebook
+from fruits.variables import params_from_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 VALUES = dataclasses.asdict(load_params("MINI", "sample"))
@@ -93,7 +93,7 @@ import sys
 sys.path.insert(0, {str(archive)!r})
 from fruits.errors import UsageError
 from fruits.params import find_repository
-from fruits.reporting.variables import params_from_notebook
+from fruits.variables import params_from_notebook
 from fruits.session import find_s3_jars
 params = params_from_notebook({VALUES | {"mode": "MY_OWN", "output_dir": "/there", "input_dir": "data/here"}!r})
 print(find_repository(), find_s3_jars(), params.path("output_dir"), params.mode)

@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 from sklearn import decomposition
 
 from fruits.errors import FruitsError
+from fruits.features.reader import StoredFeatures, locate_images
 from fruits.features.store import read_features
-from fruits.features.stored import StoredFeatures, locate_images
 from fruits.moments import Moments
 from fruits.pca import components_of, count_components, fit_pca, project, to_spark_model
 
@@ -164,7 +164,7 @@ def test_what_has_no_components_is_refused(spark: SparkSession, rows: np.ndarray
 def test_stored_features_without_components_are_refused(
     spark: SparkSession, rows: np.ndarray, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fruits.features.stored.BLOCK", 2)
+    monkeypatch.setattr("fruits.features.reader.BLOCK", 2)
     names = [f"{number}.jpg" for number in range(len(rows))]
     features = pa.array(rows.tolist(), pa.list_(pa.float32()))
     table = pa.table({"path": names, "label": names, "split": names, "features": features})

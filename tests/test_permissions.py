@@ -16,7 +16,7 @@ import json, sys
 from pathlib import Path
 import pyarrow as pa
 from fruits.errors import UsageError
-from fruits.features.extract import Extractor
+from fruits.features.udf import Extractor
 from fruits.images.listing import list_images
 from fruits.images.source import ImageFolder
 

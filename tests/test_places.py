@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fruits import storage
+from fruits import folders
 from fruits.places import relate
 
 
 def place(text: str, base: Path) -> Path:
-    return storage.resolve(text, base=base)
+    return folders.resolve(text, base=base)
 
 
 @pytest.mark.parametrize(

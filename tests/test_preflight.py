@@ -13,7 +13,7 @@ from fruits import preflight
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import KERAS_FILE
 from fruits.locks import alone_in_folder
-from fruits.marker import describe_owner, write_marker
+from fruits.ownership import describe_owner, write_marker
 from fruits.params import RunParams, list_modes, load_params
 from fruits.preflight import check_run
 
@@ -79,7 +79,7 @@ def test_wrong_place_is_refused_and_nothing_is_written(
 
 def test_cluster_is_known_by_what_emr_writes_there(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "job-flow.json").touch()
-    monkeypatch.setattr(preflight.cluster, "EMR_NODE", tmp_path / "job-flow.json")
+    monkeypatch.setattr(preflight.emr_node, "EMR_NODE", tmp_path / "job-flow.json")
     check_run(make(target="emr", spark_master=""))
 
 

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fruits import results
 from fruits.errors import FruitsError
-from fruits.marker import RESULTS, find_foreign
+from fruits.ownership import RESULTS, find_foreign
 from fruits.pca import Components, Moments, components_of, project
 
 LABELS = ['Apple "Red", 1', "Poire à cuire", "Kiwi"]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fruits.streams import ProgressWriter, draws_bars
+from fruits_cli.streams import ProgressWriter, draws_bars
 
 PRINTS = """
 import os, sys
-from fruits.streams import open_outputs
+from fruits_cli.streams import open_outputs
 open_outputs()
 for stream in (sys.stdout, sys.stderr):
     stream.write("\\u00e9 \\udcea \\u2588 " + "x" * 100_000 + "\\n")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fruits.reporting.summary import COLUMNS, MOST_LINES, describe_run, describe_stop
+from fruits_cli.summary import COLUMNS, MOST_LINES, describe_run, describe_stop
 
 PLACES: dict[str, Any] = {"results_dir": Path("/out/MINI"), "report": Path("/reports/local/MINI/run.html")}
 SECONDS = {"listing": 0.1, "model": 1.0, "extraction": 20.25, "pca": 5.0, "saving": 2.0, "report": 1.5}

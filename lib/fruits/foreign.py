@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import UsageError
 
 # Made by the system in any folder; the last but one are stand-ins for folders that Hadoop leaves in S3.
@@ -22,17 +22,17 @@ def list_foreign(
 
     Links count as files, and empty folders count too.
     """
-    folders = {f"{parent}/" for name in names for parent in PurePosixPath(name).parents[:-1]}
+    parents = {f"{parent}/" for name in names for parent in PurePosixPath(name).parents[:-1]}
 
     def is_known(name: str) -> bool:
         head, _, last = name.rpartition("/")
         checked = re.fullmatch(r"\.(.+)\.crc", last, re.DOTALL)  # Hadoop's checksum of the file beside it
         return bool(
             name in names
-            or name in folders
+            or name in parents
             or (patterns and patterns.fullmatch(name))
             or _LITTER.fullmatch(name)
-            or storage.LEFTOVERS.fullmatch(last)
+            or folders.LEFTOVERS.fullmatch(last)
             or (checked and is_known(f"{head}/{checked[1]}" if head else checked[1]))
         )
 
@@ -58,7 +58,7 @@ def refuse_foreign(folder: Path, foreign: list[str]) -> None:
 
 @contextmanager
 def replaced_folder(folder: Path, *, names: Collection[str]) -> Iterator[Path]:
-    """Like `storage.replaced_folder`, for a folder that holds nothing but files of these names.
+    """Like `folders.replaced_folder`, for a folder that holds nothing but files of these names.
 
     Raises
     ------
@@ -66,15 +66,15 @@ def replaced_folder(folder: Path, *, names: Collection[str]) -> Iterator[Path]:
         If it holds others, before the block or after it; it stays as it is.
     """
     refuse_foreign(folder, list_foreign(folder, names=names))
-    with storage.replaced_folder(folder) as draft:
+    with folders.replaced_folder(folder) as draft:
         yield draft
         refuse_foreign(folder, list_foreign(folder, names=names))
 
 
 def _list_entries(folder: Path) -> Iterator[str]:
     """Yield the name of each file and link below a folder, and of each empty or unreadable folder, with a slash."""
-    if storage.is_remote(folder):
-        yield from storage.list_files(folder)
+    if folders.is_remote(folder):
+        yield from folders.list_files(folder)
         return
     unread: list[str] = []
 
@@ -82,11 +82,11 @@ def _list_entries(folder: Path) -> Iterator[str]:
         if not isinstance(error, FileNotFoundError) and os.path.lexists(error.filename):
             unread.append(error.filename)
 
-    for parent, folders, files in os.walk(folder, onerror=note):
+    for parent, below, files in os.walk(folder, onerror=note):
         here = Path(parent)
-        links = [name for name in folders if (here / name).is_symlink()]
+        links = [name for name in below if (here / name).is_symlink()]
         for name in (*files, *links):
             yield (here / name).relative_to(folder).as_posix()
-        if not folders and not files and here != folder:
+        if not below and not files and here != folder:
             unread.append(parent)
     yield from (f"{Path(name).relative_to(folder).as_posix()}/" for name in unread)

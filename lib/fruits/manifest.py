@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fruits
-from fruits.features.backbone import Backbone
+from fruits.features.model import Backbone
 from fruits.params import RunParams, find_repository
 from fruits.pca import Components, count_components, format_share, format_target
 

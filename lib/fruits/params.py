@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import UsageError
 
 TARGETS = ("sample", "local", "emr")
@@ -80,7 +80,7 @@ class RunParams:
 
     def path(self, key: str) -> Path:
         """Resolve a path parameter; a relative one starts at the repository, never at the cwd."""
-        return storage.resolve(getattr(self, key), base=find_repository())
+        return folders.resolve(getattr(self, key), base=find_repository())
 
     @property
     def results_dir(self) -> Path:

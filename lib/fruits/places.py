@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Hashable
 from pathlib import Path, PurePosixPath
 
-from fruits import storage
+from fruits import folders
 
 
 def relate(left: Path, right: Path) -> str | None:
@@ -14,7 +14,7 @@ def relate(left: Path, right: Path) -> str | None:
     Links are resolved, and folders that exist are compared by device and inode: a disk may be mounted twice, or may
     not tell upper from lower case. Places in S3 are compared by their text.
     """
-    if storage.is_remote(left) != storage.is_remote(right):
+    if folders.is_remote(left) != folders.is_remote(right):
         return None
     here, there = _identify_all(left), _identify_all(right)
     if here[0] == there[0]:
@@ -26,7 +26,7 @@ def relate(left: Path, right: Path) -> str | None:
 
 def _identify_all(place: Path) -> list[Hashable]:
     """Return what tells a place, and each folder that it lies in, from all others."""
-    if storage.is_remote(place):
+    if folders.is_remote(place):
         name = PurePosixPath(posixpath.normpath(str(place).partition("://")[2]))
         return [name, *name.parents[:-1]]
     real = Path(os.path.realpath(place))

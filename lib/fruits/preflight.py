@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable
 from itertools import combinations
 
-from fruits import cluster, locks, marker, places, storage
+from fruits import emr_node, folders, locks, ownership, places
 from fruits.errors import UsageError
-from fruits.features.backbone import find_model_id
+from fruits.features.model import find_model_id
 from fruits.features.weights import find_weights
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
@@ -42,13 +42,13 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     check_apart(params)
     check_place(params)
     input_dir, output_dir = params.path("input_dir"), params.path("output_dir")
-    _check_owners(params, marker.refuse_others, report=replaces_report)
+    _check_owners(params, ownership.refuse_others, report=replaces_report)
     _check_spark(params)
     if params.target != "sample":
         check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (output_dir, params.path("report_dir")):
-        storage.check_writable(folder)
-        if not storage.is_remote(folder):  # nothing there can be locked, and `fruits clean` does not go there
+        folders.check_writable(folder)
+        if not folders.is_remote(folder):  # nothing there can be locked, and `fruits clean` does not go there
             locks.hold_folder(folder)
     if params.target == "sample":
         # Only now: `fruits clean` would take its draft for a leftover if nobody held the folder.
@@ -56,7 +56,7 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
         check_classes(input_dir, split=params.split, classes=params.classes)
     file = find_weights(params.weights, base=find_repository())
     model_id = find_model_id(file, engine=params.engine, seed=params.seed, folder=output_dir / "models")
-    return _check_owners(params, marker.check_owner, report=replaces_report, model_id=model_id)
+    return _check_owners(params, ownership.check_owner, report=replaces_report, model_id=model_id)
 
 
 def _check_spark(params: RunParams) -> None:
@@ -72,8 +72,8 @@ def _check_spark(params: RunParams) -> None:
 def _check_owners(
     params: RunParams, check: Callable[..., list[str]], *, report: bool, model_id: str | None = None
 ) -> list[str]:
-    kinds = {marker.RESULTS: params.results_dir} | ({marker.REPORT: params.report_folder} if report else {})
-    owner = marker.describe_owner(params, model_id=model_id)
+    kinds = {ownership.RESULTS: params.results_dir} | ({ownership.REPORT: params.report_folder} if report else {})
+    owner = ownership.describe_owner(params, model_id=model_id)
     found = [check(kinds[kind], kind, owner=owner, replace=params.replace) for kind in kinds]
     return [note for notes in found for note in notes]
 
@@ -99,7 +99,7 @@ def check_apart(params: RunParams) -> None:
     pairs = [((what, folder), ("input", named["input_dir"])) for what, folder in written.items()]
     pairs += combinations(written.items(), 2)
     if params.weights not in {"imagenet", "random"}:
-        file = storage.resolve(params.weights, base=find_repository())
+        file = folders.resolve(params.weights, base=find_repository())
         pairs += [((what, written[what]), ("weights", file)) for what in ("results", "report")]
     for (what, folder), (other, place) in pairs:
         if how := places.relate(folder, place):
@@ -122,7 +122,7 @@ def check_place(params: RunParams) -> None:
             f"target emr takes the Spark of an EMR cluster, and this machine is none of its nodes; "
             f"`scripts/aws_setup.sh run {params.mode}` runs it there, --target local here."
         )
-    remote = {key: getattr(params, key) for key in _PLACES if storage.is_remote(getattr(params, key))}
+    remote = {key: getattr(params, key) for key in _PLACES if folders.is_remote(getattr(params, key))}
     if remote and params.spark_master and not find_s3_jars():
         key, location = next(iter(remote.items()))
         raise UsageError(
@@ -132,9 +132,9 @@ def check_place(params: RunParams) -> None:
     if params.target == "sample" and "input_dir" in remote:
         raise UsageError(f"input_dir = {params.input_dir}: the sample is drawn on this machine; name a local folder.")
     for key in remote:
-        storage.check_listable(params.path(key))
+        folders.check_listable(params.path(key))
 
 
 def _is_on_cluster() -> bool:
     """Tell whether Spark is somebody else's here: EMR's, Livy's, or that of whom says how to submit (`emr/step.sh`)."""
-    return cluster.EMR_NODE.exists() or "PYSPARK_SUBMIT_ARGS" in os.environ or has_session()
+    return emr_node.EMR_NODE.exists() or "PYSPARK_SUBMIT_ARGS" in os.environ or has_session()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from fruits.streams import BAR_COLUMNS
-
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# What the bar is wide: one line of a small terminal.
+BAR_COLUMNS = 79
 _METRIC = "number of output rows"
 # tqdm's own, with a rate that is never turned round ("s/image").
 _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from fruits import arrow, storage
+from fruits import arrow, folders
 from fruits.errors import FruitsError
 from fruits.failures import explain_failures
-from fruits.marker import MARKER, RESULTS, check_again, check_whole, write_marker
+from fruits.ownership import MARKER, RESULTS, check_again, check_whole, write_marker
 from fruits.pca import Components, format_target, to_spark_model
 from fruits.session import is_local
 from fruits.spelling import readable_by_spark, to_uri
@@ -118,12 +118,12 @@ def save_results(
         If the disk is full, what was read back differs from what was written, or the folder holds anything of others.
     """
     kept = images[~images["path"].isin({path for path, _, _ in errors})].drop(columns="digest", errors="ignore")
-    with explain_failures("saving the results"), storage.replaced_folder(folder, last=MARKER.name) as draft:
+    with explain_failures("saving the results"), folders.replaced_folder(folder, last=MARKER.name) as draft:
         scores.write.parquet(to_uri(draft / SCORES))
         written = _write_tables(draft, images=kept, components=components, errors=errors)
         _write_rows(draft / IGNORED, ("path", "kind", "reason"), [] if ignored is None else ignored.to_numpy().tolist())
         to_spark_model(scores.sparkSession, components).save(to_uri(draft / SPARK_MODEL))
-        storage.remove_checksums(draft)
+        folders.remove_checksums(draft)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
@@ -136,11 +136,11 @@ def _write_tables(draft: Path, *, images: pd.DataFrame, components: Components, 
     _write_scores_csv(draft / SCORES_CSV, scores, width=components.kept)
     mean = io.BytesIO()
     np.save(mean, components.mean)
-    storage.write_bytes(draft / MEAN, mean.getvalue())
+    folders.write_bytes(draft / MEAN, mean.getvalue())
     # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
     quoting = csv.QUOTE_NONNUMERIC if images["path"].str.contains("\r").any() else csv.QUOTE_MINIMAL
     for file, table in ((METADATA, images), (VARIANCE, variance_table(components))):
-        storage.write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
+        folders.write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
     write_errors(draft / ERRORS, errors)
     return scores
 
@@ -159,7 +159,7 @@ def write_errors(file: Path, errors: Sequence[ErrorRow]) -> None:
 def _write_rows(file: Path, header: ErrorRow, rows: Iterable[ErrorRow]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([header, *sorted(rows)])
-    storage.write_bytes(file, text.getvalue().encode())
+    folders.write_bytes(file, text.getvalue().encode())
 
 
 def read_scores(folder: Path) -> pa.Table:
@@ -176,7 +176,7 @@ def read_scores(folder: Path) -> pa.Table:
 
 def _read_scores(folder: Path) -> pa.Table:
     files = sorted(str(file) for file in (folder / SCORES).glob("*.parquet"))
-    return pa.concat_tables([pq.read_table(storage.open_input(file)) for file in files]).sort_by("path")
+    return pa.concat_tables([pq.read_table(folders.open_input(file)) for file in files]).sort_by("path")
 
 
 def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, paths: Sequence[str]) -> pd.DataFrame:
@@ -237,7 +237,7 @@ def _write_scores_csv(file: Path, scores: pa.Table, *, width: int) -> None:
     # Three digits until a thousand components ask for more, so that the columns sort.
     digits = max(3, len(str(width)))
     names = ["path", "label", "split", *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
-    with storage.open_output(file) as stream:
+    with folders.open_output(file) as stream:
         stream.write((",".join(names) + "\n").encode())
         options = pa.csv.WriteOptions(include_header=False)
         for start in range(0, len(scores), _CSV_ROWS):

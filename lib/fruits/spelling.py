@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fruits.errors import UsageError
-from fruits.storage import is_remote
+from fruits.folders import is_remote
 
 
 def compose(name: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from emr_cluster import WEIGHTS, Cluster, start_cluster
 
-from fruits.features.backbone import prepare_backbone
+from fruits.features.model import prepare_backbone
 
 
 @pytest.fixture(scope="session")

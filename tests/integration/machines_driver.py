@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from fruits.features.backbone import prepare_backbone
-from fruits.features.compute import compute_features
 from fruits.features.engines import LiteRTEngine, broadcast_engine
+from fruits.features.extraction import compute_features
+from fruits.features.model import prepare_backbone
 from fruits.features.store import read_features
 from fruits.images.listing import list_images
 from fruits.pca import fit_pca

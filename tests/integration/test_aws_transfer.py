@@ -16,7 +16,7 @@ from emr.state import STATE_FILE
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import KERAS_FILE
-from fruits.marker import write_marker
+from fruits.ownership import write_marker
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)

@@ -22,8 +22,8 @@ from machines import Cluster, start_cluster
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from fruits.features.backbone import prepare_backbone
-from fruits.features.compute import compute_features
+from fruits.features.extraction import compute_features
+from fruits.features.model import prepare_backbone
 from fruits.features.store import list_batches, read_features
 from fruits.images.listing import list_images
 from fruits.params import repository

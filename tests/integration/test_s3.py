@@ -16,7 +16,8 @@ from conftest import REPOSITORY
 from doubles import KEYS, REGION, Faults, failing_network, list_keys, local_s3
 from PIL import Image
 
-from fruits import marker, remote, storage
+from fruits import folders, ownership
+from fruits import s3 as s3_paths
 from fruits.errors import FruitsError, UsageError
 from fruits.images.identity import hash_content
 from fruits.images.listing import find_ignored, list_images
@@ -64,7 +65,7 @@ def get(key: str) -> bytes:
 
 
 def upload(folder: Path, prefix: str) -> None:
-    for name in storage.list_files(folder):
+    for name in folders.list_files(folder):
         client().upload_file(str(folder / name), BUCKET, f"{prefix}/{name}")
 
 
@@ -129,7 +130,7 @@ def test_a_tree_is_listed_as_on_a_disk(tmp_path: Path) -> None:
         (tmp_path / "Validation" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "Validation" / name).write_bytes(content)
     upload(tmp_path, "tree")
-    bucket, asked = storage.resolve(f"s3://{BUCKET}/tree", base=None), {"split": "Validation", "classes": ["*"]}
+    bucket, asked = folders.resolve(f"s3://{BUCKET}/tree", base=None), {"split": "Validation", "classes": ["*"]}
     assert list_splits(bucket) == ["Validation"]
     ours, theirs = (list_images(folder, **asked) for folder in (bucket, tmp_path))
     assert ours["path"].tolist() == theirs["path"].tolist() == ["Validation/Kiwi/1.jpg", "Validation/Kiwi/IMG"]
@@ -198,44 +199,44 @@ def test_a_refusal_for_good_is_one_sentence_at_once(s3: str, images: Path) -> No
 
 def test_a_place_that_cannot_be_used_is_one_sentence(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def place(location: str) -> Path:
-        return storage.resolve(location, base=REPOSITORY)
+        return folders.resolve(location, base=REPOSITORY)
 
     with pytest.raises(UsageError, match="s3://no-such-bucket/x cannot be listed: there is no bucket no-such-bucket"):
-        storage.check_listable(place("s3://no-such-bucket/x"))
+        folders.check_listable(place("s3://no-such-bucket/x"))
     with pytest.raises(UsageError, match="s3://no-such-bucket/x cannot be written: there is no bucket no-such-bucket"):
-        storage.check_writable(place("s3://no-such-bucket/x"))
-    storage.check_writable(place(f"s3://{BUCKET}/écrit"))
+        folders.check_writable(place("s3://no-such-bucket/x"))
+    folders.check_writable(place(f"s3://{BUCKET}/écrit"))
     assert keys("écrit") == set()
     with failing_network(s3, Faults(forbidden=True)) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        monkeypatch.setattr(remote, "_OPTIONS", {**remote._OPTIONS, "skip_instance_cache": True})
+        monkeypatch.setattr(s3_paths, "_OPTIONS", {**s3_paths._OPTIONS, "skip_instance_cache": True})
         with pytest.raises(FruitsError, match=r"cannot be written: S3 refuses it \((Access Denied|Forbidden)\)"):
-            storage.check_writable(place(f"s3://{BUCKET}/x"))
+            folders.check_writable(place(f"s3://{BUCKET}/x"))
 
 
 @pytest.mark.usefixtures("s3")
 def test_an_image_that_changed_since_its_listing_is_not_read_as_that() -> None:
-    folder = storage.resolve(f"s3://{BUCKET}/changed", base=REPOSITORY)
-    storage.write_bytes(folder / "Training/A/x.jpg", b"12345")
-    ((_, length, _, tag),) = remote.list_objects(folder)
+    folder = folders.resolve(f"s3://{BUCKET}/changed", base=REPOSITORY)
+    folders.write_bytes(folder / "Training/A/x.jpg", b"12345")
+    ((_, length, _, tag),) = s3_paths.list_objects(folder)
     source = ImageFolder(folder)
     assert read_as_listed(source, "Training/A/x.jpg", length=length, digest=tag) == (b"12345", hash_content(b"12345"))
-    storage.write_bytes(folder / "Training/A/x.jpg", b"54321")
+    folders.write_bytes(folder / "Training/A/x.jpg", b"54321")
     with pytest.raises(OSError, match="changed since it was listed"):
         read_as_listed(source, "Training/A/x.jpg", length=length, digest=tag)
 
 
 @pytest.mark.usefixtures("s3")
 def test_a_folder_is_replaced_by_copies_and_its_marker_comes_last() -> None:
-    final = storage.resolve(f"s3://{BUCKET}/replaced/RUN", base=REPOSITORY)
+    final = folders.resolve(f"s3://{BUCKET}/replaced/RUN", base=REPOSITORY)
     for content in (b"1", b"2"):
-        with storage.replaced_folder(final, last="run.json") as draft:
+        with folders.replaced_folder(final, last="run.json") as draft:
             for name in ("run.json", "a b/é", f"only {content.decode()}"):
-                storage.write_bytes(draft / name, content)
+                folders.write_bytes(draft / name, content)
         assert keys("replaced/") == {f"RUN/{name}" for name in ("run.json", "a b/é", f"only {content.decode()}")}
         assert get("replaced/RUN/run.json") == content
-    with pytest.raises(ValueError, match="stop"), storage.replaced_folder(final, last="run.json") as draft:  # noqa: PT012
-        storage.write_bytes(draft / "run.json", b"3")
+    with pytest.raises(ValueError, match="stop"), folders.replaced_folder(final, last="run.json") as draft:  # noqa: PT012
+        folders.write_bytes(draft / "run.json", b"3")
         raise ValueError("stop")
     assert get("replaced/RUN/run.json") == b"2"
     assert len(keys("replaced/")) == 3
@@ -244,27 +245,27 @@ def test_a_folder_is_replaced_by_copies_and_its_marker_comes_last() -> None:
 @pytest.mark.usefixtures("s3")
 def test_a_report_keeps_what_was_done_by_hand_and_is_not_put_over_strange_files() -> None:
     owner: dict[str, Any] = {"target": "emr", "input_dir": "s3://somewhere"}
-    final = storage.resolve(f"s3://{BUCKET}/kept/emr/MINI", base=REPOSITORY)
+    final = folders.resolve(f"s3://{BUCKET}/kept/emr/MINI", base=REPOSITORY)
     for content in (b"1", b"2"):
-        with storage.staged_folder(final) as draft:
-            storage.write_bytes(draft / "run.html", content)
-            marker.write_marker(draft, owner=owner, kind=marker.REPORT)
-            marker.keep_folders(final, draft, marker.REPORT)
-            marker.check_again(final, marker.REPORT, owner=owner, replace=False)
-        storage.write_bytes(final / "by-hand/manifest.json", b"by hand")
-        storage.write_bytes(final / "run.failed.ipynb", b"failed since")
+        with folders.staged_folder(final) as draft:
+            folders.write_bytes(draft / "run.html", content)
+            ownership.write_marker(draft, owner=owner, kind=ownership.REPORT)
+            ownership.keep_folders(final, draft, ownership.REPORT)
+            ownership.check_again(final, ownership.REPORT, owner=owner, replace=False)
+        folders.write_bytes(final / "by-hand/manifest.json", b"by hand")
+        folders.write_bytes(final / "run.failed.ipynb", b"failed since")
         assert keys("kept/emr/MINI/") == {"run.html", "run.json", "by-hand/manifest.json", "run.failed.ipynb"}
     assert (get("kept/emr/MINI/run.html"), get("kept/emr/MINI/by-hand/manifest.json")) == (b"2", b"by hand")
-    storage.write_bytes(final / "thesis.txt", b"mine")
+    folders.write_bytes(final / "thesis.txt", b"mine")
     with pytest.raises(UsageError, match=r"holds 1 files .*'thesis\.txt'"):
-        marker.check_owner(final, marker.REPORT, owner=owner, replace=True)
+        ownership.check_owner(final, ownership.REPORT, owner=owner, replace=True)
     # Results without their marker: a run was killed while it copied them.
-    results = storage.resolve(f"s3://{BUCKET}/kept/MINI", base=REPOSITORY)
-    assert marker.check_owner(results, marker.RESULTS, owner=owner, replace=False) == []
-    storage.write_bytes(results / "pca/csv/pca.csv", b"table")
+    results = folders.resolve(f"s3://{BUCKET}/kept/MINI", base=REPOSITORY)
+    assert ownership.check_owner(results, ownership.RESULTS, owner=owner, replace=False) == []
+    folders.write_bytes(results / "pca/csv/pca.csv", b"table")
     with pytest.raises(UsageError, match=r"without run\.json, .*--replace"):
-        marker.check_owner(results, marker.RESULTS, owner=owner, replace=False)
-    assert marker.check_owner(results, marker.RESULTS, owner=owner, replace=True) == []
+        ownership.check_owner(results, ownership.RESULTS, owner=owner, replace=False)
+    assert ownership.check_owner(results, ownership.RESULTS, owner=owner, replace=True) == []
 
 
 @pytest.mark.usefixtures("s3")
@@ -283,10 +284,10 @@ def test_large_files_go_in_parts_both_ways(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "=49999995000000, " in done.stdout
     assert "=10000000)" in done.stdout
-    file = storage.resolve(f"s3://{BUCKET}/large/file", base=REPOSITORY)
+    file = folders.resolve(f"s3://{BUCKET}/large/file", base=REPOSITORY)
     content = random.Random(0).randbytes(60 * 2**20)  # noqa: S311
-    storage.write_bytes(file, content)
-    with storage.open_whole(file) as stream:
+    folders.write_bytes(file, content)
+    with folders.open_whole(file) as stream:
         assert stream.read() == content
     entries = client().list_objects_v2(Bucket=BUCKET, Prefix="large/")["Contents"]
     # The tag of an object that came in parts ends in their number.

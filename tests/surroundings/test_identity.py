@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from faults import Place, make_place
 
-from fruits.images.pack import pack_images
+from fruits_cli.pack import pack_images
 
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
 COUNTS = {"listed": 8, "features": 8, "errors": 0}

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fruits.errors import FruitsError
-from fruits.features.backbone import FEATURES, Backbone
+from fruits.features.model import FEATURES, Backbone
 from fruits.images.decode import Pixels
 
 if TYPE_CHECKING:

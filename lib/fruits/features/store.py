@@ -18,9 +18,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits.features.stored import StoredFeatures, locate_images, open_features
+from fruits.features.reader import StoredFeatures, locate_images, open_features
+from fruits.folders import open_input, remove_checksums, remove_folder
 from fruits.spelling import to_uri
-from fruits.storage import open_input, remove_checksums, remove_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -10,7 +10,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import FruitsError, UsageError
 
 # keras.applications.mobilenet_v2 (Keras 3): BASE_WEIGHT_PATH and the file of alpha 1.0, 224 px, no top.
@@ -55,8 +55,8 @@ def find_weights(source: str, *, base: Path | None, url: str = KERAS_URL) -> Pat
             return _download(url)
         check_tensors(cached, remedy="delete it, and it is downloaded again")
         return cached
-    named = storage.resolve(source, base=base)
-    if not (file := storage.fetch_file(named)).is_file():
+    named = folders.resolve(source, base=base)
+    if not (file := folders.fetch_file(named)).is_file():
         raise UsageError(f"weights: there is no file {named}; allowed: imagenet, random, or the path of an .h5 file.")
     check_tensors(file, remedy="name the no_top file of alpha 1.0")
     return file

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fruits.remote import TAG
+from fruits.s3 import TAG
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fruits.images.classes import choose_classes, match_classes
 from fruits.images.ignored import count_kinds
-from fruits.images.packed import LISTED, is_packed, list_packed
+from fruits.images.shards import LISTED, is_packed, list_packed
 from fruits.images.source import spell_name
 from fruits.images.tree import Found, Object, find_split, walk
 

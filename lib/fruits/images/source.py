@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fruits import remote, storage
+from fruits import folders, s3
 from fruits.images.identity import hash_content, tag_of
-from fruits.images.packed import PackedImages, is_packed
+from fruits.images.shards import PackedImages, is_packed
 
 _SPELT_BYTE = re.compile(r"\\udc[89a-f][0-9a-f]")
 _CHANGED = "changed since it was listed; run again"
@@ -36,8 +36,8 @@ class ImageFolder:
         """Return the bytes of an image, or raise OSError; also if its tag is another than when it was listed."""
         if _SPELT_BYTE.search(path):
             raise OSError("the name is not UTF-8, or looks like one that is not; rename the file or its folder")
-        if storage.is_remote(self.folder):
-            content, now = remote.read_file(self.folder / path)
+        if folders.is_remote(self.folder):
+            content, now = s3.read_file(self.folder / path)
             if tag and now != tag:
                 raise OSError(_CHANGED)
             return content

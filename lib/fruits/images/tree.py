@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fruits.errors import UsageError
+from fruits.folders import is_remote
 from fruits.images.formats import HEAD_BYTES
 from fruits.images.ignored import Why, has_suffix, judge_file, judge_mode, judge_name
 from fruits.images.source import spell_name
-from fruits.remote import has_objects, list_objects, read_heads
-from fruits.remote import list_folders as list_remote_folders
+from fruits.s3 import has_objects, list_objects, read_heads
+from fruits.s3 import list_folders as list_remote_folders
 from fruits.spelling import compose
-from fruits.storage import is_remote
 
 
 class Object(NamedTuple):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import FruitsError, UsageError
 from fruits.foreign import list_foreign, refuse_foreign
 from fruits.params import RunParams
@@ -80,7 +80,7 @@ def write_marker(folder: Path, *, owner: dict[str, Any], kind: Kind = RESULTS) -
     files = {name: digest for name, digest in _list_files(folder).items() if name.split("/")[0] not in kind.kept}
     told = {"kind": kind.name, **owner, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     marker = {**told, "run_id": uuid.uuid4().hex, "files": files}
-    storage.write_bytes(folder / MARKER, redact_secrets(json.dumps(marker, indent=2) + "\n").encode())
+    folders.write_bytes(folder / MARKER, redact_secrets(json.dumps(marker, indent=2) + "\n").encode())
 
 
 def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: bool) -> list[str]:
@@ -134,7 +134,7 @@ def refuse_others(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: b
 def _tell_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
     """Name the listed files whose content has changed; not in S3, where that would read all of them."""
     listed = marker.get("files", {})
-    there = {} if not listed or storage.is_remote(folder) else _list_files(folder)
+    there = {} if not listed or folders.is_remote(folder) else _list_files(folder)
     edited = ", ".join(sorted(name for name, digest in there.items() if listed.get(name, digest) != digest))
     return [f"{folder}: replaces {edited}, which somebody has changed since the run that made it."] if edited else []
 
@@ -142,9 +142,9 @@ def _tell_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
 def _take_over(folder: Path, kind: Kind, *, replace: bool) -> list[str]:
     """Judge a folder without a marker that holds nothing foreign."""
     if kind is REPORT:
-        earlier = any(storage.is_there(folder / name) for name in ("run.html", "manifest.json"))
+        earlier = any(folders.is_there(folder / name) for name in ("run.html", "manifest.json"))
         return [f"{folder}: takes over the report of an earlier version, which has no {MARKER}."] if earlier else []
-    if not replace and storage.is_remote(folder) and storage.list_files(folder):
+    if not replace and folders.is_remote(folder) and folders.list_files(folder):
         raise UsageError(
             f"{folder} holds results without {MARKER}, as a run leaves them that was killed while it copied them; "
             "choose another output_dir, or add --replace to replace them."
@@ -173,19 +173,19 @@ def keep_folders(folder: Path, draft: Path, kind: Kind) -> None:
     """Copy the sub-folders that are kept into the draft that will replace a folder."""
     for name in kind.kept:
         source = folder / name
-        if storage.is_remote(folder):
-            for file in storage.list_files(source):
-                storage.write_bytes(draft / name / file, (source / file).read_bytes())
+        if folders.is_remote(folder):
+            for file in folders.list_files(source):
+                folders.write_bytes(draft / name / file, (source / file).read_bytes())
         elif source.is_dir() and not source.is_symlink():
             shutil.copytree(source, draft / name, symlinks=True, ignore=_skip_uncopied)
-        elif storage.is_there(source):
+        elif folders.is_there(source):
             shutil.copy2(source, draft / name, follow_symlinks=False)
 
 
 def _skip_uncopied(folder: str, names: list[str]) -> list[str]:
     """Leave out parts of files, and pipes and sockets, which cannot be copied."""
     special = {name for name in names if stat.S_IFMT((Path(folder) / name).lstat().st_mode) not in _COPIED}
-    return [name for name in names if name in special or storage.LEFTOVERS.fullmatch(name)]
+    return [name for name in names if name in special or folders.LEFTOVERS.fullmatch(name)]
 
 
 def find_foreign(folder: Path, kind: Kind) -> list[str]:
@@ -195,9 +195,9 @@ def find_foreign(folder: Path, kind: Kind) -> list[str]:
         listed = marker.get("files")
         names = {str(MARKER), *(listed or ())} if marker else set()
         # A run that is killed while it copies its results to S3 has taken the marker away before.
-        lenient = listed is None if marker else kind is REPORT or storage.is_remote(folder)
+        lenient = listed is None if marker else kind is REPORT or folders.is_remote(folder)
         # A run that fails leaves its notebook, and its error rows only beside that.
-        failed = kind is REPORT and storage.is_there(folder / "run.failed.ipynb")
+        failed = kind is REPORT and folders.is_there(folder / "run.failed.ipynb")
         patterns = kind.unlisted if lenient else _FAILED if failed else _LOG
         foreign = list_foreign(folder, names=names, patterns=patterns, kept=kind.kept)
         # Another run may have put its folder in place meanwhile.
@@ -243,8 +243,8 @@ def check_whole(folder: Path) -> None:
 def _list_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file but the marker and hidden ones, by its path below the folder."""
     found = {}
-    for name in storage.list_files(folder):
+    for name in folders.list_files(folder):
         if name != MARKER.name and not name.rpartition("/")[2].startswith("."):
-            with storage.open_whole(folder / name) as stream:
+            with folders.open_whole(folder / name) as stream:
                 found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.errors import FruitsError, UsageError
+from fruits.folders import is_remote, open_input
 from fruits.images.ignored import IMAGE_SUFFIXES
 from fruits.spelling import compose
-from fruits.storage import is_remote, open_input
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,13 +17,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
-from fruits.features import compute
-from fruits.features.backbone import Backbone
-from fruits.features.compute import Computation, compute_features, cut_batches
+from fruits.features import extraction
+from fruits.features.extraction import Computation, compute_features, cut_batches
+from fruits.features.model import Backbone
 from fruits.features.store import list_batches, list_unfinished, read_features
 from fruits.images.decode import decode_image
 from fruits.images.listing import list_images
-from fruits.images.pack import pack_images
+from fruits_cli.pack import pack_images
 
 Run = Callable[..., Computation]
 
@@ -69,7 +69,7 @@ def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeyp
         store: Path = store,
         fresh: bool = False,
     ) -> Computation:
-        monkeypatch.setattr(compute, "broadcast_engine", lambda *_: make)
+        monkeypatch.setattr(extraction, "broadcast_engine", lambda *_: make)
         options = {"batch_size": 2, "images_per_task": images_per_task, "fresh": fresh}
         return compute_features(spark, images, backbone=backbone, input_dir=input_dir, store=store, **options)
 
@@ -293,14 +293,14 @@ def test_what_another_run_computes_meanwhile_is_no_error_here(
     images, other = list_training(alike), tmp_path / "other"
     run(images[:1], store=other)
     run(images[1:2])  # of the same length, so that the next run hashes the first
-    write = compute.write_batch
+    write = extraction.write_batch
 
     def write_while_another_run_does(*args: Any, **options: Any) -> Path:
         (alike / images["path"][0]).unlink(missing_ok=True)
         shutil.copytree(other, store, dirs_exist_ok=True)
         return write(*args, **options)
 
-    monkeypatch.setattr(compute, "write_batch", write_while_another_run_does)
+    monkeypatch.setattr(extraction, "write_batch", write_while_another_run_does)
     assert figures(run(images)) == (9, 7, [])
 
 
@@ -387,7 +387,7 @@ def test_an_interrupted_run_keeps_what_its_workers_have_computed(
 
     # Tasks of 5 and 4 images in passes of 2.
     with monkeypatch.context() as patch:
-        patch.setattr(compute, "as_completed", interrupt)
+        patch.setattr(extraction, "as_completed", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(images, make=make, images_per_task=5)
 

@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fruits import locks, places, storage
+from fruits import folders, locks, places
 from fruits.errors import FruitsError, UsageError
 from fruits.foreign import list_foreign
 from fruits.images.listing import list_images
-from fruits.images.packed import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
+from fruits.images.shards import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
 from fruits.images.source import ImageFolder, read_as_listed
 from fruits.images.tree import has_images, list_splits
-from fruits.streams import BAR_COLUMNS, ProgressWriter
+from fruits.progress import BAR_COLUMNS
+from fruits_cli.streams import ProgressWriter
 
 # The size of an HDFS block and of Spark's splits: one GET of S3 answers for 26,000 images of 5 kB.
 SHARD_BYTES = 128 * 2**20
@@ -58,11 +59,11 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []
     _hold(output_dir)
-    with storage.replaced_folder(output_dir) as draft:
+    with folders.replaced_folder(output_dir) as draft:
         with tqdm(total=len(images), unit=" images", file=ProgressWriter(sys.stdout), ncols=BAR_COLUMNS) as bar:
             for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):
                 with (
-                    storage.open_output(draft / name_shard(number)) as stream,
+                    folders.open_output(draft / name_shard(number)) as stream,
                     pq.ParquetWriter(stream, SCHEMA, compression="NONE") as writer,
                 ):
                     for start in range(0, len(shard), GROUP_ROWS):
@@ -76,7 +77,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
 
 def _check_folders(input_dir: Path, output_dir: Path) -> None:
     for folder in (input_dir, output_dir):
-        storage.check_listable(folder)
+        folders.check_listable(folder)
     if is_packed(input_dir):
         raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
     _check_replaceable(output_dir)
@@ -85,7 +86,7 @@ def _check_folders(input_dir: Path, output_dir: Path) -> None:
 
 
 def _hold(output_dir: Path) -> None:
-    if not storage.is_remote(output_dir):
+    if not folders.is_remote(output_dir):
         locks.hold_folder(output_dir.parent)
 
 
@@ -111,7 +112,7 @@ def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) ->
 
 def _check_replaceable(folder: Path) -> None:
     """Refuse a folder that holds anything but whole shards: what else is there would be lost."""
-    if not storage.is_there(folder):
+    if not folders.is_there(folder):
         return
     shards = list_shards(folder)
     others = list_foreign(folder, names={shard.name for shard in shards}) if folder.is_dir() else [folder.name]

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fruits import results, storage
-from fruits.marker import BY_HAND
+from fruits import folders, results
+from fruits.ownership import BY_HAND
 from fruits.params import RunParams
 from fruits.redaction import redact_secrets
 
@@ -88,6 +88,6 @@ def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure
     folder = report_folder(params)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format="png")
-    storage.write_bytes(folder / "variance.png", picture.getvalue())
+    folders.write_bytes(folder / "variance.png", picture.getvalue())
     text = redact_secrets(json.dumps(manifest, indent=2) + "\n")
-    storage.write_bytes(folder / "manifest.json", text.encode())
+    folders.write_bytes(folder / "manifest.json", text.encode())

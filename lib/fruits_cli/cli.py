@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 import click
 
-from fruits import __version__, storage
+from fruits import __version__, folders
 from fruits.errors import FruitsError
 from fruits.failures import describe_surprise
 from fruits.params import TARGETS, list_modes, load_params
 from fruits.redaction import redact_secrets
-from fruits.streams import open_outputs
+from fruits_cli.streams import open_outputs
 
 # They change the meaning of other people's code: warnings that raise, assertions and docstrings that are gone.
 _MEDDLING = {"PYTHONWARNINGS", "PYTHONOPTIMIZE"}
@@ -69,8 +69,8 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
         _say(f"{time.monotonic() - started:5.0f} s  {sentence}")
 
     say(f"{mode}, target {target}: first checks")
-    from fruits.reporting.run import run_pipeline
-    from fruits.reporting.summary import describe_run, describe_stop
+    from fruits_cli.run import run_pipeline
+    from fruits_cli.summary import describe_run, describe_stop
 
     began = datetime.now(UTC)
     with _when_stopped(lambda: describe_stop(params.path("output_dir"), began=began, fresh=fresh)):
@@ -89,8 +89,8 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
 def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None) -> None:
     """Bring the images that MODE needs out of the public archive of Fruits-360."""
     params = load_params(mode, target, _split_settings(settings))
-    from fruits.images.fetch import ARCHIVE_URL, fetch_images
     from fruits.preflight import check_apart
+    from fruits_cli.fetch import ARCHIVE_URL, fetch_images
 
     check_apart(params)
     with _when_stopped(lambda: "the images fetched so far are kept; the same command goes on where it stopped"):
@@ -111,9 +111,9 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
 @click.argument("output_dir", metavar="OUT", type=click.Path(path_type=str))
 def pack(input_dir: str, output_dir: str) -> None:
     """Bundle the class folders of INPUT into a few Parquet shards in OUT, which may then be an `input_dir`."""
-    from fruits.images.pack import pack_images
+    from fruits_cli.pack import pack_images
 
-    source, packed = (storage.resolve(folder, base=Path.cwd()) for folder in (input_dir, output_dir))
+    source, packed = (folders.resolve(folder, base=Path.cwd()) for folder in (input_dir, output_dir))
     with _when_stopped(lambda: f"{packed} stays as it was; the same command starts from the beginning"):
         report = pack_images(source, packed)
     for path in report.unreadable:
@@ -129,7 +129,7 @@ def clean(target: str, settings: Sequence[str], yes: bool) -> None:
     """Show, and with --yes delete, what runs that died left behind: unfinished batches, drafts, parts of files."""
     # Any mode does: the folders are the target's.
     params = load_params(list_modes()[0], target, _split_settings(settings))
-    from fruits.leftovers import find_leftovers, measure, remove_leftovers
+    from fruits_cli.leftovers import find_leftovers, measure, remove_leftovers
 
     found = find_leftovers(params)
     size = measure(found) / 2**20

@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from fruits.arrow import to_column, to_lists, to_strings
 from fruits.features import limits
-from fruits.features.backbone import FEATURES
 from fruits.features.engines import Features, Predict
+from fruits.features.model import FEATURES
 from fruits.images.decode import DecodeError, Pixels, decode_image
 from fruits.images.identity import tag_of
-from fruits.images.packed import LISTED
+from fruits.images.shards import LISTED
 from fruits.images.source import ImageSource, read_as_listed
 
 if TYPE_CHECKING:

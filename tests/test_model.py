@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fruits.errors import FruitsError
-from fruits.features import backbone
-from fruits.features.backbone import Backbone, check_size, describe_backbone, prepare_backbone
+from fruits.features import model
+from fruits.features.model import Backbone, check_size, describe_backbone, prepare_backbone
 from fruits.features.weights import hash_file
 
 DRAWS = """
@@ -46,13 +46,13 @@ def forbid_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("converted again")
 
-    monkeypatch.setattr(backbone.subprocess, "run", refuse)
+    monkeypatch.setattr(model.subprocess, "run", refuse)
 
 
 def plant(folder: Path) -> None:
     facts = {"tensors": 260, "parameters": 2_257_984, "bytes": 9_031_936, "values_sha256": "cd"}
     folder.mkdir(parents=True)
-    for part in backbone.PREPARED:
+    for part in model.PREPARED:
         (folder / part).write_text(json.dumps(facts))
 
 
@@ -97,7 +97,7 @@ def test_prepared_weights_are_found_by_their_hash_and_checked(tmp_path: Path, mo
     forbid_conversion(monkeypatch)
     file = tmp_path / "w.h5"
     file.write_bytes(b"weights")
-    plant(tmp_path / "models" / f"{hash_file(file)[:16]}-{backbone.RECIPE_MARK}")
+    plant(tmp_path / "models" / f"{hash_file(file)[:16]}-{model.RECIPE_MARK}")
     found = prepare_backbone("w.h5", file, engine="litert", seed=1, folder=tmp_path / "models")
     assert (found.sha256, found.tensors) == (hash_file(file), 260)
     (found.folder / "model.json").write_text((found.folder / "model.json").read_text().replace("260", "262"))
@@ -120,7 +120,7 @@ def test_the_reason_is_the_error_not_the_last_line(
     code: int, stderr: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = subprocess.CompletedProcess([], code, "", stderr)
-    monkeypatch.setattr(backbone.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(model.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(FruitsError, match=word):
         prepare_backbone("random", None, engine="litert", seed=1, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from fruits.failures import explain_failures
-from fruits.features.backbone import Backbone
 from fruits.features.engines import broadcast_engine
-from fruits.features.extract import Extractor, collect_errors, extract_features
+from fruits.features.model import Backbone
 from fruits.features.store import find_earlier, find_missing, list_lengths, name_digests, write_batch
+from fruits.features.udf import Extractor, collect_errors, extract_features
 from fruits.images.identity import hash_images
 from fruits.images.source import open_source
 from fruits.progress import track_rows

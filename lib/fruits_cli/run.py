@@ -16,16 +16,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fruits import marker, storage
+from fruits import folders, ownership
 from fruits.errors import FruitsError
 from fruits.failures import describe_cell_error, describe_os_error
+from fruits.notebook import DRAFT_VARIABLE, ERRORS, banner
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
-from fruits.reporting.home import replace_home
-from fruits.reporting.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words
-from fruits.reporting.notebook import DRAFT_VARIABLE, ERRORS, banner
-from fruits.streams import ProgressWriter
+from fruits_cli.home import replace_home
+from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words
+from fruits_cli.streams import ProgressWriter
 
 # What a cell calls that ends in a figure.
 _DRAWS = re.compile(r"\bplots\.(plot|draw)_")
@@ -57,7 +57,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     say("starting the notebook")
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
     threading.Thread(target=_import_html, daemon=True).start()
-    with storage.staged_folder(params.report_folder) as draft, _explain_failures(draft, params=params):
+    with folders.staged_folder(params.report_folder) as draft, _explain_failures(draft, params=params):
         try:
             _execute(notebook, draft / "run.ipynb", params=params, say=say)
         except KernelStartError:  # no cell has run: once more is safe
@@ -70,12 +70,12 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
 
 def _import_html() -> None:
     with suppress(Exception):  # raised again where it is needed
-        importlib.import_module("fruits.reporting.html")
+        importlib.import_module("fruits_cli.html")
 
 
 def _render(draft: Path, *, params: RunParams) -> None:
     """Write the page, and add what that took to the manifest."""
-    from fruits.reporting.html import render_html
+    from fruits_cli.html import render_html
 
     started = time.perf_counter()
     title = f"Fruits! {params.mode} ({params.target})"
@@ -87,10 +87,10 @@ def _render(draft: Path, *, params: RunParams) -> None:
 def _finish(draft: Path, *, params: RunParams) -> None:
     """Say whose the report is, and bring along what outlives the one that it replaces."""
     manifest = json.loads((draft / "manifest.json").read_text())
-    owner = marker.describe_owner(params, model_id=manifest["model"]["model_id"])
-    marker.write_marker(draft, owner=owner, kind=marker.REPORT)
-    marker.keep_folders(params.report_folder, draft, marker.REPORT)
-    marker.check_again(params.report_folder, marker.REPORT, owner=owner, replace=params.replace)
+    owner = ownership.describe_owner(params, model_id=manifest["model"]["model_id"])
+    ownership.write_marker(draft, owner=owner, kind=ownership.REPORT)
+    ownership.keep_folders(params.report_folder, draft, ownership.REPORT)
+    ownership.check_again(params.report_folder, ownership.REPORT, owner=owner, replace=params.replace)
 
 
 def check_notebook(notebook: Path) -> None:
@@ -182,7 +182,7 @@ def _execute(notebook: Path, output: Path, *, params: RunParams, say: Callable[[
         check_figures(output)
     except FruitsError as error:
         raise FruitsError(f"{error}\nSee {_keep_failed(output, params=params)}") from error
-    storage.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
+    folders.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
 
 
 def _announce(cell: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
@@ -204,7 +204,7 @@ def _explain_failures(draft: Path, *, params: RunParams) -> Iterator[None]:
         log, kernel = params.report_folder / LOG, draft / LOG
         told = kernel.read_text(errors="replace") if kernel.exists() else ""
         with suppress(OSError):  # the disk may be full
-            storage.write_bytes(log, redact_secrets(f"{told}\n{traceback.format_exc()}").encode())
+            folders.write_bytes(log, redact_secrets(f"{told}\n{traceback.format_exc()}").encode())
             said = f"{said}\nTrace: {log}"
         raise FruitsError(said) from error
 
@@ -219,17 +219,17 @@ def _describe(error: Exception) -> str:
 def _keep_failed(output: Path, *, params: RunParams) -> Path:
     """Put what was executed, and the error rows that may have failed it, beside the last good report."""
     failed = params.report_folder / "run.failed.ipynb"
-    storage.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
-    kept = marker.lists_file(params.report_folder, ERRORS)  # it tells of the last good run
+    folders.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
+    kept = ownership.lists_file(params.report_folder, ERRORS)  # it tells of the last good run
     rows = params.report_folder / ("errors.failed.csv" if kept else ERRORS)
     for stale in (rows, params.report_folder / LOG):
         stale.unlink(missing_ok=True)
     if (errors := output.with_name(ERRORS)).exists():
-        storage.write_bytes(rows, errors.read_bytes())
+        folders.write_bytes(rows, errors.read_bytes())
     return failed
 
 
 def _add_report_seconds(file: Path, seconds: float) -> None:
     manifest = json.loads(file.read_text())
     manifest["seconds"]["report"] = round(manifest["seconds"]["report"] + seconds, 3)
-    storage.write_bytes(file, (json.dumps(manifest, indent=2) + "\n").encode())
+    folders.write_bytes(file, (json.dumps(manifest, indent=2) + "\n").encode())

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fruits.arrow import to_column, to_strings
 from fruits.errors import FruitsError
-from fruits.storage import is_remote, open_input
+from fruits.folders import is_remote, open_input
 
 if TYPE_CHECKING:
     import pandas as pd

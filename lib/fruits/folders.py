@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from fruits import remote
+from fruits import s3
 from fruits.errors import FruitsError, UsageError
 from fruits.exchange import put_in_place
 
@@ -44,7 +44,7 @@ def resolve(location: str, *, base: Path | None) -> Path:
         bucket, _, key = location.partition("://")[2].rstrip("/").partition("/")
         if not bucket:
             raise UsageError(f"{location} names no bucket; allowed: s3://BUCKET/folder.")
-        return cast("Path", remote.open_remote(f"s3://{bucket}/{key}"))
+        return cast("Path", s3.open_remote(f"s3://{bucket}/{key}"))
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", location):
         raise UsageError(f"{location} is no folder on this machine; name a local folder, or one of S3.")
     try:
@@ -61,12 +61,12 @@ def resolve(location: str, *, base: Path | None) -> Path:
 
 def open_input(file: str | Path) -> Any:
     """Return what pyarrow reads a file from, by its name; a remote one by ranges."""
-    return remote.open_remote(str(file)).open("rb") if is_remote(file) else file
+    return s3.open_remote(str(file)).open("rb") if is_remote(file) else file
 
 
 def open_whole(file: Path) -> io.BufferedReader:
     """Open a file to be read from its beginning to its end; a remote one in large pieces."""
-    return cast("io.BufferedReader", remote.open_whole(file)) if is_remote(file) else file.open("rb")
+    return cast("io.BufferedReader", s3.open_whole(file)) if is_remote(file) else file.open("rb")
 
 
 def open_output(file: Path) -> IO[bytes]:
@@ -84,13 +84,13 @@ def is_there(place: Path) -> bool:
 def list_files(folder: Path) -> list[str]:
     """Return the names of all files below a folder, relative to it, sorted."""
     if is_remote(folder):
-        return sorted(name for name, *_ in remote.list_objects(folder))
+        return sorted(name for name, *_ in s3.list_objects(folder))
     return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
 
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder and all it holds."""
-    (remote.remove_folder if is_remote(folder) else shutil.rmtree)(folder)
+    (s3.remove_folder if is_remote(folder) else shutil.rmtree)(folder)
 
 
 def remove_checksums(folder: Path) -> None:
@@ -130,12 +130,12 @@ def replaced_folder(final: Path, *, last: str | None = None) -> Iterator[Path]:
     ----------
     last
         The file that says that the folder is whole; only S3, where nothing can be renamed, needs to know it:
-        see `remote.replaced_folder`.
+        see `s3.replaced_folder`.
     """
     mark = _mark(final.name)
     draft, old = (final.with_name(f"{mark}.{part}") for part in ("draft", "old"))
     if is_remote(final):
-        with remote.replaced_folder(final, draft, last=last):
+        with s3.replaced_folder(final, draft, last=last):
             yield draft
         return
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as draft:
         yield Path(draft)
-        remote.upload_folder(Path(draft), final, names=list_files(Path(draft)))
+        s3.upload_folder(Path(draft), final, names=list_files(Path(draft)))
 
 
 def fetch_folder(folder: Path) -> Path:
@@ -171,7 +171,7 @@ def fetch_folder(folder: Path) -> Path:
     if not is_remote(folder):
         return folder
     local = _cache() / folder.name
-    files = {name: length for name, length, *_ in remote.list_objects(folder)}
+    files = {name: length for name, length, *_ in s3.list_objects(folder)}
     if any(not (local / name).is_file() or (local / name).stat().st_size != files[name] for name in files):
         with replaced_folder(local) as draft:
             for name in files:
@@ -191,9 +191,9 @@ def fetch_file(file: Path) -> Path:
         return file
     # Files of the same name in other places are others, and another process may be at work with their copies.
     local = _cache() / "files" / hashlib.sha256(str(file).encode()).hexdigest()[:16] / (file.name or "bucket")
-    with remote.explain_refusal(file, doing="read"):
+    with s3.explain_refusal(file, doing="read"):
         # is_file() takes every refusal for a no; this one says which.
-        if remote.has_objects(file.parent) and file.is_file():
+        if s3.has_objects(file.parent) and file.is_file():
             write_bytes(local, file.read_bytes())
         else:
             local.unlink(missing_ok=True)
@@ -224,7 +224,7 @@ def check_listable(folder: Path) -> None:
         Naming the folder, what was refused and what to do.
     """
     if is_remote(folder):
-        remote.check_listable(folder)
+        s3.check_listable(folder)
 
 
 def check_writable(folder: Path) -> None:
@@ -236,7 +236,7 @@ def check_writable(folder: Path) -> None:
         Naming the folder and what the system said.
     """
     if is_remote(folder):
-        remote.check_writable(folder)
+        s3.check_writable(folder)
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)

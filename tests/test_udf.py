@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from fruits.features.extract import KEPT, Extractor, collect_errors, extract_features
+from fruits.features.udf import KEPT, Extractor, collect_errors, extract_features
 from fruits.images.decode import decode_image
 from fruits.images.identity import hash_content, hash_images
 from fruits.images.listing import list_images
@@ -186,7 +186,7 @@ def test_an_exception_of_the_model_is_not_caught(error: type[Exception], fruit_f
 
 def test_workers_import_no_framework() -> None:
     heavy = "{'tensorflow', 'keras', 'matplotlib', 'papermill', 'ai_edge_litert', 'sklearn'}"
-    code = f"import sys, fruits.features.extract, fruits.features.engines; print({heavy} & {{*sys.modules}})"
+    code = f"import sys, fruits.features.udf, fruits.features.engines; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

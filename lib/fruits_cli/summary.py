@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from fruits import results, storage
+from fruits import folders, results
 from fruits.features.store import list_batches, name_batch
 from fruits.manifest import STAGES
 from fruits.pca import format_share, format_target
@@ -98,6 +98,6 @@ def describe_stop(output_dir: Path, *, began: datetime, fresh: bool) -> str:
     if not batches or batches[-1].name < name_batch(began):
         return "nothing was stored yet: the same command starts it again"
     files = [file for batch in batches for file in batch.glob("*.parquet")]
-    count = sum(pq.read_metadata(storage.open_input(file)).num_rows for file in files)
+    count = sum(pq.read_metadata(folders.open_input(file)).num_rows for file in files)
     command = "the same command without --fresh" if fresh else "the same command"
     return f"features of {count:,} images are kept; {command} goes on from there"

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fruits import locks, storage
+from fruits import folders, locks
 from fruits.errors import UsageError
 from fruits.features.store import list_unfinished
-from fruits.marker import REPORT
+from fruits.ownership import REPORT
 from fruits.params import TARGETS, RunParams, list_modes
 
 _FOLDERS = ("output_dir", "report_dir")
@@ -25,7 +25,7 @@ def find_leftovers(params: RunParams) -> list[Path]:
         If a folder lies in S3, where nobody can tell who is at work in it.
     """
     for folder in map(params.path, _FOLDERS):
-        if storage.is_remote(folder):
+        if folders.is_remote(folder):
             raise UsageError(
                 f"{folder} lies in S3, where no lock tells whether a run is at work: remove what is left by hand, such "
                 "as `aws s3 rm --recursive` of batches without _SUCCESS below features/, once no run is."
@@ -37,7 +37,7 @@ def find_leftovers(params: RunParams) -> list[Path]:
     unfinished = [batch for store in stores if _is_own(store) for batch in list_unfinished(store) if _is_own(batch)]
     kept = [mode / name for mode in modes for name in REPORT.kept]
     places = [output, output / "models", reports, *targets, *modes, *kept]
-    parts = [entry for place in places for entry in _list_entries(place) if storage.LEFTOVERS.fullmatch(entry.name)]
+    parts = [entry for place in places for entry in _list_entries(place) if folders.LEFTOVERS.fullmatch(entry.name)]
     return sorted({*unfinished, *parts})
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fruits import marker
+from fruits import ownership
 from fruits.errors import FruitsError, UsageError
-from fruits.marker import REPORT, RESULTS
+from fruits.ownership import REPORT, RESULTS
 from fruits.params import load_params
 
 OWNER = {
@@ -40,20 +40,20 @@ def fill(folder: Path, names: list[str]) -> None:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     fill(tmp_path / "MINI", TABLES + MODEL)
-    marker.write_marker(tmp_path / "MINI", owner=OWNER)
+    ownership.write_marker(tmp_path / "MINI", owner=OWNER)
     return tmp_path / "MINI"
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     fill(tmp_path / "local/MINI", ["run.html", "run.ipynb", "variance.png", "manifest.json"])
-    marker.write_marker(tmp_path / "local/MINI", owner=OWNER, kind=REPORT)
+    ownership.write_marker(tmp_path / "local/MINI", owner=OWNER, kind=REPORT)
     return tmp_path / "local/MINI"
 
 
-def check(folder: Path, kind: marker.Kind = RESULTS, *, replace: bool = False, **changes: Any) -> list[str]:
+def check(folder: Path, kind: ownership.Kind = RESULTS, *, replace: bool = False, **changes: Any) -> list[str]:
     owner = {key: value for key, value in (OWNER | changes).items() if value is not None}
-    return marker.check_owner(folder, kind, owner=owner, replace=replace)
+    return ownership.check_owner(folder, kind, owner=owner, replace=replace)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_may_change_is_said(saved: Path) -> None:
 
 def test_secrets_are_compared_as_they_are_kept(saved: Path) -> None:
     secret = "s3://name:password@bucket/in"  # noqa: S105 - of nobody
-    marker.write_marker(saved, owner=OWNER | {"input_dir": secret})
+    ownership.write_marker(saved, owner=OWNER | {"input_dir": secret})
     assert "password" not in (saved / "run.json").read_text()
     assert check(saved, input_dir=secret) == []
 
@@ -127,7 +127,7 @@ def test_a_file_that_no_run_put_there_is_named_and_stays(saved: Path, name: str,
         check(saved, replace=replace, seed=7)
     assert "--replace" not in str(caught.value)
     with pytest.raises(FruitsError, match="while the run was at work: that folder stays") as late:
-        marker.check_again(saved, RESULTS, owner=OWNER, replace=replace)
+        ownership.check_again(saved, RESULTS, owner=OWNER, replace=replace)
     assert late.value.exit_code == 1
 
 
@@ -217,8 +217,8 @@ def test_folders_that_are_kept_move_on(report: Path, tmp_path: Path) -> None:
     draft = tmp_path / "draft"
     draft.mkdir()
 
-    marker.keep_folders(report, draft, REPORT)
-    marker.write_marker(draft, owner=OWNER, kind=REPORT)
+    ownership.keep_folders(report, draft, REPORT)
+    ownership.write_marker(draft, owner=OWNER, kind=REPORT)
 
     names = sorted(entry.relative_to(draft / "by-hand").as_posix() for entry in (draft / "by-hand").rglob("*"))
     assert names == ["deep", "deep/notes.txt", "empty", "link", "manifest.json"]
@@ -228,24 +228,24 @@ def test_folders_that_are_kept_move_on(report: Path, tmp_path: Path) -> None:
 
 def test_a_folder_exchanged_meanwhile_is_no_strange_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run of the same mode puts its results in place between the marker's reading and the listing."""
-    list_foreign = marker.list_foreign
+    list_foreign = ownership.list_foreign
 
     def exchange(folder: Path, **options: Any) -> list[str]:
-        monkeypatch.setattr(marker, "list_foreign", list_foreign)
+        monkeypatch.setattr(ownership, "list_foreign", list_foreign)
         shutil.rmtree(saved)
         fill(saved, ["pca/parquet/part-99.parquet"])
-        marker.write_marker(saved, owner=OWNER)
+        ownership.write_marker(saved, owner=OWNER)
         return list_foreign(folder, **options)
 
-    monkeypatch.setattr(marker, "list_foreign", exchange)
+    monkeypatch.setattr(ownership, "list_foreign", exchange)
     assert check(saved) == []
 
 
 def test_an_owner_is_what_tells_results_apart(tmp_path: Path) -> None:
     params = dataclasses.replace(load_params("MINI", "local"), input_dir=str(tmp_path))
-    assert marker.describe_owner(params, model_id="m").keys() == OWNER.keys()
-    assert marker.describe_owner(params)["input_dir"] == str(tmp_path)
-    assert OWNER.keys() > marker.SAME
+    assert ownership.describe_owner(params, model_id="m").keys() == OWNER.keys()
+    assert ownership.describe_owner(params)["input_dir"] == str(tmp_path)
+    assert OWNER.keys() > ownership.SAME
 
 
 def test_a_file_that_no_failed_run_put_beside_a_report_is_foreign(report: Path) -> None:
@@ -263,5 +263,5 @@ def test_files_that_somebody_changed_are_named(report: Path) -> None:
 def test_a_pipe_in_a_folder_that_is_kept_stays_behind(report: Path, tmp_path: Path) -> None:
     fill(report, ["by-hand/manifest.json"])
     os.mkfifo(report / "by-hand/pipe")
-    marker.keep_folders(report, tmp_path / "draft", REPORT)
+    ownership.keep_folders(report, tmp_path / "draft", REPORT)
     assert [entry.name for entry in (tmp_path / "draft/by-hand").iterdir()] == ["manifest.json"]

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fruits import storage
+from fruits import folders
 from fruits.errors import FruitsError
 from fruits.features.weights import PARAMETERS, TENSORS, hash_file
 from fruits.foreign import list_foreign, refuse_foreign
@@ -83,9 +83,9 @@ def prepare_backbone(source: str, file: Path | None, *, engine: str, seed: int, 
     prepared = folder / _name_prepared(sha256, seed=seed)
     if not all((prepared / part).is_file() for part in PREPARED):
         refuse_foreign(prepared, list_foreign(prepared, names=PREPARED))
-        with storage.staged_folder(prepared) as draft:
+        with folders.staged_folder(prepared) as draft:
             _export(file, draft, seed=seed)
-    prepared = storage.fetch_folder(prepared)
+    prepared = folders.fetch_folder(prepared)
     facts = json.loads((prepared / "model.json").read_text())
     backbone = Backbone(
         weights=source,

@@ -7,8 +7,8 @@ import select
 import sys
 from typing import TextIO
 
-# What tqdm writes is at most so wide (`progress.py`).
-BAR_COLUMNS = 79
+from fruits.progress import BAR_COLUMNS
+
 _BAR = re.compile(r"\s*(\d+)%(\|.*\|).*")
 
 

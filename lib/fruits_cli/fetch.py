@@ -17,15 +17,16 @@ import requests
 from remotezip import RemoteZip, RemoteZipError
 from tqdm import tqdm
 
-from fruits import locks, storage
+from fruits import folders, locks
 from fruits.errors import FruitsError, UsageError
 from fruits.images.classes import match_classes
 from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
-from fruits.images.packed import is_packed
-from fruits.images.ranges import Ranges, redact
 from fruits.images.selection import select_images
+from fruits.images.shards import is_packed
+from fruits.progress import BAR_COLUMNS
 from fruits.spelling import compose
-from fruits.streams import BAR_COLUMNS, ProgressWriter
+from fruits_cli.ranges import Ranges, redact
+from fruits_cli.streams import ProgressWriter
 
 ARCHIVE_URL = "https://s3.eu-west-1.amazonaws.com/course.oc-static.com/projects/Data_Scientist_P8/fruits.zip"
 # Neighbours in the archive come in one request: at some 5 kB an image, all 67,692 of Training in about a hundred.
@@ -41,7 +42,7 @@ _DAMAGED = (BadZipFile, RemoteZipError, zlib.error, LZMAError, EOFError, OSError
 _Members = dict[str, ZipInfo]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FetchReport:
     """What a fetch did: images wanted, fetched and already there; bytes read from the archive."""
 
@@ -89,12 +90,11 @@ def fetch_images(
         with _say_how_far(wanted, destination):
             _copy(opened, missing, wanted=wanted, destination=destination, progress=progress)
         bytes_read = ranges.bytes_read if ranges else sum(member.compress_size for member in missing.values())
-    there = len(wanted) - len(missing)
-    return FetchReport(wanted=len(wanted), fetched=len(missing), already_there=there, bytes_read=bytes_read)
+    return FetchReport(len(wanted), len(missing), already_there=len(wanted) - len(missing), bytes_read=bytes_read)
 
 
 def _check_destination(destination: Path) -> None:
-    if storage.is_remote(destination):
+    if folders.is_remote(destination):
         raise UsageError(
             f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
         )
@@ -226,7 +226,7 @@ def _plan_blocks(archive: ZipFile, members: Iterable[ZipInfo]) -> list[tuple[int
 
 def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination: Path, progress: bool) -> None:
     """Write the missing members, in the order of the archive, and check that all wanted ones are there then."""
-    storage.check_writable(destination)
+    folders.check_writable(destination)
     locks.hold_folder(destination)
     with tqdm(
         total=len(wanted),
@@ -242,7 +242,7 @@ def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination:
             except _DAMAGED as error:
                 raise FruitsError(f"{member.filename} is damaged in the archive or on the way ({error}).") from error
             try:
-                storage.write_bytes(destination / path, content)
+                folders.write_bytes(destination / path, content)
             except OSError as error:
                 raise FruitsError(f"{destination / path} cannot be written ({error.strerror}).") from error
             bar.update()

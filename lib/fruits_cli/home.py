@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fruits.storage import find_home
+from fruits.folders import find_home
 
 _PLACES = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR")
 

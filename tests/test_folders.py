@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fruits import exchange, storage
+from fruits import exchange, folders
 from fruits.errors import FruitsError, UsageError
 
 
@@ -21,12 +21,12 @@ def names(folder: Path) -> list[str]:
 )
 def test_location_is_made_absolute(location: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert storage.resolve(location, base=Path("/base")) == Path(expected)
+    assert folders.resolve(location, base=Path("/base")) == Path(expected)
 
 
 def test_linked_folder_keeps_its_name(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    assert storage.resolve("link/x", base=tmp_path) == tmp_path / "link/x"
+    assert folders.resolve("link/x", base=tmp_path) == tmp_path / "link/x"
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_linked_folder_keeps_its_name(tmp_path: Path) -> None:
     [("s3://bucket/data/", "s3://bucket/data"), ("S3A://bucket/é a", "s3://bucket/é a"), ("s3n://b/c", "s3://b/c")],
 )
 def test_location_in_s3_has_one_spelling_and_the_methods_of_a_path(location: str, expected: str) -> None:
-    assert storage.is_remote(location)
-    folder = storage.resolve(location, base=Path("/base"))
-    assert storage.is_remote(folder)
+    assert folders.is_remote(location)
+    folder = folders.resolve(location, base=Path("/base"))
+    assert folders.is_remote(folder)
     assert str(folder) == expected
     assert str(folder / "x" / "y") == f"{expected}/x/y"
     assert (folder / "x").name == "x"
@@ -45,23 +45,23 @@ def test_location_in_s3_has_one_spelling_and_the_methods_of_a_path(location: str
 
 def test_location_in_s3_without_a_bucket_is_refused() -> None:
     with pytest.raises(UsageError, match="s3:// names no bucket"):
-        storage.resolve("s3://", base=Path("/base"))
+        folders.resolve("s3://", base=Path("/base"))
 
 
 @pytest.mark.parametrize("location", ["hdfs:///data", "gs://bucket/data", "~no-such-user/data"])
 def test_location_that_no_local_folder_can_have_is_refused(location: str) -> None:
     with pytest.raises(UsageError, match=location):
-        storage.resolve(location, base=Path("/base"))
+        folders.resolve(location, base=Path("/base"))
 
 
 @pytest.mark.parametrize("location", ["data/s3", "s3", "/data/s3://x"])
 def test_local_folder_is_not_remote(location: str) -> None:
-    assert not storage.is_remote(location)
+    assert not folders.is_remote(location)
 
 
 def test_file_is_written_whole_into_a_new_folder_and_over_an_old_one(tmp_path: Path) -> None:
     for content in (b"first, longer", b"second"):
-        storage.write_bytes(tmp_path / "new/file.txt", content)
+        folders.write_bytes(tmp_path / "new/file.txt", content)
         assert (tmp_path / "new/file.txt").read_bytes() == content
     assert names(tmp_path) == ["new", "new/file.txt"]
 
@@ -69,13 +69,13 @@ def test_file_is_written_whole_into_a_new_folder_and_over_an_old_one(tmp_path: P
 def test_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(IsADirectoryError):
-        storage.write_bytes(tmp_path / "taken", b"content")
+        folders.write_bytes(tmp_path / "taken", b"content")
     assert names(tmp_path) == ["taken"]
 
 
 def test_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     final = tmp_path / "deep/final"
-    with storage.replaced_folder(final) as draft:
+    with folders.replaced_folder(final) as draft:
         (draft / "table").touch()
         assert not final.exists()
     assert names(tmp_path) == ["deep", "deep/final", "deep/final/table"]
@@ -83,17 +83,17 @@ def test_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_old_folder_stays_readable_until_the_new_one_replaces_all_of_it(tmp_path: Path) -> None:
     final = tmp_path / "final"
-    storage.write_bytes(final / "old", b"")
-    with storage.replaced_folder(final) as draft:
+    folders.write_bytes(final / "old", b"")
+    with folders.replaced_folder(final) as draft:
         (draft / "new").touch()
         assert names(final) == ["old"]
     assert names(tmp_path) == ["final", "final/new"]
 
 
 def test_linked_folder_is_replaced_without_leftovers(tmp_path: Path) -> None:
-    storage.write_bytes(tmp_path / "disk/old", b"")
+    folders.write_bytes(tmp_path / "disk/old", b"")
     (tmp_path / "final").symlink_to(tmp_path / "disk")
-    with storage.replaced_folder(tmp_path / "final") as draft:
+    with folders.replaced_folder(tmp_path / "final") as draft:
         (draft / "new").touch()
     assert names(tmp_path / "final") == ["new"]
     assert {path.name for path in tmp_path.iterdir()} == {"disk", "final"}
@@ -101,22 +101,22 @@ def test_linked_folder_is_replaced_without_leftovers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_error_leaves_the_old_folder_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
-    storage.write_bytes(tmp_path / "final/old", b"")
-    with pytest.raises(error), storage.replaced_folder(tmp_path / "final") as draft:  # noqa: PT012
+    folders.write_bytes(tmp_path / "final/old", b"")
+    with pytest.raises(error), folders.replaced_folder(tmp_path / "final") as draft:  # noqa: PT012
         (draft / "new").touch()
         raise error
     assert names(tmp_path) == ["final", "final/old"]
 
 
 def test_old_folder_survives_when_the_new_one_cannot_be_put_in_place(tmp_path: Path) -> None:
-    storage.write_bytes(tmp_path / "final/old", b"")
-    with pytest.raises(OSError), storage.replaced_folder(tmp_path / "final") as draft:  # noqa: PT011 - any will do
+    folders.write_bytes(tmp_path / "final/old", b"")
+    with pytest.raises(OSError), folders.replaced_folder(tmp_path / "final") as draft:  # noqa: PT011 - any will do
         draft.rmdir()
     assert names(tmp_path) == ["final", "final/old"]
 
 
 def test_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    storage.check_writable(tmp_path / "a/b")
+    folders.check_writable(tmp_path / "a/b")
     assert names(tmp_path) == ["a", "a/b"]
 
 
@@ -124,7 +124,7 @@ def test_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FruitsError, match=f"{tmp_path / folder} cannot be written"):
-        storage.check_writable(tmp_path / folder)
+        folders.check_writable(tmp_path / folder)
 
 
 @pytest.mark.parametrize("at_one_stroke", [True, False])
@@ -135,7 +135,7 @@ def test_two_at_once_replace_a_folder_again_and_again(
         monkeypatch.setattr(exchange, "exchange", lambda *_: False)
 
     def replace(number: int) -> None:
-        with storage.replaced_folder(tmp_path / "final") as draft:
+        with folders.replaced_folder(tmp_path / "final") as draft:
             for part in "ab":
                 (draft / part).write_text(str(number))
 
@@ -147,7 +147,7 @@ def test_two_at_once_replace_a_folder_again_and_again(
 
 def test_an_old_folder_that_cannot_be_removed_ends_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("draft/new", "final/table", "old/stubborn"):
-        storage.write_bytes(tmp_path / name, b"")
+        folders.write_bytes(tmp_path / name, b"")
     monkeypatch.setattr(exchange, "exchange", lambda *_: False)
     monkeypatch.setattr(exchange.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(OSError, match="not empty"):
@@ -157,7 +157,7 @@ def test_an_old_folder_that_cannot_be_removed_ends_in_an_error(tmp_path: Path, m
 
 def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
     final = tmp_path / "final"
-    storage.write_bytes(final / "table", b"")
+    folders.write_bytes(final / "table", b"")
     if not exchange.exchange(final, final):
         pytest.skip("this file system cannot exchange two names")
     missing = []
@@ -170,7 +170,7 @@ def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
     watcher = threading.Thread(target=look, args=(stop,))
     watcher.start()
     for _ in range(200):
-        with storage.replaced_folder(final) as draft:
+        with folders.replaced_folder(final) as draft:
             (draft / "table").touch()
     stop.set()
     watcher.join()
@@ -185,4 +185,4 @@ def test_a_home_is_one_that_can_be_written_to(home: str | None, usable: bool, mo
     if place:
         monkeypatch.setenv("HOME", place)
     monkeypatch.setattr("os.access", lambda path, _: str(path) == str(Path.cwd()))
-    assert storage.find_home() == (Path.cwd() if usable else None)
+    assert folders.find_home() == (Path.cwd() if usable else None)

@@ -1,1 +1,0 @@
-"""What readers see of a run: HTML made of the executed notebook."""

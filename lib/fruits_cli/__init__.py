@@ -1,0 +1,1 @@
+"""The command `fruits`: runs, reports, images brought and packed. Not needed by workers or notebooks."""
