@@ -9,7 +9,7 @@ HUB := .hub/venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws bench lint format lock clean
+.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws bench notebooks lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,16 +78,20 @@ rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcrip
 	PYTHONPATH=tests/integration:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
 		$(if $(WEIGHTS),--weights $(WEIGHTS))
 
+notebooks: env ## make notebooks/emr_jupyterhub.ipynb from pipeline.ipynb (scripts/make_notebooks.py says how they differ)
+	$(BIN)/python -m scripts.make_notebooks
+
 lint: env ## check style and types, and that notebooks are committed without outputs
-	$(BIN)/ruff check lib emr tests notebooks benchmarks
-	$(BIN)/ruff format --check lib emr tests notebooks benchmarks
+	$(BIN)/ruff check lib emr tests notebooks benchmarks scripts
+	$(BIN)/ruff format --check lib emr tests notebooks benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 format: env ## rewrite code and notebooks in house style
-	$(BIN)/ruff check --fix lib emr tests notebooks benchmarks
-	$(BIN)/ruff format lib emr tests notebooks benchmarks
+	$(BIN)/ruff check --fix lib emr tests notebooks benchmarks scripts
+	$(BIN)/ruff format lib emr tests notebooks benchmarks scripts
 	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
+	$(BIN)/python -m scripts.make_notebooks
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet
 

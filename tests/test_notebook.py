@@ -12,9 +12,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
+from scripts.make_notebooks import make_hub_notebook
 
 from fruits import emr_node
 from fruits.errors import FruitsError
@@ -59,33 +59,17 @@ def test_parameters_cell_mirrors_mini_and_sample(cells: list[nbformat.NotebookNo
     assert read_assigned(cell.source) == expected | {"classes": list(expected["classes"])}
 
 
-def test_the_hubs_parameters_are_those_of_mini_and_of_the_example() -> None:
-    cells = nbformat.read(HUB_NOTEBOOK, as_version=4).cells
-    (cell,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
-    what, where = (
-        yaml.safe_load((REPOSITORY / "params" / file).read_text()) for file in ("MINI.yaml", "emr.example.yaml")
-    )
-    assert read_assigned(cell.source) == what | where
-
-
-def test_the_hubs_notebook_tells_the_same_story(cells: list[nbformat.NotebookNode]) -> None:
-    """It differs in its title and first cell, the parameters' places, the magic of figures, and how it is left."""
-    others = {cell.id: cell.source for cell in nbformat.read(HUB_NOTEBOOK, as_version=4).cells}
-    ours = {cell.id: cell.source for cell in cells}
-    assert [name for name in others if name in ours] == list(ours)
-    assert others.keys() - ours.keys() == {"where-text", "where", "leave-text", "leave"}
-    drawn = {name for name, source in others.items() if source.endswith("\n%matplot plt")}
-    assert {name: others[name].removesuffix("\n%matplot plt") + ";" for name in drawn} == {
-        name: ours[name] for name, source in ours.items() if source.endswith(";")
-    }
-    alike = ours.keys() - drawn - {"cell-00", "cell-02"}
-    assert {name: others[name] for name in alike} == {name: ours[name] for name in alike}
-
-
-def test_the_hubs_first_cell_asks_for_what_the_cluster_sets() -> None:
-    cells = {cell.id: cell.source for cell in nbformat.read(HUB_NOTEBOOK, as_version=4).cells}
-    assert f'spark.conf.get("{emr_node.CODE}")' in cells["where"]
-    assert cells["leave"].startswith("%%_do_not_call_delete_session\n")
+def test_the_notebook_of_the_hub_is_what_make_notebooks_makes(cells: list[nbformat.NotebookNode]) -> None:
+    """And what it makes works on the cluster: places in S3, the code's property, figures shown, the session closed."""
+    made = make_hub_notebook(nbformat.read(NOTEBOOK, as_version=4))
+    assert nbformat.read(HUB_NOTEBOOK, as_version=4) == made, "run `make notebooks`"
+    sources = {cell.id: cell.source for cell in made.cells}
+    assert {cell.id for cell in cells} <= sources.keys()
+    assert f'spark.conf.get("{emr_node.CODE}")' in sources["where"]
+    assert 'input_dir = "s3://BUCKET/' in sources["cell-02"]
+    assert sources["leave"].startswith("%%_do_not_call_delete_session\n")
+    drawn = [source for source in sources.values() if source.endswith("\n%matplot plt")]
+    assert len(drawn) == sum(cell.source.endswith(";") for cell in cells)
 
 
 def test_a_lost_tag_is_found(tmp_path: Path) -> None:
