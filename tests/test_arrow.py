@@ -13,20 +13,21 @@ import sys
 import numpy as np
 import pyarrow as pa
 from fruits.arrow import to_column, to_strings
-from fruits.features.udf import KEPT, Extractor
+from fruits.features.udf import Extractor
+from fruits.images.rows import LISTED
 from fruits.images.source import ImageFolder
 from fruits.moments import _sum_task
 
 class Errors:
     def add(self, rows):
-        print(*rows)
+        print(*map(tuple, rows))
 
 names = to_strings(["a", "b"])
 from pathlib import Path
 status = (Path(sys.argv[1]) / "a").stat()
 numbers = [to_column(np.array([number, 1])) for number in (status.st_size, status.st_mtime_ns)]
 columns = [*[names] * 3, *numbers, to_strings(["", ""])]
-batch = pa.RecordBatch.from_arrays(columns, [*KEPT, "digest"])
+batch = pa.RecordBatch.from_arrays(columns, LISTED)
 make = lambda: lambda pixels: np.ones((len(pixels), 1280), np.float32)
 source = ImageFolder(Path(sys.argv[1]))
 extractor = Extractor(model_id="m", make_predict=make, source=source, batch_size=2, errors=Errors())

@@ -13,8 +13,7 @@ from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
 from fruits.features.store import find_earlier, find_missing, list_batches, list_lengths, read_features, write_batch
-from fruits.features.udf import SCHEMA
-from fruits.images.shards import LISTED
+from fruits.images.rows import LISTED, NAMES, STORED, spark_schema
 from fruits.pca import fit_pca
 
 Write = Callable[..., Path]
@@ -24,7 +23,7 @@ def list_some(*numbers: int, **changes: Any) -> pd.DataFrame:
     rows = [
         (f"Training/Pêche à l'eau/{n}.jpg", "Pêche à l'eau", "Training", 7, 1_700_000_000, f"{n:064x}") for n in numbers
     ]
-    return pd.DataFrame(rows, columns=LISTED.names).assign(**changes)
+    return pd.DataFrame(rows, columns=LISTED).assign(**changes)
 
 
 def number_features(image: int) -> list[float]:
@@ -40,7 +39,7 @@ def store(tmp_path: Path) -> Path:
 def write(spark: SparkSession, store: Path) -> Write:
     def write_rows(images: pd.DataFrame, *, folder: Path = store, tag: str = "") -> Path:
         rows = images.assign(etag=tag, features=[number_features(n) for n in range(len(images))])
-        return write_batch(spark.createDataFrame(rows, SCHEMA).coalesce(1), store=folder)
+        return write_batch(spark.createDataFrame(rows, spark_schema(STORED)).coalesce(1), store=folder)
 
     return write_rows
 
@@ -83,7 +82,7 @@ def test_the_same_content_under_other_names_is_there_under_these(
     now = pd.concat([*copies, list_some(0)], ignore_index=True)
     assert find_missing(now, store=store).empty
     found = read_rows(spark, now, store)
-    names = ["path", "label", "split"]
+    names = list(NAMES)
     pd.testing.assert_frame_equal(found[names], now[names].sort_values("path", ignore_index=True))
     assert found["features"].map(list).tolist() == [number_features(0)] * 3
 
@@ -202,7 +201,7 @@ def test_sums_do_not_depend_on_how_the_store_was_filled(
     mixed = images.sample(frac=1, random_state=1)
     for store, batches in {"one": [images], "three": [mixed[:7], mixed[7:30], mixed[30:]]}.items():
         for batch in batches:
-            write_batch(spark.createDataFrame(batch, SCHEMA).coalesce(1), store=tmp_path / store)
+            write_batch(spark.createDataFrame(batch, spark_schema(STORED)).coalesce(1), store=tmp_path / store)
 
     one, three = (fit_pca(read_features(spark, images, store=tmp_path / store), k=5) for store in ("one", "three"))
 

@@ -16,14 +16,15 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from fruits.features.udf import KEPT, Extractor, collect_errors, extract_features
+from fruits.features.udf import Extractor, collect_errors, extract_features
 from fruits.images.decode import decode_image
 from fruits.images.identity import hash_content, hash_images
 from fruits.images.listing import list_images
+from fruits.images.rows import LISTED, STORED, ErrorRow
 from fruits.images.source import ImageFolder
 
 
-class Rows(list[tuple[str, str, str]]):
+class Rows(list[ErrorRow]):
     """Stands for the accumulator where no Spark is needed."""
 
     add = list.extend
@@ -67,9 +68,10 @@ def test_each_image_gets_its_own_features_on_spark(spark: SparkSession, fruit_fo
     errors = collect_errors(spark.sparkContext)
     rows = spark.createDataFrame(images).repartition(3)
     found = extract_features(rows, make_extractor(fruit_folder, predict, errors=errors))
-    assert found.columns == [*KEPT, "digest", "etag", "features"]
+    assert found.columns == list(STORED)
     table = found.toPandas().sort_values("path", ignore_index=True)
-    pd.testing.assert_frame_equal(table[list(KEPT)], images.drop(2).reset_index(drop=True)[list(KEPT)])
+    kept = list(LISTED[:-1])
+    pd.testing.assert_frame_equal(table[kept], images.drop(2).reset_index(drop=True)[kept])
     digests = [hash_content((fruit_folder / path).read_bytes()) for path in table["path"]]
     assert (table["digest"].tolist(), set(table["etag"])) == (digests, {""})
     for path, features in zip(table["path"], table["features"], strict=True):

@@ -17,6 +17,7 @@ import pyarrow as pa
 from fruits.arrow import to_lists, to_matrix
 from fruits.errors import FruitsError
 from fruits.failures import explain_failures
+from fruits.images.rows import NAMES, SCORED, spark_schema
 from fruits.moments import Matrix, Moments, sum_moments
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 # A running sum of floats may end a few units in the last place below 1.
 _FORGIVEN = 1e-12
-SCORES = "path string, label string, split string, pca array<float>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +166,10 @@ def project(features: "DataFrame | StoredFeatures", components: Components) -> "
     def to_scores(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             scores = to_matrix(batch.column("features")).astype(np.float64) @ vectors.value - offset
-            names = ("path", "label", "split")
-            columns = [*(batch.column(name) for name in names), to_lists(scores.astype(np.float32))]
-            yield pa.RecordBatch.from_arrays(columns, [*names, "pca"])
+            columns = [*(batch.column(name) for name in NAMES), to_lists(scores.astype(np.float32))]
+            yield pa.RecordBatch.from_arrays(columns, list(SCORED))
 
-    return features.mapInArrow(to_scores, SCORES).select("path", "label", "split", "pca")
+    return features.mapInArrow(to_scores, spark_schema(SCORED)).select(*SCORED)
 
 
 def to_spark_model(spark: "SparkSession", components: Components) -> "PCAModel":

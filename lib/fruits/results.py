@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from fruits import arrow, folders
 from fruits.errors import FruitsError
 from fruits.failures import explain_failures
+from fruits.images.rows import NAMES, ErrorRow, IgnoredRow
 from fruits.ownership import MARKER, RESULTS, check_again, check_whole, write_marker
 from fruits.pca import Components, format_target, to_spark_model
 from fruits.session import is_local
@@ -34,8 +35,6 @@ MEAN = Path("model_info/mean.npy")
 ERRORS = Path("errors/errors.csv")
 IGNORED = Path("errors/ignored.csv")
 _CSV_ROWS = 8192
-
-ErrorRow = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,11 @@ def save_results(
     FruitsError
         If the disk is full, what was read back differs from what was written, or the folder holds anything of others.
     """
-    kept = images[~images["path"].isin({path for path, _, _ in errors})].drop(columns="digest", errors="ignore")
+    kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), folders.replaced_folder(folder, last=MARKER.name) as draft:
         scores.write.parquet(to_uri(draft / SCORES))
         written = _write_tables(draft, images=kept, components=components, errors=errors)
-        _write_rows(draft / IGNORED, ("path", "kind", "reason"), [] if ignored is None else ignored.to_numpy().tolist())
+        _write_rows(draft / IGNORED, IgnoredRow._fields, [] if ignored is None else ignored.to_numpy().tolist())
         to_spark_model(scores.sparkSession, components).save(to_uri(draft / SPARK_MODEL))
         folders.remove_checksums(draft)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
@@ -153,10 +152,10 @@ def variance_table(components: Components) -> pd.DataFrame:
 
 def write_errors(file: Path, errors: Sequence[ErrorRow]) -> None:
     """Write path, stage and reason of every image without features, sorted by path."""
-    _write_rows(file, ("path", "stage", "reason"), errors)
+    _write_rows(file, ErrorRow._fields, errors)
 
 
-def _write_rows(file: Path, header: ErrorRow, rows: Iterable[ErrorRow]) -> None:
+def _write_rows(file: Path, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([header, *sorted(rows)])
     folders.write_bytes(file, text.getvalue().encode())
@@ -236,7 +235,7 @@ def to_matrix(scores: pa.Table) -> npt.NDArray[np.float32]:
 def _write_scores_csv(file: Path, scores: pa.Table, *, width: int) -> None:
     # Three digits until a thousand components ask for more, so that the columns sort.
     digits = max(3, len(str(width)))
-    names = ["path", "label", "split", *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
+    names = [*NAMES, *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
     with folders.open_output(file) as stream:
         stream.write((",".join(names) + "\n").encode())
         options = pa.csv.WriteOptions(include_header=False)
@@ -244,5 +243,5 @@ def _write_scores_csv(file: Path, scores: pa.Table, *, width: int) -> None:
             part = scores.slice(start, _CSV_ROWS)
             # Doubles spell a float32 exactly; its own shortest text is off by 1e-6 and more beyond 16.
             matrix = to_matrix(part).astype(np.float64)
-            columns = [part[name] for name in names[:3]] + [pa.array(column) for column in matrix.T.copy()]
+            columns = [part[name] for name in NAMES] + [pa.array(column) for column in matrix.T.copy()]
             pa.csv.write_csv(pa.table(columns, names=names), stream, options)

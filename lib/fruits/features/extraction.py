@@ -19,6 +19,7 @@ from fruits.features.model import Backbone
 from fruits.features.store import find_earlier, find_missing, list_lengths, name_digests, write_batch
 from fruits.features.udf import Extractor, collect_errors, extract_features
 from fruits.images.identity import hash_images
+from fruits.images.rows import ErrorRow
 from fruits.images.source import open_source
 from fruits.progress import track_rows
 
@@ -46,7 +47,7 @@ class Computation:
         Those that have features in the store now, with their digests.
     computed : int
         How many of them this run computed.
-    errors : list of (path, stage, reason)
+    errors : list of ErrorRow
         The others.
     notes : list of str
         Sentences that a reader should know, such as why features were computed anew.
@@ -54,7 +55,7 @@ class Computation:
 
     images: pd.DataFrame
     computed: int
-    errors: list[tuple[str, str, str]]
+    errors: list[ErrorRow]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -116,7 +117,7 @@ def _name_group(spark: "SparkSession") -> str:
 def _reconcile(
     images: pd.DataFrame,
     missing: pd.DataFrame,
-    errors: list[tuple[str, str, str]],
+    errors: list[ErrorRow],
     *,
     store: Path,
     written: Sequence[Path],
@@ -129,7 +130,7 @@ def _reconcile(
     computed = len(missing) - len(find_missing(missing, store=store, batches=written))
     kept = images[~images["path"].isin(left)]
     notes = [] if fresh or find_earlier(missing, store=store).empty else [_EARLIER]
-    return Computation(kept, computed, [row for row in errors if row[0] in left], notes)
+    return Computation(kept, computed, [row for row in errors if row.path in left], notes)
 
 
 def cut_batches(images: pd.DataFrame, *, tasks: int, cores: int, images_per_task: int) -> list[pd.DataFrame]:

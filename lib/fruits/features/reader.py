@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from fruits.arrow import to_column, to_strings
 from fruits.errors import FruitsError
 from fruits.folders import is_remote, open_input
+from fruits.images.rows import NAMES, spark_schema
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark import RDD
     from pyspark.sql import DataFrame, SparkSession
 
-COLUMNS = {"path": "string", "label": "string", "split": "string", "features": "array<float>"}
-_NAMES = ("path", "label", "split")
+COLUMNS = (*NAMES, "features")
 # Images a block: 10 MB of features, 20 MB as float64.
 BLOCK = 2048
 
@@ -53,7 +53,7 @@ class StoredFeatures:
 
     sparkSession: "SparkSession"  # noqa: N815 - the name it has on a DataFrame
     blocks: "pd.DataFrame"
-    columns: tuple[str, ...] = tuple(COLUMNS)
+    columns: tuple[str, ...] = COLUMNS
 
     def __len__(self) -> int:
         return int(self.blocks["row"].map(len).sum())
@@ -84,8 +84,7 @@ class StoredFeatures:
 
     def to_dataframe(self) -> "DataFrame":
         """Return the rows as a DataFrame: path, label, split (string), features (array<float> of 1280), as selected."""
-        schema = ", ".join(f"{name} {COLUMNS[name]}" for name in self.columns)
-        return self.mapInArrow(iter, schema).select(*self.columns)
+        return self.mapInArrow(iter, spark_schema(self.columns)).select(*self.columns)
 
 
 @contextmanager
@@ -121,14 +120,14 @@ def locate_images(images: "pd.DataFrame") -> "pd.DataFrame":
     for start in range(0, len(ordered), BLOCK):
         block = ordered[start : start + BLOCK]
         codes, files = pd.factorize(block["file"])
-        names = (block[name].tolist() for name in _NAMES)
+        names = (block[name].tolist() for name in NAMES)
         blocks.append((*names, list(files), codes.astype(np.int32), block["row"].to_numpy(np.int64)))
-    return pd.DataFrame(blocks, columns=[*_NAMES, "files", "file", "row"])
+    return pd.DataFrame(blocks, columns=[*NAMES, "files", "file", "row"])
 
 
 def _read_blocks(blocks: Iterable[Block], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     for *texts, files, file, row in blocks:
-        found = {name: to_strings(text) for name, text in zip(_NAMES, texts, strict=True) if name in columns}
+        found = {name: to_strings(text) for name, text in zip(NAMES, texts, strict=True) if name in columns}
         if "features" in columns:
             found["features"] = _read_features(files, np.array(file, np.int32), np.array(row, np.int64))
         yield pa.RecordBatch.from_arrays([found[name] for name in columns], list(columns))

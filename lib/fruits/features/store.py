@@ -20,14 +20,13 @@ import pyarrow.parquet as pq
 
 from fruits.features.reader import StoredFeatures, locate_images, open_features
 from fruits.folders import open_input, remove_checksums, remove_folder
+from fruits.images.rows import EARLIER_KEY, KEY
 from fruits.spelling import to_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _PART = re.compile(r"_temporary/.*|\.?(part[^/]*\.parquet|_SUCCESS)(\.crc)?", re.DOTALL)
-_EARLIER_KEY = ["path", "length", "modified"]
-_KEY = [*_EARLIER_KEY, "digest", "etag"]
 
 
 def list_batches(store: Path) -> list[Path]:
@@ -62,8 +61,8 @@ def list_lengths(store: Path) -> "pd.Series[int]":
 def find_earlier(images: pd.DataFrame, *, store: Path) -> pd.DataFrame:
     """Return the rows of `images` that an earlier version, which knew them by path and time, stored features of."""
     known = _read_keys(list_batches(store))
-    earlier = pd.MultiIndex.from_frame(known.loc[known["digest"] == "", _EARLIER_KEY])
-    return images[pd.MultiIndex.from_frame(images[_EARLIER_KEY]).isin(earlier)]
+    earlier = pd.MultiIndex.from_frame(known.loc[known["digest"] == "", list(EARLIER_KEY)])
+    return images[pd.MultiIndex.from_frame(images[list(EARLIER_KEY)]).isin(earlier)]
 
 
 def name_digests(images: pd.DataFrame, *, batches: Sequence[Path]) -> pd.DataFrame:
@@ -121,7 +120,7 @@ def _read_keys(batches: Sequence[Path]) -> pd.DataFrame:
     files = [str(file) for batch in batches for file in sorted(batch.glob("*.parquet"))]
     tables = [_read_file(file).to_pandas() for file in files]
     tables = [table.assign(file=file, row=np.arange(len(table))) for file, table in zip(files, tables, strict=True)]
-    nothing = pd.DataFrame([], columns=[*_KEY, "file", "row"])
+    nothing = pd.DataFrame([], columns=[*KEY, "file", "row"])
     return pd.concat(tables or [nothing], ignore_index=True).astype({"length": "int64", "modified": "int64"})
 
 
@@ -130,7 +129,7 @@ def _read_keys(batches: Sequence[Path]) -> pd.DataFrame:
 def _read_file(file: str) -> pa.Table:
     """Read the keys of a file; those that earlier versions did not write are empty."""
     with open_features(file) as source:
-        table = source.read(_KEY)
-    for name in _KEY[table.num_columns :]:
+        table = source.read(KEY)
+    for name in KEY[table.num_columns :]:
         table = table.append_column(name, pa.array([""] * len(table)))
     return table

@@ -22,21 +22,15 @@ from fruits.features.engines import Features, Predict
 from fruits.features.model import FEATURES
 from fruits.images.decode import DecodeError, Pixels, decode_image
 from fruits.images.identity import tag_of
-from fruits.images.shards import LISTED
+from fruits.images.rows import STORED, ErrorRow, arrow_schema, spark_schema
 from fruits.images.source import ImageSource, read_as_listed
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
     from pyspark.sql import DataFrame
 
-    ErrorRows = Accumulator[list[tuple[str, str, str]]]
+    ErrorRows = Accumulator[list[ErrorRow]]
 
-KEPT = ("path", "label", "split", "length", "modified")
-SCHEMA = (
-    "path string, label string, split string, length bigint, modified bigint, digest string, etag string, "
-    "features array<float>"
-)
-_ARROW_SCHEMA = pa.schema([*LISTED, ("etag", pa.string()), ("features", pa.list_(pa.float32()))])
 # One predict function a worker process, kept from task to task; keyed by the model it belongs to.
 _PREDICTORS: dict[str, Predict] = {}
 
@@ -101,9 +95,9 @@ class Extractor:
                 timeouts.append(row["path"])
                 if len(timeouts) == limits.MOST_TIMEOUTS:
                     raise RuntimeError(f"{', '.join(timeouts)}: {error}; is the disk or the network there?") from error
-                self.errors.add([(row["path"], stage, str(error))])
+                self.errors.add([ErrorRow(row["path"], stage, str(error))])
             except (OSError, DecodeError) as error:
-                self.errors.add([(row["path"], stage, _give_reason(error))])
+                self.errors.add([ErrorRow(row["path"], stage, _give_reason(error))])
             except MemoryError as error:
                 raise MemoryError(f"{row['path']!r}: {str(error) or f'no memory to {stage} it'}") from error
         if len(kept) < rows.num_rows:
@@ -127,12 +121,13 @@ def _to_batch(rows: pa.RecordBatch, digests: list[str], features: Features) -> p
             f"finite; allowed: ({rows.num_rows}, {FEATURES}), finite. Check the weights."
         )
     tags = map(tag_of, rows.column("digest").to_pylist())
-    columns = [*(rows.column(name) for name in KEPT), to_strings(digests), to_strings(tags), to_lists(features)]
-    return pa.RecordBatch.from_arrays(columns, schema=_ARROW_SCHEMA)
+    computed = {"digest": to_strings(digests), "etag": to_strings(tags), "features": to_lists(features)}
+    columns = [computed[name] if name in computed else rows.column(name) for name in STORED]
+    return pa.RecordBatch.from_arrays(columns, schema=arrow_schema(STORED))
 
 
 def collect_errors(context: "SparkContext") -> "ErrorRows":
-    """Return an accumulator of error rows (path, stage, reason).
+    """Return an accumulator of error rows.
 
     Spark counts an accumulator once for each task of an action, so the rows are right after one write of the
     extracted DataFrame; transforming it further without writing it would compute and count it again.
@@ -166,4 +161,4 @@ def extract_features(images: "DataFrame", extractor: Extractor) -> "DataFrame":
         (string, the tag in S3, else empty), features (array<float> of 1280); no row for an image that cannot be
         decoded. Each action computes it anew: write it once and read that back.
     """
-    return images.mapInArrow(extractor.extract, SCHEMA)
+    return images.mapInArrow(extractor.extract, spark_schema(STORED))

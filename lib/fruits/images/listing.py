@@ -8,7 +8,8 @@ import pandas as pd
 
 from fruits.images.classes import choose_classes, match_classes
 from fruits.images.ignored import count_kinds
-from fruits.images.shards import LISTED, is_packed, list_packed
+from fruits.images.rows import LISTED, IgnoredRow
+from fruits.images.shards import is_packed, list_packed
 from fruits.images.source import spell_name
 from fruits.images.tree import Found, Object, find_split, walk
 
@@ -56,7 +57,7 @@ def list_images(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.Da
         parent = found.folder.relative_to(input_dir).as_posix()
         split = parent.partition("/")[0]  # as it is spelt there
         rows += [(spell_name(f"{parent}/{file.name}"), found.label, split, *_look_at(file)) for file in found.images]
-    table = pd.DataFrame(rows, columns=LISTED.names)
+    table = pd.DataFrame(rows, columns=LISTED)
     return table.astype({"length": "int64", "modified": "int64"}).sort_values("path", ignore_index=True)
 
 
@@ -91,7 +92,7 @@ def find_ignored(input_dir: Path, *, split: str, classes: Sequence[str]) -> pd.D
             if found.folder == root or found.label in asked
             for name, why in found.ignored.items()
         ]
-    return pd.DataFrame(sorted(rows), columns=["path", "kind", "reason"], dtype=str)
+    return pd.DataFrame(sorted(rows), columns=IgnoredRow._fields, dtype=str)
 
 
 def name_untaken(images: pd.DataFrame, ignored: pd.DataFrame) -> list[str]:

@@ -16,20 +16,13 @@ import pyarrow.parquet as pq
 from fruits.errors import FruitsError, UsageError
 from fruits.folders import is_remote, open_input
 from fruits.images.ignored import IMAGE_SUFFIXES
+from fruits.images.rows import LISTED, PACKED, arrow_schema
 from fruits.spelling import compose
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# The columns of a listing.
-LISTED = pa.schema(
-    [
-        *((name, pa.string()) for name in ("path", "label", "split")),
-        *((name, pa.int64()) for name in ("length", "modified")),
-        ("digest", pa.string()),
-    ]
-)
-SCHEMA = LISTED.append(pa.field("content", pa.binary()))
+SCHEMA = arrow_schema(PACKED)
 # Of the shards that earlier versions packed.
 _WITHOUT_DIGEST = SCHEMA.remove(SCHEMA.get_field_index("digest"))
 # What a worker reads at once: 5 MB of Fruits-360.
@@ -84,8 +77,8 @@ def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
     UsageError
         For a file that is no shard, or no image of the split in any.
     """
-    tables = [open_shard(shard).read(LISTED.names) for shard in list_shards(folder)]
-    joined = pa.concat_tables([LISTED.empty_table(), *tables], promote_options="default")
+    tables = [open_shard(shard).read(LISTED) for shard in list_shards(folder)]
+    joined = pa.concat_tables([arrow_schema(LISTED).empty_table(), *tables], promote_options="default")
     table: pd.DataFrame = joined.to_pandas().fillna({"digest": ""})
     images = table[table["split"].map(compose) == compose(split)]
     if images.empty:
