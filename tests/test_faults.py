@@ -76,7 +76,7 @@ def test_a_killed_run_leaves_nothing_running_and_the_next_goes_on(place: Place, 
     run.kill(victim)
     _, complained = run.end(code=-signal.SIGKILL if victim == "command" else 1)
     if victim != "command":
-        assert "run again to go on" in complained
+        assert "run again to continue" in complained
         assert (place.report / "run.failed.ipynb").exists()
     place.wait_until_alone()
 
@@ -165,7 +165,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(
     place = Place(tmp_path, settings)
     _, complained = place.start().end(code=1)
 
-    assert "is full: make room, or name another folder" in complained
+    assert "is full: free some space, or name another folder" in complained
     stored = count_stored(place)
     subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
     place.start().end(code=0)

@@ -130,10 +130,10 @@ def test_a_start_that_fails_is_tried_twice_and_its_trace_is_kept(run_report, mon
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (RuntimeError("zmq\nlines"), "the notebook or its page failed: RuntimeError: zmq\n"),
-        (ImportError("no zmq"), "the notebook or its page failed: ImportError: no zmq\n"),
-        (OSError(98, "Address already in use"), "the notebook or its page failed: OSError: [Errno 98] Address already"),
-        (ValueError(), "the notebook or its page failed: ValueError: no reason given\n"),
+        (RuntimeError("zmq\nlines"), "unexpected RuntimeError: zmq.\n"),
+        (ImportError("no zmq"), "unexpected ImportError: no zmq.\n"),
+        (OSError(98, "Address already in use"), "unexpected OSError: [Errno 98] Address already in use.\n"),
+        (ValueError(), "unexpected ValueError.\n"),
         (PermissionError(13, "Permission denied", "/x.ipynb"), "/x.ipynb: Permission denied; check the folders"),
     ],
 )

@@ -1,13 +1,93 @@
-"""The errors that a person is meant to read; `cli.py` turns them into exit codes."""
+"""The errors of this project, and exceptions of Spark, Java and the system translated into one sentence."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_RESUME = "Stored features are kept: run again to continue."
+_WORKER_DIED = re.compile(r"Python worker exited unexpectedly|Python worker failed to connect back|ExecutorLostFailure")
+_TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_JAVA_PACKAGES = ("java.", "org.", "py4j.", "scala.", "io.")
 
 
 class FruitsError(Exception):
-    """A failure the run cannot go on from; the message is one a person can act on."""
+    """The run cannot continue. The message says what to do; the command exits with `exit_code`."""
 
     exit_code = 1
 
 
 class UsageError(FruitsError):
-    """What was asked for cannot be done as asked: a parameter, a path or a name is wrong."""
+    """The request is wrong: a parameter, a path or a name."""
 
     exit_code = 2
+
+
+@contextmanager
+def explain_failures(doing: str) -> Iterator[None]:
+    """Translate exceptions of Spark and the system in the block into a FruitsError: "<doing> failed: <cause>"."""
+    from py4j.protocol import Py4JError, Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        raise FruitsError(f"{doing} failed: {find_cause(str(error))}") from error
+    except (Py4JError, ConnectionError) as error:
+        raise FruitsError(
+            f"{doing} failed: Spark's Java process is gone (killed, or out of memory? Raise driver_memory). {_RESUME}"
+        ) from error
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        raise FruitsError(f"{doing} failed: {_describe_full_disk(error.filename)}") from error
+
+
+def describe_exception(error: Exception) -> str:
+    """Describe an exception that no code expects, in one sentence."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return _describe_full_disk(error.filename)
+    if isinstance(error, OSError) and error.filename:
+        hint = "check the folders that were named (input_dir, output_dir, report_dir)"
+        return f"{error.filename}: {error.strerror or error}; {hint}."
+    if isinstance(error, MemoryError):
+        return f"{_describe('MemoryError', str(error))}."
+    return f"unexpected {_describe(type(error).__name__, str(error))}."
+
+
+def describe_cell_error(name: str, text: str) -> str:
+    """Describe the error of a notebook cell in one sentence, from its class name and its text (often a stack trace)."""
+    text = _TERMINAL_COLOURS.sub("", text).strip()
+    return text if name in {"FruitsError", "UsageError"} else _describe(name, text)
+
+
+def _describe(name: str, text: str) -> str:
+    if name == "MemoryError":
+        return f"there is not enough memory ({text or 'ulimit -v?'}): allow more, or lower batch_size"
+    cause = " ".join(find_cause(text).split()) if text else ""
+    return f"{name}: {cause}".rstrip(": .") if not cause.startswith(f"{name}: ") else cause
+
+
+def find_cause(text: str) -> str:
+    """Return the line of a long message of Spark that gives the reason."""
+    if any(os.strerror(number) in text for number in _DISK_FULL):
+        return _describe_full_disk(None)
+    if _WORKER_DIED.search(text):
+        return (
+            "its worker process ended unexpectedly several times (killed because memory ran out? Lower batch_size or "
+            f"the number of cores in spark_master). {_RESUME}"
+        )
+    # Some exceptions have their text on the line after their name.
+    named = re.findall(r"^[\s:]*((?:\w+\.)*\w*(?:Error|Exception):(?: .*|\s*\n.*\S.*))", text, re.MULTILINE)
+    named = [" ".join(line.split()) for line in named]
+    cause = next((line for line in reversed(named) if not line.startswith(_JAVA_PACKAGES)), None)
+    # A FruitsError from a worker needs no class name.
+    own = re.sub(r"^fruits\.\S*Error: ", "", cause or "")
+    return own or next(reversed(named), "") or next(iter(text.splitlines()), "no reason was given")
+
+
+def _describe_full_disk(file: str | None) -> str:
+    where = f" that holds {file}" if file else ""
+    return f"the disk{where} is full: free some space, or name another folder (TMPDIR: temporary files). {_RESUME}"

@@ -13,8 +13,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
-from fruits.errors import UsageError
-from fruits.failures import find_cause
+from fruits.errors import UsageError, find_cause
 from fruits.java import drop_foreign
 
 # PySpark reads and writes these in its own process as long as a session lives.

@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fruits.arrow import to_lists, to_matrix
-from fruits.errors import FruitsError
-from fruits.failures import explain_failures
+from fruits.errors import FruitsError, explain_failures
 from fruits.images.rows import NAMES, SCORED, spark_schema
 from fruits.moments import Matrix, Moments, sum_moments
 

@@ -15,8 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from fruits import arrow, folders
-from fruits.errors import FruitsError
-from fruits.failures import explain_failures
+from fruits.errors import FruitsError, explain_failures
 from fruits.images.rows import NAMES, ErrorRow, IgnoredRow
 from fruits.ownership import MARKER, RESULTS, check_again, check_whole, write_marker
 from fruits.pca import Components, format_target, to_spark_model

@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from fruits import __version__, folders
-from fruits.errors import FruitsError
-from fruits.failures import describe_surprise
+from fruits.errors import FruitsError, describe_exception
 from fruits.params import TARGETS, list_modes, load_params
 from fruits.redaction import redact_secrets
 from fruits_cli.streams import open_outputs
@@ -184,7 +183,7 @@ def main() -> None:
         _complain(str(error))
         sys.exit(error.exit_code)
     except Exception as error:  # whatever it is, a person reads a sentence
-        _complain(f"{describe_surprise(error)}{_keep_trace(error)}")
+        _complain(f"{describe_exception(error)}{_keep_trace(error)}")
         sys.exit(1)
 
 

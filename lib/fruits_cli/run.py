@@ -1,7 +1,6 @@
 """Run the notebook by papermill and put its report in place, whole."""
 
 import dataclasses
-import errno
 import importlib
 import json
 import logging
@@ -17,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fruits import folders, ownership
-from fruits.errors import FruitsError
-from fruits.failures import describe_cell_error, describe_os_error
+from fruits.errors import FruitsError, describe_cell_error, describe_exception
 from fruits.notebook import DRAFT_VARIABLE, ERRORS, banner
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
@@ -168,7 +166,7 @@ def _execute(notebook: Path, output: Path, *, params: RunParams, say: Callable[[
         raise FruitsError(f"cell {error.exec_count} failed: {what}\nSee {failed}") from error
     except DeadKernelError as error:
         raise KernelError(
-            "the notebook's kernel died (killed, or out of memory?). Stored features are kept; run again to go on.\n"
+            "the notebook's kernel died (killed, or out of memory?). Stored features are kept: run again to continue.\n"
             f"Its last words: {read_last_words(log)}\nSee {_keep_failed(output, params=params)}"
         ) from error
     except (KeyboardInterrupt, SystemExit):
@@ -200,20 +198,13 @@ def _explain_failures(draft: Path, *, params: RunParams) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, FruitsError) and not isinstance(error, KernelError):
             raise  # the sentence and the notebook that failed say all
-        said = str(error) if isinstance(error, KernelError) else _describe(error)
+        said = str(error) if isinstance(error, KernelError) else describe_exception(error)
         log, kernel = params.report_folder / LOG, draft / LOG
         told = kernel.read_text(errors="replace") if kernel.exists() else ""
         with suppress(OSError):  # the disk may be full
             folders.write_bytes(log, redact_secrets(f"{told}\n{traceback.format_exc()}").encode())
             said = f"{said}\nTrace: {log}"
         raise FruitsError(said) from error
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
-        return describe_os_error(error)
-    first = next(iter(str(error).splitlines()), "no reason given")
-    return f"the notebook or its page failed: {type(error).__name__}: {first}"
 
 
 def _keep_failed(output: Path, *, params: RunParams) -> Path:

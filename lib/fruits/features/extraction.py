@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fruits.failures import explain_failures
+from fruits.errors import explain_failures
 from fruits.features.engines import broadcast_engine
 from fruits.features.model import Backbone
 from fruits.features.store import find_earlier, find_missing, list_lengths, name_digests, write_batch
