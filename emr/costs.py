@@ -8,6 +8,7 @@ from datetime import datetime
 
 from emr.settings import Settings
 from fruits.errors import UsageError
+from fruits.params import list_modes, load_params
 
 _HOURS_A_MONTH = 730
 _SHORTEST_SECONDS = 60  # EC2 and EMR bill by the second, a minute at least
@@ -82,26 +83,33 @@ def estimate_hour(settings: Settings) -> Cost:
     return Cost(60, ec2, emr, ebs)
 
 
-def estimate_minutes(settings: Settings, mode: str) -> float:
-    """Predict the minutes from the request for a cluster to its end after one run of a mode.
+def count_images(settings: Settings, mode: str) -> int:
+    """Return how many images a mode takes; where cluster.yaml does not say it, how many it can take at most."""
+    largest = max(settings.dataset.values())
+    return settings.dataset.get(mode) or min(load_params(mode, "sample").max_images or largest, largest)
 
-    Raises
-    ------
-    UsageError
-        If cluster.yaml does not say how many images the mode has.
-    """
-    if mode not in settings.dataset:
-        known = ", ".join(settings.dataset)
-        raise UsageError(f"mode {mode}: its images are not known; add it to dataset in emr/cluster.yaml ({known}).")
+
+def explain_count(settings: Settings, mode: str) -> str:
+    """Say that the number of a mode's images is not known, and what is estimated instead; empty if it is known."""
+    if mode in settings.dataset:
+        return ""
+    return (
+        f"How many images {mode} takes is not known; the estimate is for {count_images(settings, mode):,}, the most "
+        "that it can take. For a closer one add the number to `dataset` in emr/cluster.yaml."
+    )
+
+
+def estimate_minutes(settings: Settings, mode: str) -> float:
+    """Predict the minutes from the request for a cluster to its end after one run of a mode."""
     speed = settings.speed
     rate = speed["images_per_second_per_vcpu"] * speed["margin"] * count_vcpus(settings)
     boot = speed["wheelhouse_minutes"] if settings.wheelhouse else speed["bootstrap_minutes"]
-    return speed["start_minutes"] + boot + speed["run_minutes"] + settings.dataset[mode] / rate / 60
+    return speed["start_minutes"] + boot + speed["run_minutes"] + count_images(settings, mode) / rate / 60
 
 
 def estimate_run(settings: Settings, mode: str, *, packed: bool = True) -> Cost:
     """Predict what one run of a mode costs, all in: upload, start of the cluster, run, reading and writing."""
-    minutes, images, prices = estimate_minutes(settings, mode), settings.dataset[mode], settings.prices
+    minutes, images, prices = estimate_minutes(settings, mode), count_images(settings, mode), settings.prices
     hour = estimate_hour(settings)
     puts = math.ceil(images / _PACKED_PER_GET) if packed else images
     gets = math.ceil(images / _PACKED_PER_GET) if packed else images
@@ -154,9 +162,10 @@ def list_variants(settings: Settings) -> list[tuple[str, Settings, bool]]:
 def format_table(settings: Settings) -> list[str]:
     """Write the prediction for each mode, and for FULL by each variant, as lines."""
     lines = ["One run, start of the cluster included:", ""]
-    for mode in settings.dataset:
+    for mode in list_modes():
         cost = estimate_run(settings, mode)
         lines.append(f"  {mode:<14} {cost.minutes:5.1f} min  {format_money(cost.total, settings)}  {cost.describe()}")
+    lines += filter(None, (explain_count(settings, mode) for mode in list_modes()))
     lines += ["", f"FULL by other settings (aim: under {_AIM_EUR:.2f} EUR):", ""]
     for name, variant, packed in list_variants(settings):
         cost = estimate_run(variant, "FULL", packed=packed)

@@ -8,7 +8,7 @@ from emr.request import Request
 from emr.transfer import Moved, download, list_objects
 from fruits.errors import UsageError
 from fruits.ownership import MARKER, check_whole
-from fruits.params import list_modes
+from fruits.params import check_mode
 
 RESULTS = Path("data") / "emr_output"
 _NOT_RESULTS = (RAW, MODELS)
@@ -54,18 +54,6 @@ def download_results(context: Context, *, modes: tuple[str, ...], features: bool
     for marker in sorted({context.home / RESULTS / Path(entry.key).parts[1] / MARKER for entry in tables}):
         if marker.is_file():
             check_whole(marker.parent)
-
-
-def check_mode(mode: str) -> None:
-    """Refuse a mode that does not exist.
-
-    Raises
-    ------
-    UsageError
-        Naming those that do.
-    """
-    if mode not in list_modes():
-        raise UsageError(f"unknown mode {mode!r}; allowed: {', '.join(list_modes())} (a mode is a file in params/).")
 
 
 def fetch_folder(context: Context, prefix: str, folder: Path) -> Moved:

@@ -63,7 +63,7 @@ class Settings:
     wheelhouse: bool = _key("true or false", lambda v: isinstance(v, bool))
     log_days: int = _integer(1, 3650)
     multipart_days: int = _integer(1, 365)
-    dataset: Mapping[str, int] = _key("mode: images", lambda v: isinstance(v, dict))
+    dataset: Mapping[str, int] = _key("mode: images, FULL among them", lambda v: isinstance(v, dict) and "FULL" in v)
     speed: Mapping[str, float] = _key("name: number", lambda v: isinstance(v, dict))
     prices: Mapping[str, Any] = _key("name: number", lambda v: isinstance(v, dict))
 

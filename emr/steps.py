@@ -9,11 +9,12 @@ from emr import cluster as clusters
 from emr.bucket import LOGS, REPORTS
 from emr.configurations import VENV
 from emr.context import Context
-from emr.costs import estimate_run, format_money
+from emr.costs import estimate_run, explain_count, format_money
 from emr.request import Request
-from emr.results import check_mode, fetch_folder
+from emr.results import fetch_folder
 from emr.shipment import ship_code
 from fruits.errors import FruitsError, UsageError
+from fruits.params import check_mode
 
 GOING = ("PENDING", "RUNNING", "CANCEL_PENDING")
 _EVERY = 10.0
@@ -78,10 +79,12 @@ def _check_ready(context: Context, cluster: str) -> None:
 
 
 def _say_prediction(context: Context, mode: str) -> None:
-    if mode in context.settings.dataset:
-        predicted = estimate_run(context.settings, mode)
-        context.state.update(mode=mode, predicted_usd=round(predicted.total, 4))
-        context.say(f"Predicted, start of the cluster included: {format_money(predicted.total, context.settings)}.")
+    predicted = estimate_run(context.settings, mode)
+    context.state.update(mode=mode, predicted_usd=round(predicted.total, 4))
+    context.say(
+        f"Predicted, start of the cluster included: {format_money(predicted.total, context.settings)}. "
+        f"{explain_count(context.settings, mode)}".rstrip()
+    )
 
 
 def follow(context: Context, cluster: str, step: str, *, run: str, every: float) -> dict[str, Any]:

@@ -53,11 +53,6 @@ def test_files_cost_a_request_each() -> None:
     assert files.s3 > 0.36
 
 
-def test_an_unknown_mode_is_named() -> None:
-    with pytest.raises(UsageError, match="mode PEARS: its images are not known"):
-        estimate_minutes(SETTINGS, "PEARS")
-
-
 def test_nodes_are_reckoned_by_the_second_a_minute_at_least() -> None:
     def cost(seconds: float) -> float:
         node = Node("m5.xlarge", "ON_DEMAND", NOON, NOON + timedelta(seconds=seconds))

