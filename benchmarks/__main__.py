@@ -32,11 +32,9 @@ class Bench:
     runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from fruits.features.model import prepare_backbone
+        from fruits.features.model import load_model
 
-        self.backbone = prepare_backbone(
-            str(self.weights), self.weights, engine="litert", seed=42, folder=self.work / "models"
-        )
+        self.backbone = load_model(str(self.weights), folder=self.work / "models")
 
     def measure(self, job: str, *, at: int = 0, name: str = "", **settings: Any) -> None:
         """Run a job once and keep its figures under `name @ number of images`."""

@@ -37,7 +37,7 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
     from pyspark.sql import functions as f
 
     from fruits.features.engines import broadcast_engine
-    from fruits.features.udf import Extractor, collect_errors, extract_features
+    from fruits.features.udf import SCHEMA, Extractor, collect_errors
     from fruits.images.source import ImageFolder
 
     class ContentExtractor(Extractor):
@@ -64,7 +64,7 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
         batch_size=16,
         errors=collect_errors(spark.sparkContext),
     )
-    extract_features(rows, extractor).write.parquet(store)
+    rows.mapInArrow(extractor.extract, SCHEMA).write.parquet(store)
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "images": spark.read.parquet(store).count()}
 

@@ -8,7 +8,8 @@ from typing import Any
 from emr.bucket import CODE, JUPYTER
 from emr.context import Context
 from emr.request import Request
-from fruits.features.weights import KERAS_FILE, keras_cache
+from fruits.features.network import NETWORK
+from fruits.features.weights import keras_cache
 from fruits.params import keys_of, read_yaml, repository
 
 # The user that EMR makes. What the Hub saves in S3 lies in a folder of this name.
@@ -54,6 +55,6 @@ def _read_places(context: Context) -> dict[str, Any]:
     """Read `params/emr.yaml`; Livy's session has no Keras to download weights, but can copy them from the bucket."""
     file = context.params_file
     values = read_yaml(file if file.is_file() else repository() / "params" / "emr.example.yaml")
-    if values.get("weights") == "imagenet" and (keras_cache() / KERAS_FILE).is_file():
-        values["weights"] = f"s3://{context.bucket}/{KERAS_MODELS}{KERAS_FILE}"
+    if values.get("weights") == "imagenet" and (keras_cache() / NETWORK.file).is_file():
+        values["weights"] = f"s3://{context.bucket}/{KERAS_MODELS}{NETWORK.file}"
     return {name: values[name] for name in keys_of("where") if name in values}

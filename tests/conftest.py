@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from fruits.features.model import prepare_backbone
+from fruits.features.model import load_model
 from fruits.session import open_session
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -53,7 +53,7 @@ def shared() -> Path:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder to be copied to `<output_dir>/models`, so that no run converts: untrained weights, seed 42."""
     folder = tmp_path_factory.mktemp("models")
-    prepare_backbone("random", None, engine="litert", seed=42, folder=folder)
+    load_model("random", seed=42, folder=folder)
     return folder
 
 

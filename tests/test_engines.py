@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from fruits.errors import FruitsError
 from fruits.features.engines import LiteRTEngine, broadcast_engine
-from fruits.features.model import Backbone, prepare_backbone
-from fruits.features.udf import Extractor, collect_errors, extract_features
+from fruits.features.model import Backbone, load_model
+from fruits.features.udf import SCHEMA, Extractor, collect_errors
 from fruits.images.source import ImageFolder
 
 TOLERANCE = 2e-4
@@ -26,7 +25,7 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
 
     def convert(file: Path | None, *, engine: str) -> Backbone:
         folder = tmp_path_factory.getbasetemp() / "models"
-        return prepare_backbone(str(file or "random"), file, engine=engine, seed=1, folder=folder)
+        return load_model(str(file or "random"), engine=engine, seed=1, folder=folder)
 
     return convert
 
@@ -55,7 +54,7 @@ def extract(spark: SparkSession, backbone: Backbone, folder: Path, paths: Sequen
         batch_size=16,
         errors=errors,
     )
-    table = extract_features(spark.createDataFrame(images).repartition(tasks), extractor).toPandas()
+    table = spark.createDataFrame(images).repartition(tasks).mapInArrow(extractor.extract, SCHEMA).toPandas()
     assert errors.value == []
     return np.stack(table.set_index("path")["features"].loc[list(paths)].to_list())
 
@@ -114,11 +113,3 @@ def test_litert_keeps_what_it_gave_and_the_size_of_the_batch_does_not_matter(pre
     assert (together.shape, together.dtype) == ((3, 1280), np.float32)
     assert len(np.unique(together, axis=0)) == 3
     assert predict(pixels[:0]).shape == (0, 1280)
-
-
-def test_an_unknown_engine_is_refused_by_name(tmp_path: Path) -> None:
-    backbone = Backbone(
-        weights="random", sha256="ab", engine="onnx", tensors=260, parameters=0, bytes=0, folder=tmp_path
-    )
-    with pytest.raises(FruitsError, match=r"'onnx'.*litert, tensorflow"):
-        broadcast_engine(SimpleNamespace(), backbone)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from faults import Place, make_place, wait_for
 
-from fruits.features.model import prepare_backbone
+from fruits.features.model import load_model
 from fruits.features.store import list_batches, list_unfinished
 from fruits.ownership import check_whole
 from fruits.results import read_scores
@@ -27,7 +27,7 @@ WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    prepare_backbone("random", None, engine="litert", seed=42, folder=folder)
+    load_model("random", seed=42, folder=folder)
     return folder
 
 
@@ -194,7 +194,7 @@ def test_ten_kills_in_a_row_lose_nothing(
 ) -> None:
     """Kill command, kernel or JVM at random moments of the extraction of all 6,404 apples, ten times."""
     weights = shared / WEIGHTS
-    prepare_backbone(str(weights), weights, engine="litert", seed=42, folder=models)
+    load_model(str(weights), folder=models)
     chance = random.Random(int(os.environ.get("FRUITS_TEST_SEED", "1")))  # noqa: S311 - not for secrets
     said: list[str] = []
     for place in make_place(tmp_path, models=models, input_dir=shared / "fruits-360", weights=weights):

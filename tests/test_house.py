@@ -22,9 +22,12 @@ USES_FRAMEWORKS = {
     "fruits/features/keras_model.py": {"keras", "tensorflow"},
     "fruits/features/weights.py": {"keras"},
 }
-NOT_ON_WORKERS = {"tensorflow", "keras", "matplotlib", "papermill", "nbconvert", "click", "pandas", "scipy", "requests"}
+NOT_ON_WORKERS = {
+    *("tensorflow", "keras", "ai_edge_litert", "matplotlib", "papermill", "nbconvert", "click", "pandas", "scipy"),
+    *("requests", "sklearn"),
+}
 # What a task needs: the functions that are sent to workers, by name.
-ON_WORKERS = ("fruits.features.udf", "fruits.features.reader", "fruits.moments", "fruits.pca")
+ON_WORKERS = ("fruits.features.udf", "fruits.features.store", "fruits.moments", "fruits.pca")
 
 
 def name_of(module: Path) -> str:

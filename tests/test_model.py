@@ -1,20 +1,20 @@
 """MobileNetV2 as prepared files: the right 260 tensors, converted once, or one sentence."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
+from conftest import make_weights_file
 
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, UsageError
 from fruits.features import model
-from fruits.features.model import Backbone, check_size, describe_backbone, prepare_backbone
-from fruits.features.weights import hash_file
+from fruits.features.model import Backbone, find_model_id, load_model
 
 DRAWS = """
 import json
@@ -49,10 +49,10 @@ def forbid_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.subprocess, "run", refuse)
 
 
-def plant(folder: Path) -> None:
-    facts = {"tensors": 260, "parameters": 2_257_984, "bytes": 9_031_936, "values_sha256": "cd"}
-    folder.mkdir(parents=True)
-    for part in model.PREPARED:
+def plant(folder: Path, **wrong: int) -> None:
+    facts = {"tensors": 260, "parameters": 2_257_984, "bytes": 9_031_936, "values_sha256": "cd", **wrong}
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in model.CONVERTED:
         (folder / part).write_text(json.dumps(facts))
 
 
@@ -64,21 +64,13 @@ def test_without_tensorflow_it_says_who_makes_the_model(
     forbid_conversion(monkeypatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("importlib.metadata.version", _not_there)
-    (file := tmp_path / "w.h5").write_bytes(b"h5")
-    with pytest.raises(FruitsError, match=r"`fruits run MINI --target local`.*upload-dataset` brings it"):
-        prepare_backbone("w", file if trained else None, engine="litert", seed=1, folder=tmp_path / "models")
+    (file := tmp_path / "w.h5").write_bytes(make_weights_file())
+    with pytest.raises(FruitsError, match=r"`fruits run MINI --target local`.*upload-dataset` uploads it"):
+        load_model(str(file) if trained else "random", folder=tmp_path / "models")
 
 
 def _not_there(name: str) -> None:
     raise importlib.metadata.PackageNotFoundError(name)
-
-
-@pytest.mark.parametrize("wrong", [{"tensors": 262}, {"parameters": 3_538_984}, {"bytes": 18_063_872}])
-def test_other_tensors_are_refused_with_the_right_numbers(wrong: dict[str, int], right: Backbone) -> None:
-    check_size(right)
-    with pytest.raises(FruitsError, match=r"has 260, 2,257,984, 9,031,936") as caught:
-        check_size(dataclasses.replace(right, **wrong))
-    assert f"{next(iter(wrong.values())):,}" in str(caught.value)
 
 
 def test_model_id_follows_weights_and_engine_but_not_the_place(right: Backbone) -> None:
@@ -88,24 +80,35 @@ def test_model_id_follows_weights_and_engine_but_not_the_place(right: Backbone) 
 
 
 def test_description_says_got_and_right(right: Backbone) -> None:
-    told = describe_backbone(right)
+    told = right.describe()
     assert (told["tensors"], told["size"]) == ("260 (right: 260)", "8.61 MiB (right: 8.61)")
     assert told["parameters"] == "2,257,984 (right: 2,257,984)"
 
 
-def test_prepared_weights_are_found_by_their_hash_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wrong", [{"tensors": 262}, {"parameters": 3_538_984}, {"bytes": 18_063_872}])
+def test_converted_weights_are_found_by_their_hash_and_checked(
+    wrong: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forbid_conversion(monkeypatch)
-    file = tmp_path / "w.h5"
-    file.write_bytes(b"weights")
-    plant(tmp_path / "models" / f"{hash_file(file)[:16]}-{model.RECIPE_MARK}")
-    found = prepare_backbone("w.h5", file, engine="litert", seed=1, folder=tmp_path / "models")
-    assert (found.sha256, found.tensors) == (hash_file(file), 260)
-    (found.folder / "model.json").write_text((found.folder / "model.json").read_text().replace("260", "262"))
-    with pytest.raises(FruitsError, match="262 tensors"):
-        prepare_backbone("w.h5", file, engine="litert", seed=1, folder=tmp_path / "models")
-    file.write_bytes(b"others")
+    (tmp_path / "w.h5").write_bytes(content := make_weights_file())
+    sha256 = hashlib.sha256(content).hexdigest()
+    place = {"engine": "litert", "seed": 1, "folder": tmp_path / "models", "base": tmp_path}
+    plant(tmp_path / "models" / f"{sha256[:16]}-d8d6")
+    found = load_model("w.h5", **place)
+    assert (found.sha256, found.tensors) == (sha256, 260)
+    assert find_model_id("w.h5", **place) == found.model_id
+    plant(found.folder, **wrong)
+    right = "260 tensors, 2,257,984 parameters, 9,031,936 bytes"
+    with pytest.raises(FruitsError, match=rf"w\.h5 holds .*{next(iter(wrong.values())):,} .* has {right}; name"):
+        load_model("w.h5", **place)
+    (tmp_path / "w.h5").write_bytes(make_weights_file(1))
     with pytest.raises(AssertionError, match="converted again"):
-        prepare_backbone("w.h5", file, engine="litert", seed=1, folder=tmp_path / "models")
+        load_model("w.h5", **place)
+
+
+def test_an_unknown_engine_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'onnx'.*litert, tensorflow"):
+        load_model("random", engine="onnx", folder=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -122,15 +125,15 @@ def test_the_reason_is_the_error_not_the_last_line(
     failed = subprocess.CompletedProcess([], code, "", stderr)
     monkeypatch.setattr(model.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(FruitsError, match=word):
-        prepare_backbone("random", None, engine="litert", seed=1, folder=tmp_path)
+        load_model("random", seed=1, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.tensorflow
 def test_random_weights_are_mobilenet_converted_once(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = prepare_backbone("random", None, engine="litert", seed=1, folder=models)
+    first = load_model("random", seed=1, folder=models)
     forbid_conversion(monkeypatch)
-    assert prepare_backbone("random", None, engine="litert", seed=1, folder=models) == first
+    assert load_model("random", seed=1, folder=models) == first
     assert (first.tensors, first.parameters, first.bytes) == (260, 2_257_984, 9_031_936)
     with np.load(first.tensors_file) as tensors:
         assert sum(tensors[name].size for name in tensors.files) == 2_257_984
@@ -141,7 +144,7 @@ def test_random_weights_are_mobilenet_converted_once(models: Path, monkeypatch: 
 @pytest.mark.tensorflow
 def test_trained_weights_are_known_by_the_files_hash(shared: Path, models: Path) -> None:
     file = shared / "weights" / "mobilenet_v2_1.0_224_no_top_bnfolded.h5"
-    trained = prepare_backbone(str(file), file, engine="litert", seed=1, folder=models)
+    trained = load_model(str(file), folder=models)
     assert trained.sha256 == "6dab8ef2ce8915ac8dd18fe911e8536532296058fedfd4204b0db0b163750ca7"
     assert trained.flatbuffer.stat().st_size == pytest.approx(8.85e6, rel=0.01)
 
@@ -155,12 +158,8 @@ def test_the_seed_draws_the_weights() -> None:
 
 @pytest.mark.tensorflow
 def test_a_file_that_is_not_mobilenet_is_one_sentence(tmp_path: Path) -> None:
-    file = tmp_path / "w.h5"
-    with h5py.File(file, "w") as network:
-        network.attrs["layer_names"] = [b"dense"]
-        network.create_group("dense").attrs["weight_names"] = [b"kernel"]
-        network["dense/kernel"] = np.ones((50, 50), np.float32)
+    (file := tmp_path / "w.h5").write_bytes(make_weights_file())
     with pytest.raises(FruitsError, match="expected 104 layers") as caught:
-        prepare_backbone(str(file), file, engine="litert", seed=1, folder=tmp_path / "models")
+        load_model(str(file), folder=tmp_path / "models")
     assert str(file) in str(caught.value)
     assert list((tmp_path / "models").iterdir()) == []

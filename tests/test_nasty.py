@@ -19,8 +19,7 @@ from pyspark.sql import SparkSession
 from fruits.features import extraction
 from fruits.features.extraction import Computation, compute_features
 from fruits.features.model import Backbone
-from fruits.features.reader import StoredFeatures
-from fruits.features.store import read_features
+from fruits.features.store import StoredFeatures, read_features
 from fruits.images.decode import DecodeError, decode_image
 from fruits.images.listing import find_ignored, list_images
 from fruits.images.shards import list_shards

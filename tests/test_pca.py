@@ -13,8 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from sklearn import decomposition
 
 from fruits.errors import FruitsError
-from fruits.features.reader import StoredFeatures, locate_images
-from fruits.features.store import read_features
+from fruits.features.store import StoredFeatures, cut_blocks, read_features
 from fruits.moments import Moments
 from fruits.pca import components_of, count_components, fit_pca, project, to_spark_model
 
@@ -164,7 +163,7 @@ def test_what_has_no_components_is_refused(spark: SparkSession, rows: np.ndarray
 def test_stored_features_without_components_are_refused(
     spark: SparkSession, rows: np.ndarray, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fruits.features.reader.BLOCK", 2)
+    monkeypatch.setattr("fruits.features.store.BLOCK", 2)
     names = [f"{number}.jpg" for number in range(len(rows))]
     features = pa.array(rows.tolist(), pa.list_(pa.float32()))
     table = pa.table({"path": names, "label": names, "split": names, "features": features})
@@ -172,7 +171,7 @@ def test_stored_features_without_components_are_refused(
     texts = {"path": names, "label": names, "split": names}
     places = pd.DataFrame({**texts, "file": str(tmp_path / "features.parquet"), "row": range(len(rows))})
     with pytest.raises(FruitsError, match=sentence):
-        fit_pca(StoredFeatures(sparkSession=spark, blocks=locate_images(places)), k=2)
+        fit_pca(StoredFeatures(sparkSession=spark, blocks=cut_blocks(places)), k=2)
 
 
 def test_an_empty_selection_has_no_components(spark: SparkSession, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from conftest import make_weights_file
 
 from fruits import preflight
 from fruits.errors import FruitsError, UsageError
-from fruits.features.weights import KERAS_FILE
+from fruits.features.network import NETWORK
 from fruits.locks import alone_in_folder
 from fruits.ownership import describe_owner, write_marker
 from fruits.params import RunParams, list_modes, load_params
@@ -131,7 +131,7 @@ def test_broken_java_is_refused_unless_the_session_is_there(make: Make, monkeypa
 
 
 def test_weights_that_are_there_pass_without_network(make: Make, tmp_path: Path) -> None:
-    for name in ("own.h5", f"keras/models/{KERAS_FILE}"):
+    for name in ("own.h5", f"keras/models/{NETWORK.file}"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(make_weights_file())
     check_run(make(weights=str(tmp_path / "own.h5")))

@@ -195,7 +195,7 @@ def test_a_file_that_is_cut_between_finding_and_reading_is_told(spark: SparkSess
 def test_sums_do_not_depend_on_how_the_store_was_filled(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fruits.features.reader.BLOCK", 16)
+    monkeypatch.setattr("fruits.features.store.BLOCK", 16)
     rng = np.random.default_rng(3)
     images = list_some(*range(50)).assign(etag="", features=list(rng.normal(9, 1, (50, 1280)).astype(np.float32)))
     mixed = images.sample(frac=1, random_state=1)

@@ -5,6 +5,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
-from fruits.features.udf import Extractor, collect_errors, extract_features
+from fruits.features.udf import SCHEMA, Extractor, collect_errors, limit_image
 from fruits.images.decode import decode_image
 from fruits.images.identity import hash_content, hash_images
 from fruits.images.listing import list_images
@@ -67,7 +68,7 @@ def test_each_image_gets_its_own_features_on_spark(spark: SparkSession, fruit_fo
     images = list_images(fruit_folder, split="Training", classes=["*"])
     errors = collect_errors(spark.sparkContext)
     rows = spark.createDataFrame(images).repartition(3)
-    found = extract_features(rows, make_extractor(fruit_folder, predict, errors=errors))
+    found = rows.mapInArrow(make_extractor(fruit_folder, predict, errors=errors).extract, SCHEMA)
     assert found.columns == list(STORED)
     table = found.toPandas().sort_values("path", ignore_index=True)
     kept = list(LISTED[:-1])
@@ -186,13 +187,6 @@ def test_an_exception_of_the_model_is_not_caught(error: type[Exception], fruit_f
         extract_here(fruit_folder, predict)
 
 
-def test_workers_import_no_framework() -> None:
-    heavy = "{'tensorflow', 'keras', 'matplotlib', 'papermill', 'ai_edge_litert', 'sklearn'}"
-    code = f"import sys, fruits.features.udf, fruits.features.engines; print({heavy} & {{*sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
 class SlowFolder(ImageFolder):
     """Gives no answer for the images of some classes."""
 
@@ -223,3 +217,33 @@ def test_when_nothing_gives_an_answer_the_task_fails_and_names_images(fruit_fold
     ):
         extract_slowly(fruit_folder, Rows(), ["Apple*"])
     assert time.monotonic() - started < 10
+
+
+def test_an_image_that_gives_no_answer_times_out() -> None:
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"no answer in 0\.1 s"), limit_image(0.1):
+        time.sleep(30)
+    assert time.monotonic() - started < 5
+    with limit_image(0.05):
+        pass
+    time.sleep(0.1)  # the alarm is off
+
+
+def test_another_thread_has_no_limit() -> None:
+    with ThreadPoolExecutor(1) as pool, limit_image(30):
+        assert pool.submit(lambda: [limit_image(0.01).__enter__(), time.sleep(0.05)]).result() == [None, None]
+
+
+def test_what_hears_no_signal_ends_with_its_process() -> None:
+    code = """
+import signal, time
+from fruits.features.udf import limit_image, limit_slice
+with limit_slice(30):
+    pass
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+with limit_slice(0.5), limit_image(0.1):
+    time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1
+    assert "Timeout (0:00:00.500000)!" in done.stderr

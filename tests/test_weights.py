@@ -19,7 +19,8 @@ import pytest
 from conftest import make_weights_file
 
 from fruits.errors import FruitsError, UsageError
-from fruits.features.weights import KERAS_FILE, find_weights, hash_file, keras_cache
+from fruits.features.network import NETWORK
+from fruits.features.weights import find_weights, hash_file, keras_cache
 
 CONTENT = make_weights_file()
 DOWNLOADS = """
@@ -122,7 +123,7 @@ def test_a_file_with_other_tensors_is_refused_without_tensorflow(tmp_path: Path)
     file = tmp_path / "other.h5"
     with h5py.File(file, "w") as network:
         network["dense/kernel"] = [[0.0] * 5] * 7
-    with pytest.raises(UsageError, match=r"holds 1 tensors, 35 parameters; .*260, 2,257,984"):
+    with pytest.raises(UsageError, match=r"holds 1 tensors, 35 parameters; .*260 tensors, 2,257,984"):
         find_weights("other.h5", base=tmp_path)
     file.write_bytes(file.read_bytes()[:-600])
     with pytest.raises(UsageError, match="cannot be read"):
@@ -131,9 +132,9 @@ def test_a_file_with_other_tensors_is_refused_without_tensorflow(tmp_path: Path)
 
 def test_a_cached_file_is_used_without_a_request(cache: Path, server: Any) -> None:
     cache.mkdir(parents=True)
-    (cache / KERAS_FILE).write_bytes(CONTENT)
+    (cache / NETWORK.file).write_bytes(CONTENT)
     before = len(server.requests)
-    assert find_weights("imagenet", base=cache, url=f"{server.url}/good/") == cache / KERAS_FILE
+    assert find_weights("imagenet", base=cache, url=f"{server.url}/good/") == cache / NETWORK.file
     assert len(server.requests) == before
 
 
@@ -162,7 +163,7 @@ def test_no_download_is_one_sentence_with_the_ways_out_within_15_s(
 @pytest.mark.tensorflow
 def test_a_download_lands_in_the_cache_and_is_asked_for_once(downloads: Any, server: Any) -> None:
     answers, cache = downloads
-    found = [str(cache / KERAS_FILE), len(CONTENT)]
+    found = [str(cache / NETWORK.file), len(CONTENT)]
     assert answers["good"] == [found]
     assert answers["short"][1] == found
     asked = [(method, kind) for method, kind in server.requests if kind in ("good", "short")]
@@ -174,4 +175,4 @@ def test_half_a_file_or_a_log_in_page_is_refused_and_not_kept(downloads: Any) ->
     answers, cache = downloads
     assert "weights=random" in answers["short"][0]
     assert "weights=random" in answers["portal"][0]
-    assert not (cache / KERAS_FILE).exists()
+    assert not (cache / NETWORK.file).exists()

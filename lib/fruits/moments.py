@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark import RDD
     from pyspark.sql import DataFrame
 
-    from fruits.features.reader import StoredFeatures
+    from fruits.features.store import StoredFeatures
 
 Matrix = npt.NDArray[np.float64]
 # Partial sums (13 MB each in 1280 dimensions) that one worker, or the driver, adds up.

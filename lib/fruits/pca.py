@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark.ml.feature import PCAModel
     from pyspark.sql import DataFrame, SparkSession
 
-    from fruits.features.reader import StoredFeatures
+    from fruits.features.store import StoredFeatures
 
 # A running sum of floats may end a few units in the last place below 1.
 _FORGIVEN = 1e-12

@@ -7,7 +7,6 @@ from itertools import combinations
 from fruits import emr_node, folders, locks, ownership, places
 from fruits.errors import UsageError
 from fruits.features.model import find_model_id
-from fruits.features.weights import find_weights
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home
@@ -54,8 +53,8 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
         # Only now: `fruits clean` would take its draft for a leftover if nobody held the folder.
         ensure_sample(input_dir)
         check_classes(input_dir, split=params.split, classes=params.classes)
-    file = find_weights(params.weights, base=find_repository())
-    model_id = find_model_id(file, engine=params.engine, seed=params.seed, folder=output_dir / "models")
+    models, base = output_dir / "models", find_repository()
+    model_id = find_model_id(params.weights, engine=params.engine, seed=params.seed, folder=models, base=base)
     return _check_owners(params, ownership.check_owner, report=replaces_report, model_id=model_id)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from emr_cluster import WEIGHTS, Cluster, start_cluster
 
-from fruits.features.model import prepare_backbone
+from fruits.features.model import load_model
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def cluster(
         (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(shared / "fruits-360" / path, folder / "images" / path)
     weights = shared / WEIGHTS
-    prepare_backbone(str(weights), weights, engine="litert", seed=0, folder=home / "data" / "models")
+    load_model(str(weights), folder=home / "data" / "models")
     with start_cluster(
         folder, images=folder / "images", weights=weights, home=home, python=node_venv / "bin" / "python"
     ) as made:

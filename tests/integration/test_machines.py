@@ -23,7 +23,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.features.extraction import compute_features
-from fruits.features.model import prepare_backbone
+from fruits.features.model import load_model
 from fruits.features.store import list_batches, read_features
 from fruits.images.listing import list_images
 from fruits.params import repository
@@ -82,7 +82,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    prepare_backbone("random", None, engine="litert", seed=0, folder=folder)
+    load_model("random", seed=0, folder=folder)
     return folder
 
 
@@ -138,7 +138,7 @@ def test_nodes_have_no_tensorflow(node_venv: Path) -> None:
 
 
 def test_two_machines_compute_what_one_does(run: Run, spark: SparkSession, images: Path, models: Path) -> None:
-    backbone = prepare_backbone("random", None, engine="litert", seed=0, folder=models)
+    backbone = load_model("random", seed=0, folder=models)
     listed, store = list_images(images, split="Training", classes=["*"]), run.folder / "local"
     where = {"backbone": backbone, "input_dir": images, "store": store, "batch_size": 4, "images_per_task": 8}
     done = compute_features(spark, listed, **where)

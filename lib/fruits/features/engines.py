@@ -1,7 +1,7 @@
 """The engines that compute features: the only module that knows a framework's run time. Runs on the workers.
 
-An engine is a function that *makes* the predict function: it is sent to the workers, where it is called once a
-process. Each uses one thread, because Spark already runs a task on every core.
+An engine is a function that *makes* the predict function: it is sent to the workers and called there once a process.
+Each uses one thread, because Spark already runs a task on every core.
 """
 
 import os
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fruits.errors import FruitsError
-from fruits.features.model import FEATURES, Backbone
+from fruits.features.network import NETWORK
 from fruits.images.decode import Pixels
 
 if TYPE_CHECKING:
     from pyspark import Broadcast, SparkContext
+
+    from fruits.features.model import Backbone
 
 Features = npt.NDArray[np.float32]
 Predict = Callable[[Pixels], Features]
@@ -40,7 +41,7 @@ class LiteRTEngine:
 
         # One image a call: XNNPACK gains nothing from batches (95 images/s a core at 1, 92 at 8, 86 at 16).
         def predict(pixels: Pixels) -> Features:
-            features = np.empty((len(pixels), FEATURES), np.float32)
+            features = np.empty((len(pixels), NETWORK.features), np.float32)
             for row, image in enumerate(pixels):
                 interpreter.tensor(source)()[0] = image
                 interpreter.invoke()
@@ -77,17 +78,9 @@ class TensorFlowEngine:
         return lambda batch: np.asarray(frozen(tf.constant(batch))[0])
 
 
-def broadcast_engine(context: "SparkContext", backbone: Backbone) -> LiteRTEngine | TensorFlowEngine:
-    """Send the model to the workers, once, and return the engine that unpacks it there.
-
-    Raises
-    ------
-    FruitsError
-        For an engine that does not exist.
-    """
+def broadcast_engine(context: "SparkContext", backbone: "Backbone") -> LiteRTEngine | TensorFlowEngine:
+    """Send the model to the workers, once, and return the engine that unpacks it there."""
     if backbone.engine == "litert":
         return LiteRTEngine(context.broadcast(backbone.flatbuffer.read_bytes()))
-    if backbone.engine == "tensorflow":
-        with np.load(backbone.tensors_file) as tensors:
-            return TensorFlowEngine(context.broadcast([tensors[name] for name in tensors.files]))
-    raise FruitsError(f"engine {backbone.engine!r}: allowed: litert, tensorflow.")
+    with np.load(backbone.tensors_file) as tensors:
+        return TensorFlowEngine(context.broadcast([tensors[name] for name in tensors.files]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fruits.features.network import NETWORK
 from fruits.images.decode import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def build_model(weights: Path | None, *, seed: int = 0) -> "Model":
 
     keras.utils.set_random_seed(seed)
     shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
-    model = keras.applications.MobileNetV2(weights=None, include_top=False, pooling="avg", input_shape=shape)
+    application = getattr(keras.applications, NETWORK.application)
+    model: Model = application(weights=None, include_top=False, pooling="avg", input_shape=shape)
     if weights is not None:
         model.load_weights(weights)
     return model

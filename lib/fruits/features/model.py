@@ -1,4 +1,4 @@
-"""MobileNetV2 as data: which weights, checked and hashed, and the prepared files that workers are sent."""
+"""MobileNetV2 with its weights: identified, converted once, and described."""
 
 import hashlib
 import importlib.metadata
@@ -8,31 +8,27 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from fruits import folders
-from fruits.errors import FruitsError
-from fruits.features.weights import PARAMETERS, TENSORS, hash_file
+from fruits.errors import FruitsError, UsageError
+from fruits.features.network import NETWORK
+from fruits.features.weights import SIZES, check_sizes, find_weights, hash_file
 from fruits.foreign import list_foreign, refuse_foreign
 
-# The length of the average pooling at the end of MobileNetV2, alpha 1.0.
-FEATURES = 1280
-BYTES = 4 * PARAMETERS
-# What an image goes through before the network and in which precision; a change makes new features.
-RECIPE = "PIL RGB, 16-bit grey >> 8, bicubic 224 x/127.5-1 float32"
-# In the name of converted files: another recipe must not find this one's flatbuffer.
-RECIPE_MARK = hashlib.sha256(RECIPE.encode()).hexdigest()[:4]
-PREPARED = ("weights.npz", "model.tflite", "model.json")
+ENGINES = ("litert", "tensorflow")
+CONVERTED = ("weights.npz", "model.tflite", "model.json")
 _ELSEWHERE = (
     "on your machine, `fruits run MINI --target local` with a file of weights makes what a cluster needs, and "
-    "`scripts/aws_setup.sh upload-dataset` brings it."
+    "`scripts/aws_setup.sh upload-dataset` uploads it."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A checked MobileNetV2 and where its prepared files lie."""
+    """Checked weights of MobileNetV2, and the folder of their converted files."""
 
     weights: str
     sha256: str
@@ -57,135 +53,112 @@ class Backbone:
         """The tensors, in Keras's order, as an .npz file."""
         return self.folder / "weights.npz"
 
+    def describe(self) -> dict[str, str]:
+        """Return what a reader is shown before the broadcast."""
+        tensors, parameters, size = SIZES
+        return {
+            "weights": self.weights,
+            "SHA-256": self.sha256,
+            "tensors": f"{self.tensors} (right: {tensors})",
+            "parameters": f"{self.parameters:,} (right: {parameters:,})",
+            "size": f"{self.bytes / 2**20:.2f} MiB (right: {size / 2**20:.2f})",
+            "engine": self.engine,
+            "model_id": self.model_id,
+        }
 
-def prepare_backbone(source: str, file: Path | None, *, engine: str, seed: int, folder: Path) -> Backbone:
-    """Convert the weights once, or find them converted, and check what they are.
+
+def load_model(
+    source: str, *, engine: str = "litert", seed: int = 42, folder: Path | None = None, base: Path | None = Path()
+) -> Backbone:
+    """Find MobileNetV2's weights, check them, and convert them once for the workers.
 
     Parameters
     ----------
     source
-        The parameter `weights`: `imagenet`, `random` or a path.
-    file
-        The file of these weights, as `find_weights` returns it; None for `random`.
+        `imagenet` (downloaded by Keras unless it is there), `random` (untrained, drawn with `seed`), or the path of an
+        .h5 file, which may lie in S3.
     engine
-        `litert` or `tensorflow`.
-    seed
-        Draws the untrained weights.
+        `litert`, or `tensorflow` (slower; workers need TensorFlow).
     folder
-        Keeps one sub-folder of converted files for each hash.
+        Where converted models are kept; by default in `~/.cache/fruits/models`.
+    base
+        Where a relative path starts; with None it is refused.
 
     Raises
     ------
     FruitsError
-        If the file does not load as MobileNetV2, or holds other tensors, or TensorFlow is needed and not here.
+        If the weights are missing, are not MobileNetV2's, or cannot be downloaded or converted; says what to do.
     """
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: allowed: {', '.join(ENGINES)}.")
+    file = find_weights(source, base=base)
     sha256 = hash_file(file) if file else None
-    prepared = folder / _name_prepared(sha256, seed=seed)
-    if not all((prepared / part).is_file() for part in PREPARED):
-        refuse_foreign(prepared, list_foreign(prepared, names=PREPARED))
-        with folders.staged_folder(prepared) as draft:
-            _export(file, draft, seed=seed)
-    prepared = folders.fetch_folder(prepared)
-    facts = json.loads((prepared / "model.json").read_text())
-    backbone = Backbone(
-        weights=source,
-        sha256=sha256 or facts["values_sha256"],
-        engine=engine,
-        tensors=facts["tensors"],
-        parameters=facts["parameters"],
-        bytes=facts["bytes"],
-        folder=prepared,
+    converted = (folder or _cache_folder()) / _name_converted(sha256, seed=seed)
+    if not all((converted / part).is_file() for part in CONVERTED):
+        refuse_foreign(converted, list_foreign(converted, names=CONVERTED))
+        with folders.staged_folder(converted) as draft:
+            _convert(file, draft, seed=seed)
+    converted = folders.fetch_folder(converted)
+    facts = json.loads((converted / "model.json").read_text())
+    sizes = {name: facts[name] for name in ("tensors", "parameters", "bytes")}
+    check_sizes(source, *sizes.values(), remedy="name the no_top file of alpha 1.0")
+    return Backbone(
+        weights=str(source), sha256=sha256 or facts["values_sha256"], engine=engine, folder=converted, **sizes
     )
-    check_size(backbone)
-    return backbone
 
 
-def find_model_id(file: Path | None, *, engine: str, seed: int, folder: Path) -> str | None:
-    """Return the `model_id` of the backbone that `prepare_backbone` would make; None if nobody knows before it is made.
-
-    Parameters
-    ----------
-    file, engine, seed, folder
-        As `prepare_backbone` has them.
+def find_model_id(source: str, *, engine: str, seed: int, folder: Path, base: Path | None) -> str | None:
+    """Return the `model_id` of what `load_model` would load; None for untrained weights that are not converted yet.
 
     Raises
     ------
     FruitsError
-        If untrained weights are asked for and Keras is not here.
+        If the weights are missing, are not MobileNetV2's, or cannot be downloaded.
     """
-    if file:
+    if file := find_weights(source, base=base):
         return _name_features(hash_file(file), engine)
     try:
-        facts = json.loads((folder / _name_prepared(None, seed=seed) / "model.json").read_bytes())
+        facts = json.loads((folder / _name_converted(None, seed=seed) / "model.json").read_bytes())
         return _name_features(facts["values_sha256"], engine)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
+def _cache_folder() -> Path:
+    return (folders.find_home() or Path(tempfile.mkdtemp(prefix="fruits-"))) / ".cache/fruits/models"
+
+
 def _name_features(sha256: str, engine: str) -> str:
-    digest = hashlib.sha256(f"{sha256} {engine} {RECIPE}".encode()).hexdigest()
-    return f"mobilenetv2-{engine}-{digest[:12]}"
+    digest = hashlib.sha256(f"{sha256} {engine} {NETWORK.recipe}".encode()).hexdigest()
+    return f"{NETWORK.name}-{engine}-{digest[:12]}"
 
 
-def _name_prepared(sha256: str | None, *, seed: int) -> str:
-    """Name the folder of converted files; untrained weights are known by what draws them."""
-    name = sha256[:16] if sha256 else f"random-{seed}-keras-{_read_keras_version()}"
-    return f"{name}-{RECIPE_MARK}"
+def _name_converted(sha256: str | None, *, seed: int) -> str:
+    """Name a folder of converted files, which another recipe must not find; untrained weights by what draws them."""
+    if sha256 is None:
+        try:
+            sha256 = f"random-{seed}-keras-{importlib.metadata.version('keras')}"
+        except importlib.metadata.PackageNotFoundError as error:
+            raise FruitsError(
+                f"weights=random are drawn by Keras, which is not installed here; {_ELSEWHERE}"
+            ) from error
+    else:
+        sha256 = sha256[:16]
+    return f"{sha256}-{hashlib.sha256(NETWORK.recipe.encode()).hexdigest()[:4]}"
 
 
-def check_size(backbone: Backbone) -> None:
-    """Refuse weights that are not MobileNetV2's 260 tensors.
-
-    Raises
-    ------
-    FruitsError
-        Naming what was got and what is right.
-    """
-    got = (backbone.tensors, backbone.parameters, backbone.bytes)
-    if got != (TENSORS, PARAMETERS, BYTES):
-        raise FruitsError(
-            f"weights {backbone.weights}: {got[0]} tensors, {got[1]:,} parameters, {got[2]:,} bytes; MobileNetV2 "
-            f"without its head has {TENSORS}, {PARAMETERS:,}, {BYTES:,}. Name the no_top file of alpha 1.0."
-        )
-
-
-def describe_backbone(backbone: Backbone) -> dict[str, str]:
-    """Return what a reader is shown before the broadcast."""
-    return {
-        "weights": backbone.weights,
-        "SHA-256": backbone.sha256,
-        "tensors": f"{backbone.tensors} (right: {TENSORS})",
-        "parameters": f"{backbone.parameters:,} (right: {PARAMETERS:,})",
-        "size": f"{backbone.bytes / 2**20:.2f} MiB (right: {BYTES / 2**20:.2f})",
-        "engine": backbone.engine,
-        "model_id": backbone.model_id,
-    }
-
-
-def _read_keras_version() -> str:
-    """Return the version that draws the untrained weights."""
-    try:
-        return importlib.metadata.version("keras")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise FruitsError(f"weights=random are drawn by Keras, which is not here; {_ELSEWHERE}") from error
-
-
-def _export(file: Path | None, folder: Path, *, seed: int) -> None:
+def _convert(file: Path | None, folder: Path, *, seed: int) -> None:
     if importlib.util.find_spec("keras") is None:
-        raise FruitsError(f"no converted copy of the weights is here, nor TensorFlow to make one; {_ELSEWHERE}")
+        raise FruitsError(f"there is no converted copy of the weights, and no TensorFlow to make one; {_ELSEWHERE}")
     command = [sys.executable, "-m", "fruits.features.keras_model", str(file or ""), str(folder), str(seed)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
     if done.returncode:
+        named = re.findall(r"^[\w.]*(?:Error|Exception): .*", done.stderr, re.MULTILINE)
+        reason = named[-1] if named else f"exit code {done.returncode}"
+        if done.returncode < 0:
+            reason = f"killed by signal {-done.returncode} (9: out of memory?)"
         raise FruitsError(
             f"weights {file or 'random'}: they could not be loaded into MobileNetV2 without its head and converted: "
-            f"{_find_reason(done)}"
+            f"{reason}"
         )
-
-
-def _find_reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the last exception that a failed process named; what it died of, if it named none."""
-    if done.returncode < 0:
-        return f"killed by signal {-done.returncode} (9: out of memory?)"
-    named = re.findall(r"^[\w.]*(?:Error|Exception): .*", done.stderr, re.MULTILINE)
-    return named[-1] if named else f"exit code {done.returncode}"

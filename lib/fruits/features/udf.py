@@ -1,25 +1,28 @@
-"""The weight-broadcast UDF: Arrow batches of images in, Arrow batches of features out.
+"""The weight-broadcast UDF: Arrow batches of image names in, Arrow batches of features out. Runs on the workers.
 
-Spark carries names, not files: the worker that gets an image's row opens the file itself. Spark's own
-`binaryFile` reader drops empty and hidden files without a word, reads glob signs and `label=` folders in names
-its own way, spends more processor time in the JVM than the decoding does, and cannot skip the 67,592 images that
-a run does not want. Packed images are read the same way, by path, out of their shards (`PackedImages`).
+Spark carries names, not files: the worker that gets an image's row opens the file itself. Spark's own `binaryFile`
+reader drops empty and hidden files without a word, reads glob signs and `label=` folders in names its own way, and
+spends more processor time in the JVM than the decoding does.
 """
 
+import faulthandler
+import signal
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from fruits.arrow import to_column, to_lists, to_strings
-from fruits.features import limits
 from fruits.features.engines import Features, Predict
-from fruits.features.model import FEATURES
+from fruits.features.network import NETWORK
 from fruits.images.decode import DecodeError, Pixels, decode_image
 from fruits.images.identity import tag_of
 from fruits.images.rows import STORED, ErrorRow, arrow_schema, spark_schema
@@ -27,21 +30,54 @@ from fruits.images.source import ImageSource, read_as_listed
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
-    from pyspark.sql import DataFrame
 
     ErrorRows = Accumulator[list[ErrorRow]]
 
+# What `Extractor.extract` yields.
+SCHEMA = spark_schema(STORED)
 # One predict function a worker process, kept from task to task; keyed by the model it belongs to.
 _PREDICTORS: dict[str, Predict] = {}
 
+# Seconds for reading and decoding one image: a disk that sleeps takes 10, an S3 that throttles 30.
+IMAGE_SECONDS = 60.0
+# Seconds for a slice of images, the forward pass included: half a second on a slow core.
+SLICE_SECONDS = 600.0
+# Images without an answer, in one task, after which it is not the image that is at fault.
+MOST_TIMEOUTS = 5
 
-def _name_stop() -> Path:
-    return Path(tempfile.gettempdir()) / f"fruits-stop-{uuid.uuid4().hex}"
+
+@contextmanager
+def limit_image(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after so many seconds; only in a main thread, where Spark runs its workers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def give_up(_: int, __: FrameType | None) -> NoReturn:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def limit_slice(seconds: float) -> Iterator[None]:
+    """End the process if the block takes longer: what hangs in C code hears no signal. Spark tries the task again."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extractor:
-    """What a worker needs to turn images into features.
+    """What a worker needs to turn images into features: `images.mapInArrow(extractor.extract, SCHEMA)`.
 
     An object of an importable class rather than a nested function: cloudpickle would copy a nested function's
     globals into every task, and with them an empty `_PREDICTORS`.
@@ -52,15 +88,15 @@ class Extractor:
     source: ImageSource
     batch_size: int
     errors: "ErrorRows"
-    image_seconds: float = limits.IMAGE_SECONDS
-    slice_seconds: float = limits.SLICE_SECONDS
-    stop: Path = field(default_factory=_name_stop)
+    image_seconds: float = IMAGE_SECONDS
+    slice_seconds: float = SLICE_SECONDS
+    stop: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), f"fruits-stop-{uuid.uuid4().hex}"))
 
     def extract(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the features of the images that can be decoded; note the others in `errors`.
 
         An exception of the model is not caught: a broken model fails the run, it makes no bad images. Neither is it
-        the image's fault if `limits.MOST_TIMEOUTS` images of a task give no answer. Once the file `stop` exists, the
+        the image's fault if `MOST_TIMEOUTS` images of a task give no answer. Once the file `stop` exists, the
         images that are left are passed over: the task ends with what it has.
         """
         timeouts: list[str] = []
@@ -68,13 +104,13 @@ class Extractor:
             for start in range(0, batch.num_rows, self.batch_size):
                 if self.stop.exists():
                     continue
-                with limits.limit_slice(self.slice_seconds):
+                with limit_slice(self.slice_seconds):
                     features = self._extract_slice(batch.slice(start, self.batch_size), timeouts)
                 yield features
 
     def _predict(self, pixels: list[Pixels]) -> Features:
         if not pixels:
-            return np.empty((0, FEATURES), np.float32)
+            return np.empty((0, NETWORK.features), np.float32)
         if self.model_id not in _PREDICTORS:
             _PREDICTORS.clear()
             _PREDICTORS[self.model_id] = self.make_predict()
@@ -85,7 +121,7 @@ class Extractor:
         for index, row in enumerate(rows.to_pylist()):
             stage = "read"
             try:
-                with limits.limit_image(self.image_seconds):
+                with limit_image(self.image_seconds):
                     content, digest = self._read(row)
                     stage = "decode"
                     pixels.append(decode_image(content))
@@ -93,7 +129,7 @@ class Extractor:
                 digests.append(digest)
             except TimeoutError as error:
                 timeouts.append(row["path"])
-                if len(timeouts) == limits.MOST_TIMEOUTS:
+                if len(timeouts) == MOST_TIMEOUTS:
                     raise RuntimeError(f"{', '.join(timeouts)}: {error}; is the disk or the network there?") from error
                 self.errors.add([ErrorRow(row["path"], stage, str(error))])
             except (OSError, DecodeError) as error:
@@ -115,10 +151,10 @@ def _give_reason(error: OSError | DecodeError) -> str:
 
 
 def _to_batch(rows: pa.RecordBatch, digests: list[str], features: Features) -> pa.RecordBatch:
-    if features.shape != (rows.num_rows, FEATURES) or not np.isfinite(features).all():
+    if features.shape != (rows.num_rows, NETWORK.features) or not np.isfinite(features).all():
         raise ValueError(
             f"the model gave features of shape {features.shape} for {rows.num_rows} images, or values that are not "
-            f"finite; allowed: ({rows.num_rows}, {FEATURES}), finite. Check the weights."
+            f"finite; allowed: ({rows.num_rows}, {NETWORK.features}), finite. Check the weights."
         )
     tags = map(tag_of, rows.column("digest").to_pylist())
     computed = {"digest": to_strings(digests), "etag": to_strings(tags), "features": to_lists(features)}
@@ -142,23 +178,3 @@ def collect_errors(context: "SparkContext") -> "ErrorRows":
             return value1 + value2
 
     return context.accumulator([], ListParam())
-
-
-def extract_features(images: "DataFrame", extractor: Extractor) -> "DataFrame":
-    """Run the model over a DataFrame of images, lazily.
-
-    Parameters
-    ----------
-    images
-        Columns path, label, split, length, modified, digest.
-    extractor
-        The model and how to read an image.
-
-    Returns
-    -------
-    DataFrame
-        path, label, split (string), length, modified (bigint), digest (string, the hash of what was read), etag
-        (string, the tag in S3, else empty), features (array<float> of 1280); no row for an image that cannot be
-        decoded. Each action computes it anew: write it once and read that back.
-    """
-    return images.mapInArrow(extractor.extract, spark_schema(STORED))

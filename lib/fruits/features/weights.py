@@ -1,4 +1,4 @@
-"""The trained weights: where they come from, found and checked before anything starts."""
+"""The trained weights: found, downloaded, and checked before anything starts."""
 
 import hashlib
 import http.client
@@ -12,77 +12,27 @@ from pathlib import Path
 
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
+from fruits.features.network import NETWORK
 
-# keras.applications.mobilenet_v2 (Keras 3): BASE_WEIGHT_PATH and the file of alpha 1.0, 224 px, no top.
-# Written here because importing Keras takes longer than refusing a run may.
-KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
-KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-# MobileNetV2, alpha 1.0, without the classifier: Sandler et al. 2018 (arXiv:1801.04381) as Keras lays it out.
-TENSORS = 260
-PARAMETERS = 2_257_984
+SIZES = (NETWORK.tensors, NETWORK.parameters, 4 * NETWORK.parameters)
 _PATIENCE = 8
 
 
-def find_weights(source: str, *, base: Path | None, url: str = KERAS_URL) -> Path | None:
-    """Return the file of the weights; download Keras's ImageNet file if it is asked for and not cached.
-
-    Parameters
-    ----------
-    source
-        `imagenet`, `random`, or the path of an .h5 file; one in S3 is copied here.
-    base
-        Where a relative path starts, if anywhere.
-    url
-        Folder that `imagenet` is downloaded from.
-
-    Returns
-    -------
-    Path or None
-        None for `random`: untrained weights have no file.
-
-    Raises
-    ------
-    UsageError
-        If the file is missing or does not hold MobileNetV2's tensors.
-    FruitsError
-        If the download fails; the sentence names the ways out.
-    """
+def find_weights(source: str, *, base: Path | None, url: str = NETWORK.url) -> Path | None:
+    """Return the checked file of the weights, downloaded or copied from S3 if need be; None for `random`."""
     if source == "random":
         return None
     if source == "imagenet":
-        cached = keras_cache() / KERAS_FILE
+        cached = keras_cache() / NETWORK.file
         if not cached.is_file():
             return _download(url)
-        check_tensors(cached, remedy="delete it, and it is downloaded again")
+        _check_tensors(cached, remedy="delete it, and it is downloaded again")
         return cached
-    named = folders.resolve(source, base=base)
+    named = folders.resolve(str(source), base=base and base.absolute())
     if not (file := folders.fetch_file(named)).is_file():
         raise UsageError(f"weights: there is no file {named}; allowed: imagenet, random, or the path of an .h5 file.")
-    check_tensors(file, remedy="name the no_top file of alpha 1.0")
+    _check_tensors(file, remedy="name the no_top file of alpha 1.0")
     return file
-
-
-def check_tensors(file: Path, *, remedy: str) -> None:
-    """Refuse a file that does not hold MobileNetV2's tensors, without TensorFlow and within a second.
-
-    Raises
-    ------
-    UsageError
-        Naming what the file holds and what it should.
-    """
-    import h5py
-
-    sizes: list[int] = []
-    try:
-        with h5py.File(file) as content:
-            content.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"weights: {file} cannot be read, it may be a part of a file ({error}); {remedy}.") from error
-    if (len(sizes), sum(sizes)) != (TENSORS, PARAMETERS):
-        raise UsageError(
-            f"weights: {file} holds {len(sizes)} tensors, {sum(sizes):,} parameters; MobileNetV2 without its head has "
-            f"{TENSORS}, {PARAMETERS:,}; {remedy}."
-        )
 
 
 def keras_cache() -> Path:
@@ -99,29 +49,56 @@ def hash_file(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _check_tensors(file: Path, *, remedy: str) -> None:
+    """Count the tensors of an .h5 file, without TensorFlow and within a second."""
+    import h5py
+
+    sizes: list[int] = []
+    try:
+        with h5py.File(file) as content:
+            content.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"weights: {file} cannot be read, it may be incomplete ({error}); {remedy}.") from error
+    check_sizes(file, len(sizes), sum(sizes), remedy=remedy)
+
+
+def check_sizes(weights: str | Path, *got: int, remedy: str) -> None:
+    """Refuse weights of another network by their tensors, parameters and, if they are known, bytes."""
+    right = SIZES[: len(got)]
+    if got != right:
+        raise UsageError(
+            f"weights: {weights} holds {_name_sizes(got)}; {NETWORK.application} without its head has "
+            f"{_name_sizes(right)}; {remedy}."
+        )
+
+
+def _name_sizes(sizes: tuple[int, ...]) -> str:
+    return ", ".join(f"{size:,} {what}" for size, what in zip(sizes, ("tensors", "parameters", "bytes"), strict=False))
+
+
 def _download(url: str) -> Path:
-    origin = url + KERAS_FILE
+    origin = url + NETWORK.file
     if importlib.util.find_spec("keras") is None:
         raise UsageError(
-            "weights=imagenet are downloaded by Keras, which is not here, as on the nodes of a cluster; name a "
-            "copy in the bucket, as `scripts/aws_setup.sh upload-dataset` writes it into the notebook."
+            "weights=imagenet are downloaded by Keras, which is not installed here, as on the nodes of a cluster; "
+            "name a copy in the bucket, as `scripts/aws_setup.sh upload-dataset` writes it into the notebook."
         )
     ways_out = (
-        f"download {KERAS_FILE} on a machine with internet into {keras_cache()}, or set weights to the path of an "
+        f"download {NETWORK.file} on a machine with internet into {keras_cache()}, or set weights to the path of an "
         ".h5 file, or set weights=random to try the pipeline untrained."
     )
-    # Ask first: Keras takes ten seconds to import and waits for ever on a network that swallows packets.
+    # Ask first: Keras takes ten seconds to import, and has no time limit.
     if refusal := _ask(origin):
         raise FruitsError(f"the ImageNet weights cannot be downloaded from {origin} ({refusal}); {ways_out}")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         import keras
 
-        file = Path(keras.utils.get_file(KERAS_FILE, origin, cache_subdir="models"))
+        file = Path(keras.utils.get_file(NETWORK.file, origin, cache_subdir="models"))
     except Exception as error:
         raise FruitsError(f"the download of {origin} broke off ({error}); run again, or {ways_out}") from error
     try:
-        check_tensors(file, remedy=ways_out)
+        _check_tensors(file, remedy=ways_out)
     except UsageError as error:
         file.unlink()
         raise FruitsError(f"{origin} answered with something else (a log-in page?): {error}") from error
