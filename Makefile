@@ -9,7 +9,7 @@ HUB := .hub/venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws bench notebooks lint format lock clean
+.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws bench notebooks hooks lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,12 @@ lint: env ## check style and types, and that notebooks are committed without out
 	$(BIN)/ruff format --check lib emr tests notebooks benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+
+hooks: env ## set up git in this clone: notebooks without outputs, and the hooks of .pre-commit-config.yaml if pre-commit is there
+	git config filter.nbstripout.clean '$(BIN)/nbstripout --keep-id'
+	git config filter.nbstripout.smudge cat
+	git config diff.ipynb.textconv '$(BIN)/nbstripout --textconv'
+	if command -v pre-commit >/dev/null; then pre-commit install; fi
 
 format: env ## rewrite code and notebooks in house style
 	$(BIN)/ruff check --fix lib emr tests notebooks benchmarks scripts

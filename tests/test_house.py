@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fruits import __version__
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 LIBRARY = REPOSITORY / "lib"
 MODULES = sorted(LIBRARY.rglob("*.py"))
@@ -101,6 +103,55 @@ def test_no_run_left_anything_in_git() -> None:
     tracked = subprocess.run(["git", "-C", str(REPOSITORY), "ls-files"], check=True, capture_output=True, text=True)
     parts = {part for name in tracked.stdout.splitlines() for part in name.split("/")}
     assert not parts & {"~", ".in-use", ".ipynb_checkpoints", "__pycache__", ".keras"}
+
+
+def list_hooks() -> dict[str, list[str]]:
+    """Return the words of each hook; all are programs of .venv, which the lock pins."""
+    (repository,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    return {hook["id"]: hook["entry"].split() for hook in repository["hooks"]}
+
+
+@pytest.mark.parametrize(
+    ("hook", "name", "content"),
+    [
+        ("ruff-check", "a.py", b"import os\n"),
+        ("ruff-format", "a.py", b"a = 'b'\n"),
+        ("nbstripout", "a.ipynb", b'{"cells": [{"cell_type": "code", "execution_count": 3, "id": "a", "metadata": {},'
+         b'"outputs": [], "source": []}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'),
+        ("large-files", "a.bin", b"1"),
+        ("private-keys", "a.txt", b"-----BEGIN RSA " + b"PRIVATE KEY-----\n"),
+    ],
+)  # fmt: skip
+def test_each_hook_refuses_what_it_is_for(tmp_path: Path, hook: str, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content * 501 * 1024 if name == "a.bin" else content)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    program, *options = list_hooks()[hook]
+    done = subprocess.run([REPOSITORY / program, *options, name], cwd=tmp_path, check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("hook", ["large-files", "private-keys"])
+def test_what_is_in_git_passes(hook: str) -> None:
+    program, *options = list_hooks()[hook]
+    names = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    files = [name for name in names.splitlines() if (REPOSITORY / name).is_file()]
+    done = subprocess.run([program, *options, *files], cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_git_strips_notebooks_and_keeps_line_ends() -> None:
+    check = ["git", "check-attr", "filter", "eol", "--", "notebooks/pipeline.ipynb"]
+    done = subprocess.run(check, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert [line.rsplit(" ", 1)[1] for line in done.stdout.splitlines()] == ["nbstripout", "lf"]
+
+
+def test_citation_and_changelog_name_the_version() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation.keys() >= {"cff-version", "message", "title", "authors"}
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", __version__)
+    assert f"\n## [{__version__}] - " in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
 def pins() -> list[str]:
