@@ -8,7 +8,7 @@ from typing import Any
 from emr.bucket import CODE
 from emr.costs import count_vcpus, estimate_hour, format_money
 from emr.settings import Settings
-from fruits import emr_node
+from fruits import session
 
 # Where emr/bootstrap.sh puts the environment on every node.
 VENV = "/opt/fruits/venv"
@@ -74,10 +74,10 @@ def notebook_settings(settings: Settings, *, bucket: str) -> dict[str, str]:
     """
     hour = estimate_hour(settings)
     return {
-        emr_node.CODE: f"s3://{bucket}/{CODE}fruits.zip",
-        emr_node.HOUR: f"about {format_money(hour.total, settings)} an hour, prices of {settings.prices['date']}",
-        emr_node.IDLE_MINUTES: str(settings.idle_minutes),
-        emr_node.LIVY_MINUTES: str(settings.livy_minutes),
+        session.CODE: f"s3://{bucket}/{CODE}fruits.zip",
+        session.HOUR: f"about {format_money(hour.total, settings)} an hour, prices of {settings.prices['date']}",
+        session.IDLE_MINUTES: str(settings.idle_minutes),
+        session.LIVY_MINUTES: str(settings.livy_minutes),
     }
 
 

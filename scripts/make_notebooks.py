@@ -34,9 +34,9 @@ A property of the cluster says where the code of this project is; Spark sends it
         source="""\
 spark.sparkContext.addPyFile(spark.conf.get("spark.fruits.code"))
 
-from fruits import emr_node
+from fruits import session
 
-for name, value in emr_node.describe_cluster(spark).items():
+for name, value in session.describe_cluster(spark).items():
     print(f"{name:<10} {value}")""",
     ),
 ]

@@ -1,13 +1,24 @@
-"""Which Java: the user's where Spark runs on it, else the one that comes with the packages."""
+"""Java: which one Spark uses, in which environment it starts, and what is said if it fails."""
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from fruits.errors import FruitsError
-from fruits.java import drop_foreign, find_java_home, find_network_options, read_java_version
+from fruits.java import (
+    clean_environment,
+    describe_failed_start,
+    drop_spark_variables,
+    find_java_home,
+    find_network_options,
+    read_java_version,
+)
 
 MakeHome = Callable[..., Path]
 
@@ -40,7 +51,7 @@ def test_version_is_the_major_one(make_home: MakeHome, said: str, version: int |
     assert read_java_version(make_home(said) / "bin/java") == version
 
 
-def test_java_that_fails_or_is_not_there_has_no_version(make_home: MakeHome, tmp_path: Path) -> None:
+def test_missing_or_failing_java_has_no_version(make_home: MakeHome, tmp_path: Path) -> None:
     broken = make_home('openjdk version "17.0.9"', code=1) / "bin/java"
     assert read_java_version(broken) is None
     broken.chmod(0o644)
@@ -57,44 +68,46 @@ def test_usable_java_home_is_taken(make_home: MakeHome, version: str) -> None:
 
 @pytest.mark.parametrize(
     ("said", "code", "found"),
-    [('openjdk version "21.0.1"', 0, "holds Java 21"), ("Segmentation fault", 139, "holds no bin/java that runs")],
+    [
+        ('openjdk version "21.0.1"', 0, "holds Java 21"),
+        ("Segmentation fault", 139, "holds no bin/java that runs"),
+        (None, 0, "holds no bin/java that runs"),
+    ],
 )
-def test_unusable_java_home_is_an_error_that_names_it(make_home: MakeHome, said: str, code: int, found: str) -> None:
+def test_unusable_java_home_is_refused(
+    make_home: MakeHome, said: str | None, code: int, found: str, tmp_path: Path
+) -> None:
     usable = make_home('openjdk version "17.0.9"', name="usable")
-    home = make_home(said, code=code)
+    home = make_home(said, code=code) if said else tmp_path / "gone"
     with pytest.raises(FruitsError) as caught:
         find_java_home({"JAVA_HOME": str(home), "PATH": str(usable / "bin")})
-    assert f"JAVA_HOME={home} {found}" in str(caught.value)
-    assert "8, 11, 17" in str(caught.value)
+    assert f"JAVA_HOME={home} {found}; Spark needs Java 8, 11, 17." in str(caught.value)
     assert "unset" in str(caught.value)
 
 
-def test_java_home_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FruitsError, match=f"JAVA_HOME={tmp_path / 'gone'} holds no bin/java"):
-        find_java_home({"JAVA_HOME": str(tmp_path / "gone"), "PATH": os.environ["PATH"]})
-
-
 @pytest.mark.parametrize("environ", [{}, {"JAVA_HOME": ""}], ids=["unset", "empty"])
-def test_usable_java_on_the_path_needs_no_setting(make_home: MakeHome, environ: dict[str, str]) -> None:
+def test_usable_java_on_the_path_is_used(make_home: MakeHome, environ: dict[str, str]) -> None:
     home = make_home('openjdk version "11.0.21"')
     assert find_java_home(environ | {"PATH": str(home / "bin")}) is None
 
 
 @pytest.mark.parametrize("said", ['openjdk version "21.0.1"', "no Java runtime present", None])
-def test_packaged_java_17_serves_where_there_is_no_other(make_home: MakeHome, said: str | None) -> None:
+def test_packaged_java_17_is_used_if_there_is_no_other(make_home: MakeHome, said: str | None) -> None:
     home = find_java_home({"PATH": str(make_home(said) / "bin")} if said else {})
     assert home is not None
     assert read_java_version(home / "bin/java") == 17
 
 
-def test_options_for_all_jvms_do_not_hide_a_usable_java(make_home: MakeHome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_options_of_the_user_do_not_break_the_version_check(
+    make_home: MakeHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = make_home("")
     (home / "bin/java").write_text('#!/bin/sh\n[ -z "$JAVA_TOOL_OPTIONS" ] && echo \'openjdk version "17"\' >&2\n')
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-javaagent:/nowhere.jar")
     assert read_java_version(home / "bin/java") == 17
 
 
-def test_what_configures_other_sparks_is_dropped_and_nothing_else() -> None:
+def test_variables_of_spark_and_java_are_dropped_and_no_others() -> None:
     foreign = (
         "SPARK_HOME SPARK_CONF_DIR SPARK_REMOTE SPARK_LOCAL_DIRS SPARK_ENV_LOADED SPARK_DIST_CLASSPATH PYSPARK_PYTHON "
         "PYSPARK_SUBMIT_ARGS HADOOP_CONF_DIR HADOOP_USER_NAME YARN_CONF_DIR HIVE_HOME LOG4J_CONFIGURATION_FILE "
@@ -105,11 +118,99 @@ def test_what_configures_other_sparks_is_dropped_and_nothing_else() -> None:
         "JAVA_HOME TMPDIR AWS_PROFILE AWS_ENDPOINT_URL HTTPS_PROXY no_proxy KERAS_HOME PATH HOME LANG PYTHONPATH "
         "FRUITS_REPORT_DRAFT XDG_CACHE_HOME"
     )
-    assert set(drop_foreign(dict.fromkeys(f"{foreign} {kept}".split(), "x"))) == set(kept.split())
+    assert set(drop_spark_variables(dict.fromkeys(f"{foreign} {kept}".split(), "x"))) == set(kept.split())
 
 
-def test_of_the_options_for_all_jvms_those_of_the_network_stay() -> None:
+def test_network_options_of_java_are_kept() -> None:
     proxy, trust = "-Dhttps.proxyHost=proxy", "-Djavax.net.ssl.trustStore=/my keys"
     environ = {"JAVA_TOOL_OPTIONS": f"-Xmx16m {proxy} -Dspark.master=yarn", "_JAVA_OPTIONS": f"'{trust}' -Dx=y"}
     assert find_network_options(environ) == [proxy, trust]
     assert find_network_options({}) == find_network_options({"JAVA_TOOL_OPTIONS": "'open"}) == []
+
+
+NO_ROOM = """Picked up nothing
+Error occurred during initialization of VM
+Could not reserve enough space for 1048576000KB object heap
+/venv/pyspark/bin/spark-class: line 97: CMD: bad array subscript
+head: illegal line count -- -1
+"""
+CRASH = """#
+# There is insufficient memory for the Java Runtime Environment to continue.
+# Native memory allocation (mmap) failed to map 16 bytes
+#
+\tat org.apache.spark.X.main(X.scala:1)
+\t... 3 more
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (NO_ROOM, "Error occurred during initialization of VM; Could not reserve enough space for 1048576000KB object"),
+        (CRASH, "There is insufficient memory for the Java Runtime Environment to continue.; Native memory"),
+        (f'{NO_ROOM}Exception in thread "main" a.b.IllegalException: no', 'Exception in thread "main" a.b.Illegal'),
+        ("", "Java gateway process exited"),
+    ],
+)
+def test_failed_start_quotes_the_log_and_names_it(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "java.log").write_text(text)
+    said = describe_failed_start(RuntimeError("Java gateway process exited"), log=tmp_path / "java.log")
+    assert said.startswith(words)
+    assert said.endswith(f" (Java's log: {tmp_path}/java.log)")
+    assert "\n" not in said
+
+
+def test_clean_environment_hides_the_users_settings_and_restores_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SPARK_")]:  # of a session before
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HADOOP_CONF_DIR", "/theirs")
+    monkeypatch.setenv("SPARK_REMOTE", "sc://theirs")
+    monkeypatch.setenv("LC_ALL", "C")
+    before = dict(os.environ)
+    with suppress(ZeroDivisionError), clean_environment():
+        assert not {"HADOOP_CONF_DIR", "SPARK_REMOTE"} & set(os.environ)
+        os.environ |= {"LC_ALL": "C.UTF-8", "SPARK_HOME": "/ours", "SPARK_BUFFER_SIZE": "1"}
+        os.environ["X"] = str(1 / 0)
+    # SPARK_REMOTE would turn the session into a remote one; what PySpark sets itself stays.
+    del before["SPARK_REMOTE"]
+    assert dict(os.environ) == before | {"SPARK_BUFFER_SIZE": "1"}
+    monkeypatch.delenv("SPARK_BUFFER_SIZE")
+
+
+START = """
+import sys
+from fruits.errors import FruitsError
+from fruits.session import open_session
+
+try:
+    open_session(master="local[1]", driver_memory=sys.argv[1])
+except FruitsError as error:
+    print(error)
+"""
+BROKEN_JAVA = """#!/bin/sh
+[ "$1" = -version ] && { echo 'openjdk version "17.0.9"' >&2; exit; }
+echo 'library initialization failed - unable to allocate file descriptor table' >&2
+exit 134
+"""
+
+
+@pytest.mark.parametrize(
+    ("memory", "words"),
+    [("900000g", "Could not reserve enough space|Invalid maximum heap size"), ("1g", "library initialization failed")],
+)
+def test_failed_start_is_one_sentence_and_keeps_its_log(memory: str, words: str, tmp_path: Path) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path), "_JAVA_OPTIONS": "-Xmx1g"}
+    if memory == "1g":
+        (tmp_path / "jdk/bin").mkdir(parents=True)
+        (tmp_path / "jdk/bin/java").write_text(BROKEN_JAVA)
+        (tmp_path / "jdk/bin/java").chmod(0o755)
+        environ["JAVA_HOME"] = str(tmp_path / "jdk")
+    command = [sys.executable, "-c", START, memory]
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    (log,) = tmp_path.glob("fruits-spark-*.log")
+    assert said.startswith("Spark did not start with master 'local[1]': ")
+    assert said.endswith(f" (Java's log: {log})\n")
+    assert re.search(words, said)
+    assert said.count("\n") == 1
+    assert re.search(words, log.read_text())

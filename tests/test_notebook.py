@@ -16,7 +16,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from scripts.make_notebooks import make_hub_notebook
 
-from fruits import emr_node
+from fruits import session
 from fruits.errors import FruitsError
 from fruits.notebook import Markdown, quote
 from fruits.params import load_params
@@ -65,7 +65,7 @@ def test_the_notebook_of_the_hub_is_what_make_notebooks_makes(cells: list[nbform
     assert nbformat.read(HUB_NOTEBOOK, as_version=4) == made, "run `make notebooks`"
     sources = {cell.id: cell.source for cell in made.cells}
     assert {cell.id for cell in cells} <= sources.keys()
-    assert f'spark.conf.get("{emr_node.CODE}")' in sources["where"]
+    assert f'spark.conf.get("{session.CODE}")' in sources["where"]
     assert 'input_dir = "s3://BUCKET/' in sources["cell-02"]
     assert sources["leave"].startswith("%%_do_not_call_delete_session\n")
     drawn = [source for source in sources.values() if source.endswith("\n%matplot plt")]

@@ -1,7 +1,10 @@
-"""What a run is refused for before Spark starts."""
+"""The checks before Spark starts."""
 
 import dataclasses
 import json
+import os
+import sys
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,10 +56,10 @@ def test_run_in_order_passes_and_leaves_no_file(make: Make, changes: dict[str, A
     [
         ({"input_dir": "/nowhere"}, "no folder /nowhere/Training"),
         ({"classes": ("Apple*", "Kiwy")}, "'Kiwy' matches none.*'Kiwi'"),
-        ({"input_dir": "s3://bucket/in"}, "input_dir = s3://bucket/in lies in S3, .*`make s3`"),
-        ({"output_dir": "s3://bucket/out"}, "output_dir = s3://bucket/out lies in S3"),
-        ({"report_dir": "s3://bucket/rep"}, "report_dir = s3://bucket/rep lies in S3"),
-        ({"target": "emr", "spark_master": ""}, "none of its nodes; `scripts/aws_setup.sh run MINI`"),
+        ({"input_dir": "s3://bucket/in"}, "input_dir = s3://bucket/in is in S3, .*`make s3`"),
+        ({"output_dir": "s3://bucket/out"}, "output_dir = s3://bucket/out is in S3"),
+        ({"report_dir": "s3://bucket/rep"}, "report_dir = s3://bucket/rep is in S3"),
+        ({"target": "emr", "spark_master": ""}, "not one of its nodes. `scripts/aws_setup.sh run MINI`"),
         ({"weights": "s3://bucket/w.h5"}, "s3://bucket/w.h5 cannot be read: no keys to ask S3 with"),
         ({"weights": "/nowhere/w.h5"}, "no file /nowhere/w.h5"),
         ({"weights": __file__}, "cannot be read"),
@@ -79,7 +82,7 @@ def test_wrong_place_is_refused_and_nothing_is_written(
 
 def test_cluster_is_known_by_what_emr_writes_there(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "job-flow.json").touch()
-    monkeypatch.setattr(preflight.emr_node, "EMR_NODE", tmp_path / "job-flow.json")
+    monkeypatch.setattr(preflight, "EMR_NODE", tmp_path / "job-flow.json")
     check_run(make(target="emr", spark_master=""))
 
 
@@ -242,11 +245,54 @@ def test_file_in_the_place_of_the_results_is_refused(make: Make) -> None:
         check_run(make())
 
 
-def test_a_temporary_folder_of_no_use_is_refused_for_a_spark_of_our_own_alone(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", "/a,b")
+@pytest.fixture
+def local(make: Make, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make the parameters of a run that starts a local Spark."""
     monkeypatch.setattr(preflight, "has_session", lambda: False)
-    with pytest.raises(UsageError, match="TMPDIR=/a,b"):
-        check_run(make())
-    check_run(make(spark_master="yarn"))
+    return make
+
+
+def test_temporary_folder_with_comma_or_colon_is_refused_for_local_spark_only(
+    local: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a,b", "12:30"):
+        monkeypatch.setattr("tempfile.tempdir", f"/x/{name}")
+        with pytest.raises(UsageError, match=f"TMPDIR=/x/{name}: .* name another"):
+            check_run(local())
+        check_run(local(spark_master="yarn"))
+
+
+def test_full_or_missing_temporary_folder_is_refused(local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "free")(2**20)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(UsageError, match="1 MiB free, and Spark needs 64; free some space, or set TMPDIR"):
+        check_run(local())
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])
+    with pytest.raises(UsageError, match=r"No usable temporary directory found.*; set TMPDIR"):
+        check_run(local())
+
+
+def test_another_pyspark_is_refused(local: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyspark").mkdir()
+    (tmp_path / "pyspark/__init__.py").touch()
+    monkeypatch.delitem(sys.modules, "pyspark", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=f"PySpark would be imported from {tmp_path}/pyspark, .*PYTHONPATH"):
+        check_run(local())
+
+
+def test_executors_need_a_user_with_a_name(local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)
+    check_run(local())
+    with pytest.raises(UsageError, match="user 2147483646 has no name"):
+        check_run(local(spark_master="local-cluster[1,1,1024]"))
+
+
+def test_python_that_prints_at_its_start_is_refused(
+    local: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"prints 'hello\\n' whenever it starts.*sitecustomize\.py"):
+        check_run(local())

@@ -1,5 +1,6 @@
-"""Which settings a session is started with; what Spark makes of them is tested wherever Spark runs."""
+"""The settings of a session, and the description of a cluster."""
 
+import json
 import os
 import shlex
 import sys
@@ -16,36 +17,41 @@ import pytest
 import requests
 from pyspark.sql import SparkSession
 
-from fruits.session import choose_environment, choose_java_options, choose_python, choose_settings, open_session
+from fruits.session import (
+    choose_environment,
+    choose_java_options,
+    choose_settings,
+    describe_cluster,
+    open_session,
+)
 
 ELSEWHERE = {"PYSPARK_PYTHON": "/opt/fruits/venv/bin/python"}
 
 
 @pytest.mark.parametrize("master", ["local", "local[*]", "local[2,4]", "local-cluster[2,1,1024]"])
-def test_workers_of_this_machine_run_this_interpreter_and_loopback(master: str) -> None:
-    assert choose_python(master, ELSEWHERE) == sys.executable
+def test_local_workers_run_this_python_on_loopback(master: str) -> None:
+    assert choose_environment(master, ELSEWHERE)["PYSPARK_PYTHON"] == sys.executable
     settings = choose_settings(master)
     assert (settings["spark.driver.host"], settings["spark.driver.bindAddress"]) == ("127.0.0.1", "127.0.0.1")
+    assert settings["spark.executor.heartbeatInterval"] == "1s"
 
 
 @pytest.mark.parametrize("master", ["spark://10.0.0.1:7077", "yarn"])
-def test_workers_of_other_machines_run_what_is_named_and_reach_the_driver(master: str) -> None:
-    assert choose_python(master, ELSEWHERE) == ELSEWHERE["PYSPARK_PYTHON"]
-    assert choose_python(master, {}) == choose_python(master, {"PYSPARK_PYTHON": ""}) == sys.executable
+def test_remote_workers_run_the_named_python_and_reach_the_driver(master: str) -> None:
+    chosen = [choose_environment(master, environ) for environ in (ELSEWHERE, {}, {"PYSPARK_PYTHON": ""})]
+    assert [environ["PYSPARK_PYTHON"] for environ in chosen] == [
+        *(ELSEWHERE["PYSPARK_PYTHON"], sys.executable, sys.executable)
+    ]
     assert not any(name.startswith("spark.driver.") for name in choose_settings(master))
-
-
-@pytest.mark.parametrize("master", ["local[*]", "spark://10.0.0.1:7077"])
-def test_every_session_started_here_reports_its_counts(master: str) -> None:
     assert choose_settings(master)["spark.executor.heartbeatInterval"] == "1s"
 
 
-def test_a_query_means_the_same_with_each_release(spark: SparkSession) -> None:
+def test_query_gives_the_same_with_each_release(spark: SparkSession) -> None:
     found = spark.sql("SELECT CAST('x' AS INT), CAST(TIMESTAMP '2026-01-01 00:00:00+02:00' AS STRING)").first()
     assert tuple(found) == (None, "2025-12-31 22:00:00")  # no ANSI casts, UTC
 
 
-def test_tables_are_written_and_sent_as_the_settings_say(spark: SparkSession, tmp_path: Path) -> None:
+def test_tables_are_uncompressed_and_sent_in_small_batches(spark: SparkSession, tmp_path: Path) -> None:
     spark.range(4).coalesce(1).write.parquet(str(tmp_path / "table"))
     (part,) = (tmp_path / "table").glob("*.parquet")
     assert pq.read_metadata(part).row_group(0).column(0).compression == "UNCOMPRESSED"
@@ -58,7 +64,7 @@ def test_tables_are_written_and_sent_as_the_settings_say(spark: SparkSession, tm
     assert [size.rows for size in sizes] == [2048, 2048, 904]
 
 
-def test_a_private_session_keeps_its_temporary_files_where_the_user_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_session_uses_the_temporary_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/my tmp")
     assert choose_settings("local[*]")["spark.local.dir"] == "/my tmp"
     options = shlex.split(choose_java_options("local[*]", {"JAVA_TOOL_OPTIONS": "-Dhttp.proxyHost=p -Xmx1m"}))
@@ -68,7 +74,7 @@ def test_a_private_session_keeps_its_temporary_files_where_the_user_wants_them(m
     assert "spark.local.dir" not in choose_settings("yarn")
 
 
-def test_a_private_session_has_its_own_environment_and_another_the_users() -> None:
+def test_local_session_has_its_own_environment() -> None:
     own = choose_environment("local", {})
     assert own["LC_ALL"] == "C.UTF-8"
     assert own["SPARK_LOCAL_IP"] == "127.0.0.1"
@@ -81,14 +87,14 @@ def test_a_private_session_has_its_own_environment_and_another_the_users() -> No
     }
 
 
-def test_a_running_session_is_taken_as_it_is(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_session_is_not_changed(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HADOOP_CONF_DIR", "/nowhere")
     before = dict(os.environ), dict(spark.sparkContext.getConf().getAll())
     assert open_session(master="local[9]", driver_memory="9g").sparkContext is spark.sparkContext
     assert (dict(os.environ), dict(spark.sparkContext.getConf().getAll())) == before
 
 
-def test_the_web_page_is_on_loopback_and_stops_no_job(spark: SparkSession) -> None:
+def test_web_page_is_on_loopback_and_cannot_stop_a_job(spark: SparkSession) -> None:
     page, context = spark.sparkContext.uiWebUrl, spark.sparkContext
     assert page.startswith("http://127.0.0.1:")
     done = []
@@ -108,3 +114,20 @@ def test_the_web_page_is_on_loopback_and_stops_no_job(spark: SparkSession) -> No
 def spark_connections() -> list[object]:
     children = [child for child in psutil.Process().children(recursive=True) if child.name() == "java"]
     return [used for child in children for used in child.net_connections("inet")]
+
+
+def test_node_of_emr_names_its_cluster(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "job-flow.json").write_text(json.dumps({"jobFlowId": "j-2AXXXXXXGAPLF"}))
+    told = describe_cluster(spark, node=tmp_path / "job-flow.json")
+    assert list(told) == ["cluster", "Spark", "executors", "Python", "cost", "stop it", "it ends"]
+    assert told["cluster"] == "j-2AXXXXXXGAPLF"
+    assert told["Spark"].startswith(f"{spark.version}, local-")
+    assert told["executors"] == "none yet, or the driver itself (2 cores)"
+    assert told["Python"].startswith("3.11.")
+    assert "aws_setup.sh terminate" in told["stop it"]
+
+
+def test_other_machine_says_that_it_is_not_a_node_of_emr(spark: SparkSession, tmp_path: Path) -> None:
+    told = describe_cluster(spark, node=tmp_path / "nothing")
+    assert (told["cluster"], told["cost"]) == ("this is not a node of EMR", "unknown")
+    assert "after ? idle minutes" in told["it ends"]

@@ -1,42 +1,48 @@
-"""Everything that can be refused before Spark starts, is refused here."""
+"""All checks that are possible before Spark starts."""
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
 from itertools import combinations
 
-from fruits import emr_node, folders, locks, ownership, places
+from fruits import folders, locks, ownership, places
 from fruits.errors import UsageError
 from fruits.features.model import find_model_id
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
-from fruits.java import find_java_home
-from fruits.jvm import check_private
+from fruits.java import find_java_home, has_user_name
 from fruits.params import RunParams, find_repository
-from fruits.session import find_s3_jars, has_session, is_local
+from fruits.session import EMR_NODE, find_pyspark, find_s3_jars, has_session, is_local
 from fruits.spelling import check_spelling
 
 _PLACES = ("input_dir", "output_dir", "report_dir")
+# Spark needs this for the copies of the model and the tables that it sends to workers.
+TEMPORARY_BYTES = 64 * 2**20
 
 
 def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
-    """Check that a run can begin: folders, images, weights, Java, ownership of the results; hold its folders.
+    """Check folders, images, weights, Java and the owner of the results; lock the folders of the run.
 
-    The sample is rendered and ImageNet weights are downloaded where they are asked for and not there yet.
+    Renders the sample and downloads the ImageNet weights if the run needs them and they are missing.
 
     Parameters
     ----------
     replaces_report
-        The report is to be replaced, as a command does: check its ownership, too.
+        Check the owner of the report, too; `fruits run` replaces it.
 
     Returns
     -------
     list of str
-        Sentences that whoever starts the run should read, such as what it replaces.
+        Sentences for the user, such as what the run replaces.
 
     Raises
     ------
     FruitsError
-        One sentence that says what was got, what is allowed and what to do.
+        At the first check that fails.
     """
     check_apart(params)
     check_place(params)
@@ -47,10 +53,10 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
         check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (output_dir, params.path("report_dir")):
         folders.check_writable(folder)
-        if not folders.is_remote(folder):  # nothing there can be locked, and `fruits clean` does not go there
+        if not folders.is_remote(folder):  # S3 has no locks, and `fruits clean` does not work there
             locks.hold_folder(folder)
     if params.target == "sample":
-        # Only now: `fruits clean` would take its draft for a leftover if nobody held the folder.
+        # After the lock: without it, `fruits clean` would remove the draft of the sample.
         ensure_sample(input_dir)
         check_classes(input_dir, split=params.split, classes=params.classes)
     models, base = output_dir / "models", find_repository()
@@ -63,9 +69,43 @@ def _check_spark(params: RunParams) -> None:
     if master:
         find_java_home()
     if is_local(master) and not has_session():
-        check_private(cluster=master.startswith("local-cluster"))
+        _check_local_spark(cluster=master.startswith("local-cluster"))
     for key in _PLACES:
         check_spelling(params.path(key), key=key, here=is_local(master))
+
+
+def _check_local_spark(*, cluster: bool) -> None:
+    """Refuse another PySpark, a Python that prints, an unusable temporary folder; for executor JVMs, no user name."""
+    try:
+        own = distribution("pyspark").locate_file("pyspark")
+    except PackageNotFoundError:
+        own = find_pyspark()
+    if not find_pyspark().samefile(str(own)):
+        raise UsageError(
+            f"PySpark would be imported from {find_pyspark()}, not from this environment; remove that folder from "
+            "PYTHONPATH."
+        )
+    if text := subprocess.run([sys.executable, "-c", ""], capture_output=True, text=True, check=False).stdout:
+        raise UsageError(
+            f"this Python prints {text[:60]!r} whenever it starts, which breaks the protocol of Spark's workers; "
+            "remove that from sitecustomize.py (see PYTHONPATH) or from the .pth file that does it."
+        )
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UsageError(f"{error.strerror}; set TMPDIR to a folder that can be written.") from error
+    if "," in folder or ":" in folder:
+        raise UsageError(f"TMPDIR={folder}: Spark allows no comma and no colon there; name another folder.")
+    if (free := shutil.disk_usage(folder).free) < TEMPORARY_BYTES:
+        raise UsageError(
+            f"the temporary folder {folder} has {free / 2**20:.0f} MiB free, and Spark needs "
+            f"{TEMPORARY_BYTES / 2**20:.0f}; free some space, or set TMPDIR to another folder."
+        )
+    if cluster and not has_user_name():
+        raise UsageError(
+            f"user {os.getuid()} has no name on this system, and the executors of local-cluster need one; set "
+            "spark_master to local[*], or add the user (useradd)."
+        )
 
 
 def _check_owners(
@@ -78,13 +118,7 @@ def _check_owners(
 
 
 def check_apart(params: RunParams) -> None:
-    """Refuse places so equal or nested that what is written to one could hit another.
-
-    Raises
-    ------
-    UsageError
-        Naming the two places.
-    """
+    """Refuse folders of a run that are equal or nested, so that no write to one changes another."""
     named = {key: params.path(key) for key in _PLACES}
     for (one, left), (other, right) in combinations(named.items(), 2):
         if places.relate(left, right) == "is":
@@ -103,37 +137,33 @@ def check_apart(params: RunParams) -> None:
     for (what, folder), (other, place) in pairs:
         if how := places.relate(folder, place):
             raise UsageError(
-                f"the folder of the {what}, {folder}, {how} the {other} ({place}): what is written to one could hit "
-                "the other. Choose another output_dir or report_dir, so that they lie apart."
+                f"the folder of the {what}, {folder}, {how} the {other} ({place}): a write to one could change the "
+                "other. Choose another output_dir or report_dir, outside of it."
             )
 
 
 def check_place(params: RunParams) -> None:
-    """Refuse what this machine cannot reach: the cluster from outside it, and S3 without what Spark or keys need.
-
-    Raises
-    ------
-    FruitsError
-        With the command that helps, or what S3 answered.
-    """
+    """Refuse what this machine cannot reach: the EMR cluster from outside, and S3 without jars or keys."""
     if params.target == "emr" and not params.spark_master and not _is_on_cluster():
         raise UsageError(
-            f"target emr takes the Spark of an EMR cluster, and this machine is none of its nodes; "
-            f"`scripts/aws_setup.sh run {params.mode}` runs it there, --target local here."
+            f"target emr needs the Spark of an EMR cluster, and this machine is not one of its nodes. "
+            f"`scripts/aws_setup.sh run {params.mode}` runs it there; --target local runs it here."
         )
     remote = {key: getattr(params, key) for key in _PLACES if folders.is_remote(getattr(params, key))}
     if remote and params.spark_master and not find_s3_jars():
         key, location = next(iter(remote.items()))
         raise UsageError(
-            f"{key} = {location} lies in S3, which Spark on this machine cannot reach yet; "
-            "`make s3` fetches what it needs, or name a local folder."
+            f"{key} = {location} is in S3, which Spark on this machine cannot reach yet. "
+            "Run `make s3`, which fetches what Spark needs, or name a local folder."
         )
     if params.target == "sample" and "input_dir" in remote:
-        raise UsageError(f"input_dir = {params.input_dir}: the sample is drawn on this machine; name a local folder.")
+        raise UsageError(
+            f"input_dir = {params.input_dir}: target sample makes its images on this machine; name a local folder."
+        )
     for key in remote:
         folders.check_listable(params.path(key))
 
 
 def _is_on_cluster() -> bool:
-    """Tell whether Spark is somebody else's here: EMR's, Livy's, or that of whom says how to submit (`emr/step.sh`)."""
-    return emr_node.EMR_NODE.exists() or "PYSPARK_SUBMIT_ARGS" in os.environ or has_session()
+    """Return whether this process gets its Spark from EMR, from Livy, or from `emr/step.sh` (the variable)."""
+    return EMR_NODE.exists() or "PYSPARK_SUBMIT_ARGS" in os.environ or has_session()

@@ -1,6 +1,7 @@
-"""The SparkSession of a target; every Spark setting of the project, each with its reason."""
+"""The SparkSession: every Spark setting of the project with its reason, and descriptions of a session and a cluster."""
 
 import atexit
+import json
 import os
 import re
 import shlex
@@ -9,12 +10,19 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fruits.errors import FruitsError
-from fruits.java import find_java_home, find_network_options
-from fruits.jvm import describe_failed_start, find_pyspark, hide_foreign, make_log, start_jvm
+from fruits.java import (
+    clean_environment,
+    describe_failed_start,
+    find_java_home,
+    find_network_options,
+    make_log,
+    start_jvm,
+)
 from fruits.params import find_repository
 
 if TYPE_CHECKING:
@@ -26,51 +34,50 @@ _QUERY_SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     # Features and components are floats that look random: snappy or zstd cost time and save nothing.
     "spark.sql.parquet.compression.codec": "uncompressed",
-    # Where a DataFrame of features goes to Python (`to_dataframe().toPandas()`, a PCA of other people's): a row of
-    # 1280 floats is 5 KB, and 10,000 rows (the default) would be a batch of 50 MB.
+    # A row of 1280 floats is 5 KB: the default batch of 10,000 rows would take 50 MB wherever features go to Python.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     # Tables of images go to the JVM as Arrow batches, not row by row.
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
-
-_PRIVATE_SETTINGS = {
+_LOCAL_SETTINGS = {
     # A laptop that changes networks must not lose its own driver.
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    # Any free port: those from 4040 on may be taken. No page of another site shall be able to stop a job.
+    # Any free port: those from 4040 on may be taken. Pages of other sites must not be able to stop a job.
     "spark.ui.port": "0",
     "spark.ui.killEnabled": "false",
 }
-
-_OWN_SETTINGS = {
+_START_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     # Running counts reach the progress bar with the heartbeat; the default is 10 s.
     "spark.executor.heartbeatInterval": "1s",
 }
-
-# The heavy work is done by Python workers on the same cores: the second compiler and the parallel collector of the
+# Python workers do the heavy work on the same cores: the second compiler and the parallel garbage collector of the
 # JVM would take a quarter of their time (9 of 17 CPU-seconds on 6,404 images were the compiler's).
 _JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _PACKAGE = Path(__file__).parent
 
+# EMR writes the description of the cluster to this file on each of its nodes.
+EMR_NODE = Path("/mnt/var/lib/info/job-flow.json")
+# Spark properties in which emr/configurations.py tells the notebook about its cluster.
+CODE, HOUR = "spark.fruits.code", "spark.fruits.hour"
+IDLE_MINUTES, LIVY_MINUTES = "spark.fruits.idleMinutes", "spark.fruits.livyMinutes"
+
 
 def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "SparkSession":
-    """Start Spark, or take the session that is there.
-
-    A Spark of this machine alone is private: what the user has set for other Sparks does not reach it.
+    """Return the session of this process, or start one; a local one ignores what the user has set for other Sparks.
 
     Parameters
     ----------
     master
-        A Spark master such as `local[*]` or `spark://host:7077`; empty takes the session (or the cluster settings)
-        that is there.
+        A Spark master such as `local[*]` or `spark://host:7077`; empty takes the settings of the cluster.
     driver_memory
-        Heap of the driver's JVM such as `4g`; it holds the workers' too under a local master.
+        Heap of the driver's JVM such as `4g`; with a local master the executor shares it.
 
     Raises
     ------
     FruitsError
-        If no usable Java is there, or Spark does not start: in Java's own last words.
+        If there is no usable Java, or Spark does not start; the message quotes Java's log.
     """
     settings, environment = _QUERY_SETTINGS | {"spark.app.name": name}, {}
     log = None
@@ -80,90 +87,91 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         settings["spark.driver.memory"] = driver_memory
         settings["spark.driver.extraJavaOptions"] = choose_java_options(master, os.environ)
         environment = choose_environment(master, os.environ)
+    from pyspark.sql import SparkSession
+
     try:
-        session = _start(settings, environment, private=bool(log) and is_local(master), log=log)
+        with clean_environment() if log and is_local(master) else nullcontext():
+            os.environ |= environment
+            if log:
+                start_jvm(settings, log=log)
+            session = SparkSession.builder.config(map=dict(settings)).getOrCreate()
     except Exception as error:
-        said = describe_failed_start(error, log=log)
-        raise FruitsError(f"Spark did not start with master {master!r}: {said}") from error
+        cause = describe_failed_start(error, log=log)
+        raise FruitsError(f"Spark did not start with master {master!r}: {cause}") from error
     if log:
         atexit.register(log.unlink, missing_ok=True)
     _complete_gateway(session)
     return session
 
 
-def _start(settings: dict[str, str], environment: dict[str, str], *, private: bool, log: Path | None) -> "SparkSession":
-    from pyspark.sql import SparkSession
-
-    with hide_foreign() if private else nullcontext():
-        os.environ |= environment
-        if log:
-            start_jvm(settings, log=log)
-        return SparkSession.builder.config(map=dict(settings)).getOrCreate()
-
-
 def _complete_gateway(session: "SparkSession") -> None:
-    """Mend what another gateway than PySpark's own lacks, and reap the JVM of PySpark's own."""
+    """Add what Livy's gateway to the JVM lacks; wait for the JVM of PySpark's own gateway when it ends."""
     from py4j.java_gateway import java_import
 
     gateway = session.sparkContext._gateway
-    # Livy's gateway finds something in Java under any name: only what it holds itself is the process of its JVM.
+    # vars(), because Livy's gateway answers every name with an object of Java.
     if jvm := vars(gateway).get("proc"):
-        # A notebook's kernel ends its children and waits for them: one that nobody reaps costs it 2 seconds.
+        # A notebook's kernel ends its children and waits for them: a JVM that nobody waits for costs 2 seconds.
         threading.Thread(target=jvm.wait, daemon=True).start()
         return
-    # PySpark 3.5 imports these when it starts a JVM; Livy's shell connects to one, and 0.8 imports too
-    # few (LIVY-863): createDataFrame of a pandas table fails with "'JavaPackage' object is not callable".
+    # PySpark 3.5 imports these when it starts a JVM; Livy 0.8 connects to one and imports too few (LIVY-863):
+    # createDataFrame of a pandas table fails with "'JavaPackage' object is not callable".
     for package in ("sql.api.python", "ml.python", "resource"):
         java_import(gateway.jvm, f"org.apache.spark.{package}.*")  # type: ignore[union-attr]
 
 
 def has_session() -> bool:
-    """Tell whether this process holds a running Spark already."""
+    """Return whether Spark runs in this process."""
     from pyspark import SparkContext
 
     return SparkContext._active_spark_context is not None
 
 
-def choose_python(master: str, environ: Mapping[str, str]) -> str:
-    """Return the interpreter of the workers; Spark's default is whatever `python3` the PATH finds.
+def is_local(master: str) -> bool:
+    """Return whether driver and executors of a master are on this machine."""
+    return master.startswith("local")
 
-    Here it is this very one. On other machines it may lie elsewhere, and need not hold TensorFlow: `PYSPARK_PYTHON`
-    names it.
-    """
-    return sys.executable if is_local(master) else environ.get("PYSPARK_PYTHON") or sys.executable
+
+def find_pyspark() -> Path:
+    """Return the folder from which Python imports PySpark."""
+    return Path(find_spec("pyspark").origin).parent  # type: ignore[union-attr, arg-type]
 
 
 def choose_environment(master: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what is set in the environment of a Spark that is started here."""
-    chosen = {"PYSPARK_PYTHON": choose_python(master, environ), "PYSPARK_DRIVER_PYTHON": sys.executable}
+    """Return the environment variables of a Spark that is started here."""
+    # Spark's default is the `python3` of the PATH. On other machines ours may be elsewhere or missing.
+    python = sys.executable if is_local(master) else environ.get("PYSPARK_PYTHON") or sys.executable
+    chosen = {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": sys.executable}
     if home := find_java_home(environ):
         chosen["JAVA_HOME"] = str(home)
     if not is_local(master):
         return chosen
     chosen |= {
         "SPARK_HOME": str(find_pyspark()),
-        # A folder of settings that holds those of the log alone.
+        # A settings folder that holds only those of the log.
         "SPARK_CONF_DIR": str(_PACKAGE),
-        # What the web page binds to, and what spares Java to look for the name of this machine.
+        # Bind the web page to loopback, and do not look up the name of this machine.
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_HOSTNAME": "127.0.0.1",
     }
-    # Java and the workers must spell names as this process does: under LC_ALL=C Java would write `?` for each accent.
+    # Java and the workers must encode names as this process does: under LC_ALL=C Java would write `?` for an accent.
     return chosen | ({"LC_ALL": "C.UTF-8"} if sys.getfilesystemencoding() == "utf-8" else {})
 
 
 def choose_settings(master: str) -> dict[str, str]:
-    """Return the settings of a session that is started here; other machines could not reach a driver on loopback."""
-    settings = _OWN_SETTINGS | {"spark.master": _allow_retries(master)}
+    """Return the settings of a Spark that is started here; other machines could not reach a driver on loopback."""
+    # A local task may fail as often as one on a cluster: by default one worker that dies ends the run.
+    master = re.sub(r"^local(?:\[([^],]+)\])?$", lambda match: f"local[{match[1] or 1},4]", master)
+    settings = _START_SETTINGS | {"spark.master": master}
     if not is_local(master):
         return settings
-    # Ivy has nothing to fetch, but wants a folder, and looks in the user's home, which may not be there.
+    # Ivy has nothing to fetch, but needs a folder; its default is in the user's home, which may not exist.
     folders = dict.fromkeys(("spark.local.dir", "spark.jars.ivy", "spark.hadoop.hadoop.tmp.dir"), tempfile.gettempdir())
-    return settings | _PRIVATE_SETTINGS | folders
+    return settings | _LOCAL_SETTINGS | folders
 
 
 def choose_java_options(master: str, environ: Mapping[str, str]) -> str:
-    """Return the options of the driver's JVM, as Spark takes them."""
+    """Return the options of the driver's JVM, quoted for `spark.driver.extraJavaOptions`."""
     options = [*_JVM_OPTIONS, f"-Dlog4j2.configurationFile={(_PACKAGE / 'log4j2.properties').as_uri()}"]
     if is_local(master):
         temporary = tempfile.gettempdir()
@@ -174,25 +182,18 @@ def choose_java_options(master: str, environ: Mapping[str, str]) -> str:
     return shlex.join(options)
 
 
-def is_local(master: str) -> bool:
-    """Tell whether all of such a Spark is on this machine."""
-    return master.startswith("local")
-
-
 def find_s3_jars() -> list[Path]:
-    """Return what `make s3` has fetched for Spark outside EMR to read and write S3; nothing, if it has not."""
+    """Return the jars that `make s3` fetched, with which Spark outside EMR reads and writes S3; may be empty."""
     return sorted((root / ".s3").glob("*.jar")) if (root := find_repository()) else []
 
 
 def connect_s3(jars: list[Path], *, local: bool, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Let `s3:` mean S3A, as it means EMRFS on EMR: the same locations everywhere. Keys come from the AWS chain.
+    """Return the settings that make S3 locations work as on EMR; empty without jars. Keys come from the AWS chain.
 
     Parameters
     ----------
-    jars
-        As `find_s3_jars` returns them; none connects nothing.
     local
-        Whether all of Spark is one JVM: it reads the jars where they lie, where others are sent 270 MB.
+        Whether Spark is one JVM, which reads the jars in place; other executors are sent 270 MB.
     """
     if not jars:
         return {}
@@ -214,13 +215,8 @@ def connect_s3(jars: list[Path], *, local: bool, environ: Mapping[str, str] = os
     return settings
 
 
-def _allow_retries(master: str) -> str:
-    """Let a local task be tried as often as one on a cluster: else a worker that dies takes the run with it."""
-    return re.sub(r"^local(?:\[([^],]+)\])?$", lambda match: f"local[{match[1] or 1},4]", master)
-
-
 def describe_session(spark: "SparkSession") -> dict[str, str]:
-    """Return what a reader wants to know of a session: versions, master, cores, memory."""
+    """Return versions, master, cores and memory of a session."""
     context = spark.sparkContext
     return {
         "Spark": spark.version,
@@ -229,4 +225,22 @@ def describe_session(spark: "SparkSession") -> dict[str, str]:
         "master": str(context.master),
         "cores": str(context.defaultParallelism),
         "driver memory": str(context.getConf().get("spark.driver.memory", "1g")),
+    }
+
+
+def describe_cluster(spark: "SparkSession", *, node: Path = EMR_NODE) -> dict[str, str]:
+    """Return the EMR cluster of a session, its executors, its cost, and how it ends: one line of text each."""
+    context, conf = spark.sparkContext, spark.sparkContext.getConf()
+    executors = len(context._jsc.sc().statusTracker().getExecutorInfos()) - 1  # the driver is listed, too
+    cores, memory = (conf.get(f"spark.executor.{name}", "?") for name in ("cores", "memory"))
+    none = f"none yet, or the driver itself ({context.defaultParallelism} cores)"
+    idle, livy = (conf.get(name, "?") for name in (IDLE_MINUTES, LIVY_MINUTES))
+    return {
+        "cluster": json.loads(node.read_text())["jobFlowId"] if node.is_file() else "this is not a node of EMR",
+        "Spark": f"{spark.version}, {context.applicationId} on {context.master}",
+        "executors": f"{executors} of {cores} cores, {memory}" if executors else none,
+        "Python": f"{sys.version.split()[0]} ({sys.executable})",
+        "cost": conf.get(HOUR, "unknown"),
+        "stop it": "scripts/aws_setup.sh terminate, on your machine",
+        "it ends": f"after {idle} idle minutes; an open session is not idle; it closes {livy} minutes after a cell",
     }

@@ -100,7 +100,7 @@ Done = tuple[dict[str, nbformat.NotebookNode], set[float]]
 
 def test_the_first_cell_says_where_one_is(done: Done) -> None:
     told = read_text(done[0]["where"])
-    assert "this is no node of EMR" in told
+    assert "this is not a node of EMR" in told
     assert "on local[2]" in told
     assert "an hour, prices of" in told
     assert "scripts/aws_setup.sh terminate" in told
