@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fruits import folders
 from fruits.errors import FruitsError, UsageError
 from fruits.images.listing import list_images
 from fruits.images.selection import select_images
@@ -510,7 +509,7 @@ def test_a_destination_that_cannot_be_written(tmp_path: Path, archive: Archive) 
 def test_images_that_vanish_during_the_fetch_are_noticed(
     tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "write_bytes", lambda path, content: None)
+    monkeypatch.setattr("fruits_cli.fetch.write_bytes", lambda path, content: None)
 
     with pytest.raises(FruitsError, match=r"something else changes .*0 of 24 images"):
         fetch_apples(tmp_path, archive.url)

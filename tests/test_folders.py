@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fruits import exchange, folders
+from fruits import folders, local
 from fruits.errors import FruitsError, UsageError
+from fruits.local import LocalFolder
+from fruits.s3 import S3Folder
 
 
 def names(folder: Path) -> list[str]:
@@ -34,9 +36,8 @@ def test_linked_folder_keeps_its_name(tmp_path: Path) -> None:
     [("s3://bucket/data/", "s3://bucket/data"), ("S3A://bucket/é a", "s3://bucket/é a"), ("s3n://b/c", "s3://b/c")],
 )
 def test_location_in_s3_has_one_spelling_and_the_methods_of_a_path(location: str, expected: str) -> None:
-    assert folders.is_remote(location)
     folder = folders.resolve(location, base=Path("/base"))
-    assert folders.is_remote(folder)
+    assert isinstance(folders.as_folder(folder), S3Folder)
     assert str(folder) == expected
     assert str(folder / "x" / "y") == f"{expected}/x/y"
     assert (folder / "x").name == "x"
@@ -56,7 +57,7 @@ def test_location_that_no_local_folder_can_have_is_refused(location: str) -> Non
 
 @pytest.mark.parametrize("location", ["data/s3", "s3", "/data/s3://x"])
 def test_local_folder_is_not_remote(location: str) -> None:
-    assert not folders.is_remote(location)
+    assert isinstance(folders.as_folder(folders.resolve(location, base=Path("/base"))), LocalFolder)
 
 
 def test_file_is_written_whole_into_a_new_folder_and_over_an_old_one(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None
 
 def test_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     final = tmp_path / "deep/final"
-    with folders.replaced_folder(final) as draft:
+    with folders.as_folder(final).replaced() as draft:
         (draft / "table").touch()
         assert not final.exists()
     assert names(tmp_path) == ["deep", "deep/final", "deep/final/table"]
@@ -84,7 +85,7 @@ def test_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 def test_old_folder_stays_readable_until_the_new_one_replaces_all_of_it(tmp_path: Path) -> None:
     final = tmp_path / "final"
     folders.write_bytes(final / "old", b"")
-    with folders.replaced_folder(final) as draft:
+    with folders.as_folder(final).replaced() as draft:
         (draft / "new").touch()
         assert names(final) == ["old"]
     assert names(tmp_path) == ["final", "final/new"]
@@ -93,7 +94,7 @@ def test_old_folder_stays_readable_until_the_new_one_replaces_all_of_it(tmp_path
 def test_linked_folder_is_replaced_without_leftovers(tmp_path: Path) -> None:
     folders.write_bytes(tmp_path / "disk/old", b"")
     (tmp_path / "final").symlink_to(tmp_path / "disk")
-    with folders.replaced_folder(tmp_path / "final") as draft:
+    with folders.as_folder(tmp_path / "final").replaced() as draft:
         (draft / "new").touch()
     assert names(tmp_path / "final") == ["new"]
     assert {path.name for path in tmp_path.iterdir()} == {"disk", "final"}
@@ -102,7 +103,7 @@ def test_linked_folder_is_replaced_without_leftovers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_error_leaves_the_old_folder_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
     folders.write_bytes(tmp_path / "final/old", b"")
-    with pytest.raises(error), folders.replaced_folder(tmp_path / "final") as draft:  # noqa: PT012
+    with pytest.raises(error), folders.as_folder(tmp_path / "final").replaced() as draft:  # noqa: PT012
         (draft / "new").touch()
         raise error
     assert names(tmp_path) == ["final", "final/old"]
@@ -110,13 +111,13 @@ def test_error_leaves_the_old_folder_and_no_draft(tmp_path: Path, error: type[Ba
 
 def test_old_folder_survives_when_the_new_one_cannot_be_put_in_place(tmp_path: Path) -> None:
     folders.write_bytes(tmp_path / "final/old", b"")
-    with pytest.raises(OSError), folders.replaced_folder(tmp_path / "final") as draft:  # noqa: PT011 - any will do
+    with pytest.raises(OSError), folders.as_folder(tmp_path / "final").replaced() as draft:  # noqa: PT011 - any will do
         draft.rmdir()
     assert names(tmp_path) == ["final", "final/old"]
 
 
 def test_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    folders.check_writable(tmp_path / "a/b")
+    folders.as_folder(tmp_path / "a/b").check_writable()
     assert names(tmp_path) == ["a", "a/b"]
 
 
@@ -124,18 +125,18 @@ def test_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FruitsError, match=f"{tmp_path / folder} cannot be written"):
-        folders.check_writable(tmp_path / folder)
+        folders.as_folder(tmp_path / folder).check_writable()
 
 
-@pytest.mark.parametrize("at_one_stroke", [True, False])
+@pytest.mark.parametrize("atomic", [True, False])
 def test_two_at_once_replace_a_folder_again_and_again(
-    tmp_path: Path, at_one_stroke: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, atomic: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not at_one_stroke:
-        monkeypatch.setattr(exchange, "exchange", lambda *_: False)
+    if not atomic:
+        monkeypatch.setattr(local, "exchange", lambda *_: False)
 
     def replace(number: int) -> None:
-        with folders.replaced_folder(tmp_path / "final") as draft:
+        with folders.as_folder(tmp_path / "final").replaced() as draft:
             for part in "ab":
                 (draft / part).write_text(str(number))
 
@@ -148,17 +149,17 @@ def test_two_at_once_replace_a_folder_again_and_again(
 def test_an_old_folder_that_cannot_be_removed_ends_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("draft/new", "final/table", "old/stubborn"):
         folders.write_bytes(tmp_path / name, b"")
-    monkeypatch.setattr(exchange, "exchange", lambda *_: False)
-    monkeypatch.setattr(exchange.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(local, "exchange", lambda *_: False)
+    monkeypatch.setattr(local.shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(OSError, match="not empty"):
-        exchange.put_in_place(*(tmp_path / name for name in ("draft", "final", "old")))
+        local.put_in_place(*(tmp_path / name for name in ("draft", "final", "old")))
     assert names(tmp_path / "final") == ["table"]
 
 
 def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
     final = tmp_path / "final"
     folders.write_bytes(final / "table", b"")
-    if not exchange.exchange(final, final):
+    if not local.exchange(final, final):
         pytest.skip("this file system cannot exchange two names")
     missing = []
 
@@ -170,7 +171,7 @@ def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
     watcher = threading.Thread(target=look, args=(stop,))
     watcher.start()
     for _ in range(200):
-        with folders.replaced_folder(final) as draft:
+        with folders.as_folder(final).replaced() as draft:
             (draft / "table").touch()
     stop.set()
     watcher.join()

@@ -18,7 +18,9 @@ def params(tmp_path: Path) -> RunParams:
     return load_params("MINI", "local", settings)
 
 
-HOLD = "import sys, pathlib, fruits.locks as s; s.hold_folder(pathlib.Path(sys.argv[1])); print(); sys.stdin.read()"
+HOLD = (
+    "import sys, pathlib, fruits.local as s; s.LocalFolder(pathlib.Path(sys.argv[1])).hold(); print(); sys.stdin.read()"
+)
 KEPT = [
     "out/features/m/batch-1/_SUCCESS",
     "out/features/m/batch-1/part.parquet",
@@ -102,8 +104,8 @@ def test_what_storage_leaves_when_it_is_killed_is_found(params: RunParams, tmp_p
     code = (
         "import os, sys, pathlib, fruits.folders as s\n"
         "place = pathlib.Path(sys.argv[1])\n"
-        "if sys.argv[2] == 'True': s.check_writable(place); s.write_bytes(place / 'file', b'')\n"
-        "with s.replaced_folder(place / 'MINI') as draft:\n"
+        "if sys.argv[2] == 'True': s.as_folder(place).check_writable(); s.write_bytes(place / 'file', b'')\n"
+        "with s.as_folder(place / 'MINI').replaced() as draft:\n"
         "    if sys.argv[2] == 'False': os._exit(1)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "out"), str(ended)], check=False)

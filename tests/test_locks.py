@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_permissions import unprivileged
 
-from fruits import locks
 from fruits.errors import FruitsError
+from fruits.local import LocalFolder
 
-HOLD = "import sys, pathlib, fruits.locks as s; s.hold_folder(pathlib.Path(sys.argv[1])); print('held')"
+HOLD = "import sys, pathlib, fruits.local as s; s.LocalFolder(pathlib.Path(sys.argv[1])).hold(); print('held')"
 
 
 @pytest.fixture
@@ -25,17 +25,17 @@ def shared_folder() -> Iterator[Path]:
 
 def test_many_hold_a_folder_and_none_is_alone_then(tmp_path: Path) -> None:
     for _ in range(2):
-        locks.hold_folder(tmp_path / "new")
-        locks.hold_folder(tmp_path)
+        LocalFolder(tmp_path / "new").hold()
+        LocalFolder(tmp_path).hold()
     done = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "held\n"
-    with pytest.raises(FruitsError, match="a run is at work in"), locks.alone_in_folder(tmp_path):
+    with pytest.raises(FruitsError, match="a run is at work in"), LocalFolder(tmp_path).held_alone():
         pass
 
 
 def test_a_folder_can_be_had_alone_again_and_again(tmp_path: Path) -> None:
     for _ in range(3):
-        with locks.alone_in_folder(tmp_path), pytest.raises(FruitsError), locks.alone_in_folder(tmp_path):
+        with LocalFolder(tmp_path).held_alone(), pytest.raises(FruitsError), LocalFolder(tmp_path).held_alone():
             pass
 
 
@@ -50,8 +50,8 @@ def test_a_lock_that_may_not_be_opened_is_told_in_a_sentence(shared_folder: Path
     (shared_folder / ".in-use").touch()
     (shared_folder / ".in-use").chmod(0)
     code = (
-        "import sys, pathlib, fruits.locks as s, fruits.errors as e\n"
-        "try: s.hold_folder(pathlib.Path(sys.argv[1]))\nexcept e.FruitsError as error: print(error)"
+        "import sys, pathlib, fruits.local as s, fruits.errors as e\n"
+        "try: s.LocalFolder(pathlib.Path(sys.argv[1])).hold()\nexcept e.FruitsError as error: print(error)"
     )
     command = [*unprivileged(), sys.executable, "-c", code, str(shared_folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=shared_folder)
@@ -63,4 +63,4 @@ def test_a_lock_that_may_not_be_opened_is_told_in_a_sentence(shared_folder: Path
 def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FruitsError, match=r"file/\.in-use cannot be opened \(File exists\)"):
-        locks.hold_folder(tmp_path / "file")
+        LocalFolder(tmp_path / "file").hold()

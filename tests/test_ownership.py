@@ -53,7 +53,7 @@ def report(tmp_path: Path) -> Path:
 
 def check(folder: Path, kind: ownership.Kind = RESULTS, *, replace: bool = False, **changes: Any) -> list[str]:
     owner = {key: value for key, value in (OWNER | changes).items() if value is not None}
-    return ownership.check_owner(folder, kind, owner=owner, replace=replace)
+    return [*ownership.list_edited(folder, kind), *ownership.check_owner(folder, kind, owner=owner, replace=replace)]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from fruits.images.identity import hash_images
 from fruits.images.listing import check_classes, find_ignored, list_images
 from fruits.images.shards import SCHEMA, PackedImages, list_shards
 from fruits.images.source import ImageFolder, open_source
-from fruits.locks import alone_in_folder
+from fruits.local import LocalFolder
 from fruits_cli.pack import pack_images
 
 
@@ -245,7 +245,7 @@ def test_nobody_cleans_up_where_images_are_packed(
     fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(*_: Any, **__: Any) -> bytes:
-        with pytest.raises(FruitsError, match="a run is at work in"), alone_in_folder(tmp_path / "place"):
+        with pytest.raises(FruitsError, match="a run is at work in"), LocalFolder(tmp_path / "place").held_alone():
             pass
         raise InterruptedError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fruits import folders
-from fruits.places import relate
+from fruits.folders import relate
 
 
 def place(text: str, base: Path) -> Path:

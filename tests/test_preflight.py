@@ -15,7 +15,7 @@ from conftest import make_weights_file
 from fruits import preflight
 from fruits.errors import FruitsError, UsageError
 from fruits.features.network import NETWORK
-from fruits.locks import alone_in_folder
+from fruits.local import LocalFolder
 from fruits.ownership import describe_owner, write_marker
 from fruits.params import RunParams, list_modes, load_params
 from fruits.preflight import check_run
@@ -114,7 +114,7 @@ def test_folders_are_held_while_the_sample_is_rendered(
         for folder in ("out", "reports", "images"):
             with (
                 pytest.raises(FruitsError, match=f"a run is at work in {tmp_path}/{folder};"),
-                alone_in_folder(tmp_path / folder),
+                LocalFolder(tmp_path / folder).held_alone(),
             ):
                 pass
         tried.append(True)

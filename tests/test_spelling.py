@@ -8,8 +8,8 @@ from pyspark.ml.feature import PCAModel
 from pyspark.sql import SparkSession
 
 from fruits.errors import UsageError
+from fruits.folders import as_folder, check_spelling, readable_by_spark
 from fruits.pca import Components, to_spark_model
-from fruits.spelling import check_spelling, readable_by_spark, to_uri
 
 NAMES = ["run 12:30", "trail: ", "a,b", "a{b,c}[d]", "100% a%20b #1?", "été 漢 🍎", "back\\slash*", "${HOME}"]
 
@@ -20,7 +20,7 @@ def test_spark_writes_and_reads_folders_of_any_name(spark: SparkSession, tmp_pat
     )
     (tmp_path / "12:30").mkdir()  # a colon beside it fails Spark as well, if it has to list the folder
     for name in NAMES:
-        to_spark_model(spark, components).save(to_uri(tmp_path / name))
+        to_spark_model(spark, components).save(as_folder(tmp_path / name).uri)
         with readable_by_spark(tmp_path / name, here=True) as place:
             assert PCAModel.load(place).pc.numRows == 2, name
     assert {path.name for path in tmp_path.iterdir()} == {*NAMES, "12:30"}

@@ -7,26 +7,29 @@ import dataclasses
 import hashlib
 import json
 import re
-import shutil
-import stat
 import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fruits import folders
+from fruits import s3
 from fruits.errors import FruitsError, UsageError
-from fruits.foreign import list_foreign, refuse_foreign
+from fruits.folders import as_folder, compose
+from fruits.local import LEFTOVERS, LocalFolder
 from fruits.params import RunParams
 from fruits.redaction import redact_secrets
-from fruits.spelling import compose
 
-MARKER = Path("run.json")
+MARKER = Path(s3.MARKER)
 # What a run that fails puts beside the report that is there.
 _LOG = re.compile(r"kernel\.log")
 _FAILED = re.compile(r"run\.failed\.ipynb|errors(\.failed)?\.csv|kernel\.log")
-_COPIED = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
+# Made by the system in any folder, and without value; `x_$folder$` is what Hadoop writes in S3 for a folder.
+_LITTER = re.compile(
+    r"(.*/)?(\.DS_Store|Thumbs\.db|desktop\.ini|\._[^/]*|[^/]+_\$folder\$)|(.*/)?@eaDir/.*", re.DOTALL | re.IGNORECASE
+)
 BY_HAND = "by-hand"
 # Results are the same only if these are equal; the other keys of an owner may change from run to run.
 SAME = {"target", "input_dir", "split", "classes", "max_images", "seed", "model_id"}
@@ -35,19 +38,11 @@ _MAY_CHANGE = {"pca_components", "variance_target", "max_error_share"}
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of folder that runs replace; its name is in messages and in the marker.
-
-    Attributes
-    ----------
-    unlisted : Pattern
-        Names that an earlier version wrote without listing them.
-    kept : tuple of str
-        Sub-folders that outlive the folder: the next one takes them over.
-    """
+    """A kind of folder that runs replace: its name in messages and in the marker, and what is special in it."""
 
     name: str
-    unlisted: re.Pattern[str]
-    kept: tuple[str, ...] = ()
+    unlisted: re.Pattern[str]  # files that an earlier version wrote without listing them
+    kept: tuple[str, ...] = ()  # sub-folders that the next folder takes over
 
 
 RESULTS = Kind(
@@ -73,40 +68,24 @@ def describe_owner(params: RunParams, *, model_id: str | None = None) -> dict[st
 
 
 def write_marker(folder: Path, *, owner: dict[str, Any], kind: Kind = RESULTS) -> None:
-    """Say that a folder is finished, whose it is, and which files belong to it.
-
-    On an object store nothing is renamed: there this list alone tells a whole set of files from a mixed one.
-    """
-    files = {name: digest for name, digest in _list_files(folder).items() if name.split("/")[0] not in kind.kept}
+    """Write that a folder is finished, whose it is, and the hash of each file that belongs to it."""
+    files = {name: digest for name, digest in _hash_files(folder).items() if name.split("/")[0] not in kind.kept}
     told = {"kind": kind.name, **owner, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     marker = {**told, "run_id": uuid.uuid4().hex, "files": files}
-    folders.write_bytes(folder / MARKER, redact_secrets(json.dumps(marker, indent=2) + "\n").encode())
+    as_folder(folder).write_bytes(MARKER.name, redact_secrets(json.dumps(marker, indent=2) + "\n").encode())
 
 
 def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: bool) -> list[str]:
-    """Refuse to replace a folder that holds anything of others.
+    """Refuse to replace a folder that holds anything of others, by file names and by the marker.
 
-    Parameters
-    ----------
-    owner, replace
-        As `describe_owner` has it; whether results of another owner may be replaced.
-
-    Returns
-    -------
-    list of str
-        Sentences that say what is replaced, if it was changed or differs from what the run makes, or taken over.
+    With `replace`, results of another owner may be replaced. Returns sentences that say what is taken over, or
+    replaced by something different.
 
     Raises
     ------
     UsageError
-        As `refuse_others` has it.
+        Naming the files of others, or what differs.
     """
-    notes = refuse_others(folder, kind, owner=owner, replace=replace)
-    return [*_tell_edited(folder, _read_marker(folder, kind)), *notes]
-
-
-def refuse_others(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: bool) -> list[str]:
-    """Like `check_owner`, without a look into the files: UsageError names the foreign ones, or what differs."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the {kind.name} of {folder.name} goes into a folder of this name.")
     refuse_foreign(folder, find_foreign(folder, kind))
@@ -131,10 +110,10 @@ def refuse_others(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: b
     return notes
 
 
-def _tell_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
-    """Name the listed files whose content has changed; not in S3, where that would read all of them."""
-    listed = marker.get("files", {})
-    there = {} if not listed or folders.is_remote(folder) else _list_files(folder)
+def list_edited(folder: Path, kind: Kind) -> list[str]:
+    """Return a sentence that names the files that were changed since their run; none in S3, to read nothing there."""
+    listed = _read_marker(folder, kind).get("files", {})
+    there = _hash_files(folder) if listed and isinstance(as_folder(folder), LocalFolder) else {}
     edited = ", ".join(sorted(name for name, digest in there.items() if listed.get(name, digest) != digest))
     return [f"{folder}: replaces {edited}, which somebody has changed since the run that made it."] if edited else []
 
@@ -142,9 +121,9 @@ def _tell_edited(folder: Path, marker: dict[str, Any]) -> list[str]:
 def _take_over(folder: Path, kind: Kind, *, replace: bool) -> list[str]:
     """Judge a folder without a marker that holds nothing foreign."""
     if kind is REPORT:
-        earlier = any(folders.is_there(folder / name) for name in ("run.html", "manifest.json"))
+        earlier = any((folder / name).exists() for name in ("run.html", "manifest.json"))
         return [f"{folder}: takes over the report of an earlier version, which has no {MARKER}."] if earlier else []
-    if not replace and folders.is_remote(folder) and folders.list_files(folder):
+    if not replace and not as_folder(folder).atomic and as_folder(folder).exists():
         raise UsageError(
             f"{folder} holds results without {MARKER}, as a run leaves them that was killed while it copied them; "
             "choose another output_dir, or add --replace to replace them."
@@ -153,18 +132,12 @@ def _take_over(folder: Path, kind: Kind, *, replace: bool) -> list[str]:
 
 
 def check_again(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: bool) -> None:
-    """Refuse, directly before a folder is replaced, what has got into it since the run began.
-
-    Raises
-    ------
-    FruitsError
-        As `refuse_others` has it; the folder stays as it is.
-    """
+    """Check as `check_owner` does, directly before a folder is replaced; then the error is a FruitsError."""
     try:
-        refuse_others(folder, kind, owner=owner, replace=replace)
+        check_owner(folder, kind, owner=owner, replace=replace)
     except UsageError as error:
         raise FruitsError(
-            f"{error} This came about while the run was at work: that folder stays as it is, and features "
+            f"{error} This changed while the run was at work: that folder stays as it is, and features "
             "that are stored are kept."
         ) from error
 
@@ -172,20 +145,7 @@ def check_again(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
 def keep_folders(folder: Path, draft: Path, kind: Kind) -> None:
     """Copy the sub-folders that are kept into the draft that will replace a folder."""
     for name in kind.kept:
-        source = folder / name
-        if folders.is_remote(folder):
-            for file in folders.list_files(source):
-                folders.write_bytes(draft / name / file, (source / file).read_bytes())
-        elif source.is_dir() and not source.is_symlink():
-            shutil.copytree(source, draft / name, symlinks=True, ignore=_skip_uncopied)
-        elif folders.is_there(source):
-            shutil.copy2(source, draft / name, follow_symlinks=False)
-
-
-def _skip_uncopied(folder: str, names: list[str]) -> list[str]:
-    """Leave out parts of files, and pipes and sockets, which cannot be copied."""
-    special = {name for name in names if stat.S_IFMT((Path(folder) / name).lstat().st_mode) not in _COPIED}
-    return [name for name in names if name in special or folders.LEFTOVERS.fullmatch(name)]
+        as_folder(folder / name).copy_to(draft / name)
 
 
 def find_foreign(folder: Path, kind: Kind) -> list[str]:
@@ -195,9 +155,9 @@ def find_foreign(folder: Path, kind: Kind) -> list[str]:
         listed = marker.get("files")
         names = {str(MARKER), *(listed or ())} if marker else set()
         # A run that is killed while it copies its results to S3 has taken the marker away before.
-        lenient = listed is None if marker else kind is REPORT or folders.is_remote(folder)
+        lenient = listed is None if marker else kind is REPORT or not as_folder(folder).atomic
         # A run that fails leaves its notebook, and its error rows only beside that.
-        failed = kind is REPORT and folders.is_there(folder / "run.failed.ipynb")
+        failed = kind is REPORT and "run.failed.ipynb" in as_folder(folder).list_entries()
         patterns = kind.unlisted if lenient else _FAILED if failed else _LOG
         foreign = list_foreign(folder, names=names, patterns=patterns, kept=kind.kept)
         # Another run may have put its folder in place meanwhile.
@@ -222,29 +182,67 @@ def lists_file(folder: Path, name: str) -> bool:
 
 
 def check_whole(folder: Path) -> None:
-    """Refuse results that a run did not finish, or that files of another run have got into.
-
-    Raises
-    ------
-    FruitsError
-        Naming the first file that is missing, foreign or changed.
-    """
+    """Refuse, by a FruitsError that names the first wrong file, results that are not those of one finished run."""
     try:
         listed = json.loads((folder / MARKER).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FruitsError(f"{folder} holds no finished results ({MARKER} is missing or broken); run again.") from error
-    there = _list_files(folder)
+    there = _hash_files(folder)
     for name in sorted(listed.keys() | there.keys()):
         if listed.get(name) != there.get(name):
             what = "is missing" if name not in there else "was changed" if name in listed else "is of another run"
             raise FruitsError(f"{folder} holds a mixed set of results: {name} {what}; run again.")
 
 
-def _list_files(folder: Path) -> dict[str, str]:
+def _hash_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file but the marker and hidden ones, by its path below the folder."""
     found = {}
-    for name in folders.list_files(folder):
+    for name in as_folder(folder).list_files():
         if name != MARKER.name and not name.rpartition("/")[2].startswith("."):
-            with folders.open_whole(folder / name) as stream:
+            with (folder / name).open("rb") as stream:
                 found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found
+
+
+def list_foreign(
+    folder: Path, *, names: Collection[str], patterns: re.Pattern[str] | None = None, kept: Collection[str] = ()
+) -> list[str]:
+    """Return what a folder holds besides these files, drafts and litter of the system; also links, empty folders."""
+    parents = {f"{parent}/" for name in names for parent in PurePosixPath(name).parents[:-1]}
+
+    def is_known(name: str) -> bool:
+        head, _, last = name.rpartition("/")
+        checked = re.fullmatch(r"\.(.+)\.crc", last, re.DOTALL)  # Hadoop's checksum of the file beside it
+        return bool(
+            name in names
+            or name in parents
+            or (patterns and patterns.fullmatch(name))
+            or _LITTER.fullmatch(name)
+            or LEFTOVERS.fullmatch(last)
+            or (checked and is_known(f"{head}/{checked[1]}" if head else checked[1]))
+        )
+
+    entries = as_folder(folder).list_entries()
+    return sorted(name for name in entries if name.split("/")[0] not in kept and not is_known(name))
+
+
+def refuse_foreign(folder: Path, foreign: list[str]) -> None:
+    """Refuse, by a UsageError that names the first few, to replace a folder that holds foreign files."""
+    if foreign:
+        shown = ", ".join(map(repr, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
+        raise UsageError(
+            f"{folder} is replaced as a whole, and holds {len(foreign)} files or folders that no run put there: "
+            f"{shown}. Move them elsewhere, or name another folder."
+        )
+
+
+@contextmanager
+def replaced_folder(folder: Path, *, names: Collection[str]) -> Iterator[Path]:
+    """Yield a draft, staged on this machine, that replaces a folder; UsageError if that holds other files than these.
+
+    It is checked before the block and again directly before the replacement.
+    """
+    refuse_foreign(folder, list_foreign(folder, names=names))
+    with as_folder(folder).staged() as draft:
+        yield draft
+        refuse_foreign(folder, list_foreign(folder, names=names))

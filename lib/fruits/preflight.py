@@ -5,19 +5,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import combinations
+from pathlib import Path
 
-from fruits import folders, locks, ownership, places
+from fruits import ownership
 from fruits.errors import UsageError
 from fruits.features.model import find_model_id
+from fruits.folders import as_folder, check_spelling, relate, resolve
 from fruits.images.listing import check_classes
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home, has_user_name
 from fruits.params import RunParams, find_repository
+from fruits.s3 import S3Folder
 from fruits.session import EMR_NODE, find_pyspark, find_s3_jars, has_session, is_local
-from fruits.spelling import check_spelling
 
 _PLACES = ("input_dir", "output_dir", "report_dir")
 # Spark needs this for the copies of the model and the tables that it sends to workers.
@@ -47,21 +48,22 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     check_apart(params)
     check_place(params)
     input_dir, output_dir = params.path("input_dir"), params.path("output_dir")
-    _check_owners(params, ownership.refuse_others, report=replaces_report)
+    _check_owners(params, report=replaces_report)
     _check_spark(params)
     if params.target != "sample":
         check_classes(input_dir, split=params.split, classes=params.classes)
     for folder in (output_dir, params.path("report_dir")):
-        folders.check_writable(folder)
-        if not folders.is_remote(folder):  # S3 has no locks, and `fruits clean` does not work there
-            locks.hold_folder(folder)
+        as_folder(folder).check_writable()
+        as_folder(folder).hold()
     if params.target == "sample":
         # After the lock: without it, `fruits clean` would remove the draft of the sample.
         ensure_sample(input_dir)
         check_classes(input_dir, split=params.split, classes=params.classes)
     models, base = output_dir / "models", find_repository()
     model_id = find_model_id(params.weights, engine=params.engine, seed=params.seed, folder=models, base=base)
-    return _check_owners(params, ownership.check_owner, report=replaces_report, model_id=model_id)
+    kinds = _list_kinds(params, report=replaces_report)
+    edited = [note for kind, folder in kinds.items() for note in ownership.list_edited(folder, kind)]
+    return [*edited, *_check_owners(params, report=replaces_report, model_id=model_id)]
 
 
 def _check_spark(params: RunParams) -> None:
@@ -108,20 +110,22 @@ def _check_local_spark(*, cluster: bool) -> None:
         )
 
 
-def _check_owners(
-    params: RunParams, check: Callable[..., list[str]], *, report: bool, model_id: str | None = None
-) -> list[str]:
-    kinds = {ownership.RESULTS: params.results_dir} | ({ownership.REPORT: params.report_folder} if report else {})
+def _check_owners(params: RunParams, *, report: bool, model_id: str | None = None) -> list[str]:
     owner = ownership.describe_owner(params, model_id=model_id)
-    found = [check(kinds[kind], kind, owner=owner, replace=params.replace) for kind in kinds]
+    kinds = _list_kinds(params, report=report)
+    found = [ownership.check_owner(kinds[kind], kind, owner=owner, replace=params.replace) for kind in kinds]
     return [note for notes in found for note in notes]
+
+
+def _list_kinds(params: RunParams, *, report: bool) -> dict[ownership.Kind, Path]:
+    return {ownership.RESULTS: params.results_dir} | ({ownership.REPORT: params.report_folder} if report else {})
 
 
 def check_apart(params: RunParams) -> None:
     """Refuse folders of a run that are equal or nested, so that no write to one changes another."""
     named = {key: params.path(key) for key in _PLACES}
     for (one, left), (other, right) in combinations(named.items(), 2):
-        if places.relate(left, right) == "is":
+        if relate(left, right) == "is":
             raise UsageError(f"{one} = {left} and {other} = {right} are one folder; name a folder for each.")
     written = {
         "results": params.results_dir,
@@ -132,10 +136,10 @@ def check_apart(params: RunParams) -> None:
     pairs = [((what, folder), ("input", named["input_dir"])) for what, folder in written.items()]
     pairs += combinations(written.items(), 2)
     if params.weights not in {"imagenet", "random"}:
-        file = folders.resolve(params.weights, base=find_repository())
+        file = resolve(params.weights, base=find_repository())
         pairs += [((what, written[what]), ("weights", file)) for what in ("results", "report")]
     for (what, folder), (other, place) in pairs:
-        if how := places.relate(folder, place):
+        if how := relate(folder, place):
             raise UsageError(
                 f"the folder of the {what}, {folder}, {how} the {other} ({place}): a write to one could change the "
                 "other. Choose another output_dir or report_dir, outside of it."
@@ -149,7 +153,7 @@ def check_place(params: RunParams) -> None:
             f"target emr needs the Spark of an EMR cluster, and this machine is not one of its nodes. "
             f"`scripts/aws_setup.sh run {params.mode}` runs it there; --target local runs it here."
         )
-    remote = {key: getattr(params, key) for key in _PLACES if folders.is_remote(getattr(params, key))}
+    remote = {key: getattr(params, key) for key in _PLACES if isinstance(as_folder(params.path(key)), S3Folder)}
     if remote and params.spark_master and not find_s3_jars():
         key, location = next(iter(remote.items()))
         raise UsageError(
@@ -161,7 +165,7 @@ def check_place(params: RunParams) -> None:
             f"input_dir = {params.input_dir}: target sample makes its images on this machine; name a local folder."
         )
     for key in remote:
-        folders.check_listable(params.path(key))
+        as_folder(params.path(key)).check_listable()
 
 
 def _is_on_cluster() -> bool:

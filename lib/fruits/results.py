@@ -12,15 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
-from fruits import arrow, folders
+from fruits import arrow
 from fruits.errors import FruitsError, explain_failures
+from fruits.folders import as_folder, open_output, open_parquet, readable_by_spark, remove_checksums, write_bytes
 from fruits.images.rows import NAMES, ErrorRow, IgnoredRow
-from fruits.ownership import MARKER, RESULTS, check_again, check_whole, write_marker
+from fruits.ownership import RESULTS, check_again, check_whole, write_marker
 from fruits.pca import Components, format_target, to_spark_model
 from fruits.session import is_local
-from fruits.spelling import readable_by_spark, to_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -116,12 +115,12 @@ def save_results(
         If the disk is full, what was read back differs from what was written, or the folder holds anything of others.
     """
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
-    with explain_failures("saving the results"), folders.replaced_folder(folder, last=MARKER.name) as draft:
-        scores.write.parquet(to_uri(draft / SCORES))
+    with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
+        scores.write.parquet(as_folder(draft / SCORES).uri)
         written = _write_tables(draft, images=kept, components=components, errors=errors)
         _write_rows(draft / IGNORED, IgnoredRow._fields, [] if ignored is None else ignored.to_numpy().tolist())
-        to_spark_model(scores.sparkSession, components).save(to_uri(draft / SPARK_MODEL))
-        folders.remove_checksums(draft)
+        to_spark_model(scores.sparkSession, components).save(as_folder(draft / SPARK_MODEL).uri)
+        remove_checksums(draft)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
@@ -134,11 +133,11 @@ def _write_tables(draft: Path, *, images: pd.DataFrame, components: Components, 
     _write_scores_csv(draft / SCORES_CSV, scores, width=components.kept)
     mean = io.BytesIO()
     np.save(mean, components.mean)
-    folders.write_bytes(draft / MEAN, mean.getvalue())
+    write_bytes(draft / MEAN, mean.getvalue())
     # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
     quoting = csv.QUOTE_NONNUMERIC if images["path"].str.contains("\r").any() else csv.QUOTE_MINIMAL
     for file, table in ((METADATA, images), (VARIANCE, variance_table(components))):
-        folders.write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
+        write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
     write_errors(draft / ERRORS, errors)
     return scores
 
@@ -157,7 +156,7 @@ def write_errors(file: Path, errors: Sequence[ErrorRow]) -> None:
 def _write_rows(file: Path, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([header, *sorted(rows)])
-    folders.write_bytes(file, text.getvalue().encode())
+    write_bytes(file, text.getvalue().encode())
 
 
 def read_scores(folder: Path) -> pa.Table:
@@ -174,7 +173,7 @@ def read_scores(folder: Path) -> pa.Table:
 
 def _read_scores(folder: Path) -> pa.Table:
     files = sorted(str(file) for file in (folder / SCORES).glob("*.parquet"))
-    return pa.concat_tables([pq.read_table(folders.open_input(file)) for file in files]).sort_by("path")
+    return pa.concat_tables([open_parquet(file).read() for file in files]).sort_by("path")
 
 
 def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, paths: Sequence[str]) -> pd.DataFrame:
@@ -235,7 +234,7 @@ def _write_scores_csv(file: Path, scores: pa.Table, *, width: int) -> None:
     # Three digits until a thousand components ask for more, so that the columns sort.
     digits = max(3, len(str(width)))
     names = [*NAMES, *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
-    with folders.open_output(file) as stream:
+    with open_output(file) as stream:
         stream.write((",".join(names) + "\n").encode())
         options = pa.csv.WriteOptions(include_header=False)
         for start in range(0, len(scores), _CSV_ROWS):

@@ -1,164 +1,178 @@
-"""Folders in S3: what `storage` does with them. Each is a `upath.UPath`, which reads and writes by s3fs."""
+"""Folders in S3, read and written by `upath.UPath` and s3fs; errors of S3 in one sentence."""
 
-import uuid
-from collections.abc import Collection, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
+from typing import Any, ClassVar, NamedTuple
 
 from fruits.errors import FruitsError, UsageError
+from fruits.local import make_draft_name
 
 _OPTIONS: dict[str, Any] = {
     # Listings must show what others have just written.
     "use_listings_cache": False,
-    # A read asks for the bytes it needs, and no more.
-    "default_cache_type": "none",
-    "default_fill_cache": False,
     # S3 answers 503 when asked too fast, and connections break: botocore asks again after growing pauses, half a
     # minute in all, and s3fs above it once more.
     "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 7}, "connect_timeout": 5, "read_timeout": 60},
 }
-# What is read from its beginning to its end is asked for in pieces of this size.
-_PIECE = 16 * 2**20
 TAG = "etag:"
+# The file that says that a folder is whole: see `ownership`.
+MARKER = "run.json"
 
 
-def open_remote(location: str) -> Any:
-    """Return a location as a path; its methods are those of `pathlib.Path`."""
+class S3Object(NamedTuple):
+    """A file in S3: name, bytes, time of modification (ns since 1970), tag (ETag and bytes; empty without an ETag)."""
+
+    name: str
+    length: int
+    modified: int
+    tag: str
+
+
+def open_path(location: str) -> Any:
+    """Return a location in S3 as a path with the methods of `pathlib.Path`."""
     from upath import UPath
 
     return UPath(location, **_OPTIONS)
 
 
-def open_whole(file: Any) -> Any:
-    """Open a file to be read from its beginning to its end."""
-    return file.open("rb", cache_type="readahead", block_size=_PIECE)
+@dataclass(frozen=True)
+class S3Folder:
+    """A folder in S3, with the methods of `folders.LocalFolder`. It exists if it holds anything."""
+
+    path: Any
+    atomic: ClassVar[bool] = False
+
+    @property
+    def uri(self) -> str:
+        """The address for Spark."""
+        return str(self.path)
+
+    def exists(self) -> bool:
+        """Tell whether the folder holds anything."""
+        bucket, _, key = self.path.path.rstrip("/").partition("/")
+        prefix = f"{key}/" if key else ""
+        return bool(self.path.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount"))
+
+    def identify(self) -> list[PurePosixPath]:
+        """Return bucket and key, and those of each folder above."""
+        name = PurePosixPath(normpath(str(self.path).partition("://")[2]))
+        return [name, *name.parents[:-1]]
+
+    def list_objects(self) -> Iterator[S3Object]:
+        """Yield each object below the folder; names are relative to it."""
+        root = self.path.path.rstrip("/") + "/"
+        for name, facts in self.path.fs.find(root, detail=True).items():
+            if not name.endswith("/"):  # some tools leave an object in the place of a folder
+                modified = int(facts["LastModified"].timestamp() * 10**9)
+                yield S3Object(name.removeprefix(root), int(facts["size"]), modified, _make_tag(facts))
+
+    def list_files(self) -> list[str]:
+        """Return the names of all files below the folder, relative to it, sorted."""
+        return sorted(file.name for file in self.list_objects())
+
+    list_entries = list_files
+
+    def list_folders(self) -> list[str]:
+        """Return the names of the folders in the folder, sorted."""
+        pages = self.path.fs.ls(self.path.path, detail=True) if self.exists() else []
+        return sorted(facts["name"].rstrip("/").rpartition("/")[2] for facts in pages if facts["type"] == "directory")
+
+    def read_tagged(self, name: str) -> tuple[bytes, str]:
+        """Return the content of a file, and its tag as `list_objects` gives it, asked for after the content."""
+        file = self.path / name
+        return file.read_bytes(), _make_tag(file.fs.info(file.path))
+
+    def read_heads(self, names: Sequence[str], *, length: int) -> dict[str, bytes]:
+        """Return the first bytes of files, requested together; those that S3 does not give are left out."""
+        paths = [(self.path / name).path for name in names]
+        heads = self.path.fs.cat_ranges(paths, 0, length, on_error="return") if paths else []
+        return {name: head for name, head in zip(names, heads, strict=True) if isinstance(head, bytes)}
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file: readers see the old one or the whole new one."""
+        (self.path / name).write_bytes(content)
+
+    @contextmanager
+    def replaced(self) -> Iterator[Path]:
+        """Yield a draft folder, copied over this one if the block succeeds: S3 can rename nothing."""
+        draft = S3Folder(self.path.with_name(make_draft_name(self.path.name) + ".draft"))
+        try:
+            yield draft.path
+            copy = self.path.fs.copy
+            self._replace(draft.list_files(), lambda name: copy((draft.path / name).path, (self.path / name).path))
+        finally:
+            draft.remove()
+
+    @contextmanager
+    def staged(self) -> Iterator[Path]:
+        """Yield a local draft folder, uploaded in the place of this one if the block succeeds."""
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+            draft = Path(name)
+            yield draft
+            files = [file.relative_to(draft).as_posix() for file in draft.rglob("*") if file.is_file()]
+            self._replace(files, lambda file: self.write_bytes(file, (draft / file).read_bytes()))
+
+    def _replace(self, names: Collection[str], put: Callable[[str], object]) -> None:
+        """Put files in the place of all others; the marker is removed first and written last: with it, all are there.
+
+        Files that others add meanwhile stay.
+        """
+        old = set(self.list_files())
+        self._remove_files({MARKER} & old)
+        for name in sorted(set(names) - {MARKER}):
+            put(name)
+        self._remove_files(old - {*names, MARKER})
+        if MARKER in names:
+            put(MARKER)
+
+    def _remove_files(self, names: set[str]) -> None:
+        for name in sorted(names):
+            self.path.fs.rm_file((self.path / name).path)
+
+    def remove(self) -> None:
+        """Remove all objects below the folder."""
+        if self.exists():
+            self.path.fs.rm(self.path.path, recursive=True)
+
+    def copy_to(self, target: Path) -> None:
+        """Copy all files to a local folder."""
+        for name in self.list_files():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes((self.path / name).read_bytes())
+
+    def hold(self) -> None:
+        """Do nothing: S3 has no locks, and `fruits clean` does not work there."""
+
+    def check_listable(self) -> None:
+        """Refuse a folder that cannot be listed; raises as `explain_refusal` does."""
+        with explain_refusal(self.path, doing="listed"):
+            self.exists()
+
+    def check_writable(self) -> None:
+        """Refuse a folder that cannot be written to; raises as `explain_refusal` does."""
+        probe = self.path / make_draft_name("probe")
+        with explain_refusal(self.path, doing="written"):
+            probe.write_bytes(b"")
+            probe.unlink()
 
 
-def read_file(file: Any) -> tuple[bytes, str]:
-    """Return what a file holds, and its tag as `list_objects` has it, asked after it was read."""
-    content = file.read_bytes()
-    return content, _tag(file.fs.info(file.path))
-
-
-def _tag(facts: dict[str, Any]) -> str:
+def _make_tag(facts: dict[str, Any]) -> str:
     etag = (facts.get("ETag") or "").removeprefix("W/").strip('"')
     return f"{TAG}{etag}-{facts['size']}" if etag else ""
 
 
-def list_objects(folder: Any) -> Iterator[tuple[str, int, int, str]]:
-    """Yield each object below a folder: its name below it, bytes, time of modification (ns since 1970) and tag.
-
-    The tag is a text of the ETag and the bytes that starts with `TAG`; empty if the store gives no ETag.
-    """
-    root = folder.path.rstrip("/") + "/"
-    for name, facts in folder.fs.find(root, detail=True).items():
-        if not name.endswith("/"):  # some tools leave an object in the place of a folder
-            modified = int(facts["LastModified"].timestamp() * 10**9)
-            yield name.removeprefix(root), int(facts["size"]), modified, _tag(facts)
-
-
-def has_objects(folder: Any) -> bool:
-    """Tell whether a folder holds anything: it is there then, and only then."""
-    bucket, _, key = folder.path.rstrip("/").partition("/")
-    prefix = f"{key}/" if key else ""
-    return bool(folder.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1).get("KeyCount"))
-
-
-def list_folders(folder: Any) -> list[str]:
-    """Return the names of the folders in a folder, sorted."""
-    pages = folder.fs.ls(folder.path, detail=True) if has_objects(folder) else []
-    return sorted(facts["name"].rstrip("/").rpartition("/")[2] for facts in pages if facts["type"] == "directory")
-
-
-def read_heads(folder: Any, names: Sequence[str], *, length: int) -> dict[str, bytes]:
-    """Return the first bytes of objects below a folder, asked for many at once; none of those that S3 does not give."""
-    paths = [(folder / name).path for name in names]
-    heads = folder.fs.cat_ranges(paths, 0, length, on_error="return") if paths else []
-    return {name: head for name, head in zip(names, heads, strict=True) if isinstance(head, bytes)}
-
-
-def remove_folder(folder: Any) -> None:
-    """Remove all objects below a folder."""
-    if has_objects(folder):
-        folder.fs.rm(folder.path, recursive=True)
-
-
 @contextmanager
-def replaced_folder(final: Any, draft: Any, *, last: str | None) -> Iterator[Path]:
-    """Yield a new draft folder whose objects take the place of those of `final` if the block succeeds.
-
-    Nothing can be renamed there. `last` is removed first, then the others are copied one by one, and `last` at the
-    end; old ones that have no successor are removed before it.
-    """
-    try:
-        yield cast("Path", draft)
-        new, old = ({name for name, *_ in list_objects(folder)} for folder in (draft, final))
-        _remove(final, {last} & old)
-        _copy(draft, final, new - {last})
-        _remove(final, old - new - {last})
-        _copy(draft, final, {last} & new)
-    finally:
-        remove_folder(draft)
-
-
-def upload_folder(draft: Path, final: Any, *, names: Collection[str]) -> None:
-    """Copy files of this machine in the place of whatever a folder holds."""
-    old = {name for name, *_ in list_objects(final)}  # not what others write there meanwhile
-    for name in names:
-        (final / name).write_bytes((draft / name).read_bytes())
-    _remove(final, old - set(names))
-
-
-def _copy(draft: Any, final: Any, names: Collection[str | None]) -> None:
-    for name in sorted(filter(None, names)):
-        final.fs.copy((draft / name).path, (final / name).path)
-
-
-def _remove(folder: Any, names: Collection[str | None]) -> None:
-    for name in sorted(filter(None, names)):
-        folder.fs.rm_file((folder / name).path)
-
-
-def check_writable(folder: Any) -> None:
-    """Refuse a folder that cannot be written to.
-
-    Raises
-    ------
-    FruitsError
-        As `explain_refusal` has it.
-    """
-    probe = folder / f".probe.{uuid.uuid4().hex[:8]}"
-    with explain_refusal(folder, doing="written"):
-        probe.write_bytes(b"")
-        probe.unlink()
-
-
-def check_listable(folder: Any) -> None:
-    """Refuse a folder that cannot be listed, because S3 does not answer, does not allow it or has no such bucket.
-
-    Raises
-    ------
-    FruitsError
-        As `explain_refusal` has it.
-    """
-    with explain_refusal(folder, doing="listed"):
-        has_objects(folder)
-
-
-@contextmanager
-def explain_refusal(folder: Any, *, doing: str) -> Iterator[None]:
-    """Turn what S3 and the network answer in the block into a sentence.
-
-    Parameters
-    ----------
-    doing
-        What cannot be done with the folder: `listed`, `written`.
+def explain_refusal(place: Any, *, doing: str) -> Iterator[None]:
+    """Turn what S3 and the network answer in the block into a sentence: `PLACE cannot be DOING`.
 
     Raises
     ------
     UsageError
-        If no keys or no such bucket are there.
+        If there are no keys or there is no such bucket.
     FruitsError
         If S3 refuses or does not answer.
     """
@@ -167,8 +181,8 @@ def explain_refusal(folder: Any, *, doing: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, OSError) as error:
-        kind, why, remedy = _find_remedy(error, bucket=folder.path.partition("/")[0])
-        raise kind(f"{folder} cannot be {doing}: {why}; {remedy}.") from error
+        kind, why, remedy = _find_remedy(error, bucket=place.path.partition("/")[0])
+        raise kind(f"{place} cannot be {doing}: {why}; {remedy}.") from error
 
 
 def _find_remedy(error: Exception, *, bucket: str) -> tuple[type[FruitsError], str, str]:
@@ -177,14 +191,14 @@ def _find_remedy(error: Exception, *, bucket: str) -> tuple[type[FruitsError], s
 
     said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        remedy = "mend the name, or make it with `scripts/aws_setup.sh create-bucket`"
+        remedy = "correct the name, or create it with `scripts/aws_setup.sh create-bucket`"
         return UsageError, f"there is no bucket {bucket}", remedy
     if isinstance(error, PermissionError):
-        remedy = "use keys that may (`aws sts get-caller-identity` says whose are in use), or name another folder"
+        remedy = "use keys that may (`aws sts get-caller-identity` shows which are in use), or name another folder"
         return FruitsError, f"S3 refuses it ({said})", remedy
     no_keys = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
     if isinstance(error, (*no_keys, boto.ProfileNotFound, boto.SSOError, boto.TokenRetrievalError)):
-        remedy = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws configure` keeps them"
+        remedy = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws configure` stores them"
         return UsageError, f"no keys to ask S3 with ({said})", remedy
     remedy = "check the network, the bucket's region (AWS_REGION) and AWS_ENDPOINT_URL, if it is set, and try again"
     return FruitsError, f"S3 does not answer as it should ({said})", remedy

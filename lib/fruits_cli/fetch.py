@@ -17,14 +17,14 @@ import requests
 from remotezip import RemoteZip, RemoteZipError
 from tqdm import tqdm
 
-from fruits import folders, locks
 from fruits.errors import FruitsError, UsageError
+from fruits.folders import as_folder, compose, write_bytes
 from fruits.images.classes import match_classes
 from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
 from fruits.images.selection import select_images
 from fruits.images.shards import is_packed
 from fruits.progress import BAR_COLUMNS
-from fruits.spelling import compose
+from fruits.s3 import S3Folder
 from fruits_cli.ranges import Ranges, redact
 from fruits_cli.streams import ProgressWriter
 
@@ -94,7 +94,7 @@ def fetch_images(
 
 
 def _check_destination(destination: Path) -> None:
-    if folders.is_remote(destination):
+    if isinstance(as_folder(destination), S3Folder):
         raise UsageError(
             f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
         )
@@ -226,8 +226,8 @@ def _plan_blocks(archive: ZipFile, members: Iterable[ZipInfo]) -> list[tuple[int
 
 def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination: Path, progress: bool) -> None:
     """Write the missing members, in the order of the archive, and check that all wanted ones are there then."""
-    folders.check_writable(destination)
-    locks.hold_folder(destination)
+    as_folder(destination).check_writable()
+    as_folder(destination).hold()
     with tqdm(
         total=len(wanted),
         initial=len(wanted) - len(missing),
@@ -242,7 +242,7 @@ def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination:
             except _DAMAGED as error:
                 raise FruitsError(f"{member.filename} is damaged in the archive or on the way ({error}).") from error
             try:
-                folders.write_bytes(destination / path, content)
+                write_bytes(destination / path, content)
             except OSError as error:
                 raise FruitsError(f"{destination / path} cannot be written ({error.strerror}).") from error
             bar.update()

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fruits import folders, locks
 from fruits.errors import UsageError
 from fruits.features.store import list_unfinished
+from fruits.folders import as_folder
+from fruits.local import LEFTOVERS, LocalFolder
 from fruits.ownership import REPORT
 from fruits.params import TARGETS, RunParams, list_modes
 
@@ -25,7 +26,7 @@ def find_leftovers(params: RunParams) -> list[Path]:
         If a folder lies in S3, where nobody can tell who is at work in it.
     """
     for folder in map(params.path, _FOLDERS):
-        if folders.is_remote(folder):
+        if not isinstance(as_folder(folder), LocalFolder):
             raise UsageError(
                 f"{folder} lies in S3, where no lock tells whether a run is at work: remove what is left by hand, such "
                 "as `aws s3 rm --recursive` of batches without _SUCCESS below features/, once no run is."
@@ -37,7 +38,7 @@ def find_leftovers(params: RunParams) -> list[Path]:
     unfinished = [batch for store in stores if _is_own(store) for batch in list_unfinished(store) if _is_own(batch)]
     kept = [mode / name for mode in modes for name in REPORT.kept]
     places = [output, output / "models", reports, *targets, *modes, *kept]
-    parts = [entry for place in places for entry in _list_entries(place) if folders.LEFTOVERS.fullmatch(entry.name)]
+    parts = [entry for place in places for entry in _list_entries(place) if LEFTOVERS.fullmatch(entry.name)]
     return sorted({*unfinished, *parts})
 
 
@@ -57,7 +58,7 @@ def remove_leftovers(params: RunParams) -> list[Path]:
     with ExitStack() as stack:
         for folder in sorted({params.path(key).resolve() for key in _FOLDERS}):
             if folder.is_dir():
-                stack.enter_context(locks.alone_in_folder(folder))
+                stack.enter_context(LocalFolder(folder).held_alone())
         found = find_leftovers(params)
         for entry in found:
             if entry.is_dir() and not entry.is_symlink():

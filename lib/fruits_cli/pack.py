@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from fruits import folders, locks, places
 from fruits.errors import FruitsError, UsageError
-from fruits.foreign import list_foreign
+from fruits.folders import as_folder, open_output, relate
 from fruits.images.listing import list_images
 from fruits.images.shards import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
 from fruits.images.source import ImageFolder, read_as_listed
 from fruits.images.tree import has_images, list_splits
+from fruits.ownership import list_foreign
 from fruits.progress import BAR_COLUMNS
 from fruits_cli.streams import ProgressWriter
 
@@ -58,12 +58,12 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits]
     images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []
-    _hold(output_dir)
-    with folders.replaced_folder(output_dir) as draft:
+    as_folder(output_dir.parent).hold()
+    with as_folder(output_dir).replaced() as draft:
         with tqdm(total=len(images), unit=" images", file=ProgressWriter(sys.stdout), ncols=BAR_COLUMNS) as bar:
             for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):
                 with (
-                    folders.open_output(draft / name_shard(number)) as stream,
+                    open_output(draft / name_shard(number)) as stream,
                     pq.ParquetWriter(stream, SCHEMA, compression="NONE") as writer,
                 ):
                     for start in range(0, len(shard), GROUP_ROWS):
@@ -77,17 +77,12 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
 
 def _check_folders(input_dir: Path, output_dir: Path) -> None:
     for folder in (input_dir, output_dir):
-        folders.check_listable(folder)
+        as_folder(folder).check_listable()
     if is_packed(input_dir):
         raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
     _check_replaceable(output_dir)
-    if how := places.relate(output_dir, input_dir):
+    if how := relate(output_dir, input_dir):
         raise UsageError(f"{output_dir} {how} {input_dir}, the images to pack; name a folder outside of them.")
-
-
-def _hold(output_dir: Path) -> None:
-    if not folders.is_remote(output_dir):
-        locks.hold_folder(output_dir.parent)
 
 
 def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFrame]:
@@ -112,7 +107,7 @@ def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) ->
 
 def _check_replaceable(folder: Path) -> None:
     """Refuse a folder that holds anything but whole shards: what else is there would be lost."""
-    if not folders.is_there(folder):
+    if not folder.exists() and not folder.is_symlink():
         return
     shards = list_shards(folder)
     others = list_foreign(folder, names={shard.name for shard in shards}) if folder.is_dir() else [folder.name]

@@ -55,7 +55,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     say("starting the notebook")
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
     threading.Thread(target=_import_html, daemon=True).start()
-    with folders.staged_folder(params.report_folder) as draft, _explain_failures(draft, params=params):
+    with folders.as_folder(params.report_folder).staged() as draft, _explain_failures(draft, params=params):
         try:
             _execute(notebook, draft / "run.ipynb", params=params, say=say)
         except KernelStartError:  # no cell has run: once more is safe

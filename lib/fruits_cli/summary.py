@@ -6,8 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from fruits import folders, results
 from fruits.features.store import list_batches, name_batch
 from fruits.manifest import STAGES
@@ -98,6 +96,6 @@ def describe_stop(output_dir: Path, *, began: datetime, fresh: bool) -> str:
     if not batches or batches[-1].name < name_batch(began):
         return "nothing was stored yet: the same command starts it again"
     files = [file for batch in batches for file in batch.glob("*.parquet")]
-    count = sum(pq.read_metadata(folders.open_input(file)).num_rows for file in files)
+    count = sum(folders.open_parquet(file).metadata.num_rows for file in files)
     command = "the same command without --fresh" if fresh else "the same command"
     return f"features of {count:,} images are kept; {command} goes on from there"

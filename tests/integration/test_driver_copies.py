@@ -36,7 +36,7 @@ def s3() -> Iterator[Any]:
 def test_weights_in_s3_are_copied_anew_each_time(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights trained again have the name and the size of those before them."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    folders._cache.cache_clear()
+    folders.find_cache.cache_clear()
     copies = set()
     for seed, folder in enumerate(("weights", "weights", "others")):
         content = make_weights_file(seed)
@@ -57,6 +57,6 @@ def test_a_driver_without_a_home_keeps_its_copies_elsewhere(
     """Livy's session on YARN runs as a user whose home is not there."""
     monkeypatch.setenv("HOME", "/nowhere")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    folders._cache.cache_clear()
+    folders.find_cache.cache_clear()
     s3.put_object(Bucket=BUCKET, Key="code/mine.txt", Body=b"mine")
     assert folders.fetch_file(folders.resolve(f"s3://{BUCKET}/code/mine.txt", base=None)).is_relative_to(tmp_path)

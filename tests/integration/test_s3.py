@@ -65,7 +65,7 @@ def get(key: str) -> bytes:
 
 
 def upload(folder: Path, prefix: str) -> None:
-    for name in folders.list_files(folder):
+    for name in folders.as_folder(folder).list_files():
         client().upload_file(str(folder / name), BUCKET, f"{prefix}/{name}")
 
 
@@ -202,23 +202,23 @@ def test_a_place_that_cannot_be_used_is_one_sentence(s3: str, monkeypatch: pytes
         return folders.resolve(location, base=REPOSITORY)
 
     with pytest.raises(UsageError, match="s3://no-such-bucket/x cannot be listed: there is no bucket no-such-bucket"):
-        folders.check_listable(place("s3://no-such-bucket/x"))
+        folders.as_folder(place("s3://no-such-bucket/x")).check_listable()
     with pytest.raises(UsageError, match="s3://no-such-bucket/x cannot be written: there is no bucket no-such-bucket"):
-        folders.check_writable(place("s3://no-such-bucket/x"))
-    folders.check_writable(place(f"s3://{BUCKET}/écrit"))
+        folders.as_folder(place("s3://no-such-bucket/x")).check_writable()
+    folders.as_folder(place(f"s3://{BUCKET}/écrit")).check_writable()
     assert keys("écrit") == set()
     with failing_network(s3, Faults(forbidden=True)) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         monkeypatch.setattr(s3_paths, "_OPTIONS", {**s3_paths._OPTIONS, "skip_instance_cache": True})
         with pytest.raises(FruitsError, match=r"cannot be written: S3 refuses it \((Access Denied|Forbidden)\)"):
-            folders.check_writable(place(f"s3://{BUCKET}/x"))
+            folders.as_folder(place(f"s3://{BUCKET}/x")).check_writable()
 
 
 @pytest.mark.usefixtures("s3")
 def test_an_image_that_changed_since_its_listing_is_not_read_as_that() -> None:
     folder = folders.resolve(f"s3://{BUCKET}/changed", base=REPOSITORY)
     folders.write_bytes(folder / "Training/A/x.jpg", b"12345")
-    ((_, length, _, tag),) = s3_paths.list_objects(folder)
+    ((_, length, _, tag),) = s3_paths.S3Folder(folder).list_objects()
     source = ImageFolder(folder)
     assert read_as_listed(source, "Training/A/x.jpg", length=length, digest=tag) == (b"12345", hash_content(b"12345"))
     folders.write_bytes(folder / "Training/A/x.jpg", b"54321")
@@ -230,12 +230,12 @@ def test_an_image_that_changed_since_its_listing_is_not_read_as_that() -> None:
 def test_a_folder_is_replaced_by_copies_and_its_marker_comes_last() -> None:
     final = folders.resolve(f"s3://{BUCKET}/replaced/RUN", base=REPOSITORY)
     for content in (b"1", b"2"):
-        with folders.replaced_folder(final, last="run.json") as draft:
+        with folders.as_folder(final).replaced() as draft:
             for name in ("run.json", "a b/é", f"only {content.decode()}"):
                 folders.write_bytes(draft / name, content)
         assert keys("replaced/") == {f"RUN/{name}" for name in ("run.json", "a b/é", f"only {content.decode()}")}
         assert get("replaced/RUN/run.json") == content
-    with pytest.raises(ValueError, match="stop"), folders.replaced_folder(final, last="run.json") as draft:  # noqa: PT012
+    with pytest.raises(ValueError, match="stop"), folders.as_folder(final).replaced() as draft:  # noqa: PT012
         folders.write_bytes(draft / "run.json", b"3")
         raise ValueError("stop")
     assert get("replaced/RUN/run.json") == b"2"
@@ -247,7 +247,7 @@ def test_a_report_keeps_what_was_done_by_hand_and_is_not_put_over_strange_files(
     owner: dict[str, Any] = {"target": "emr", "input_dir": "s3://somewhere"}
     final = folders.resolve(f"s3://{BUCKET}/kept/emr/MINI", base=REPOSITORY)
     for content in (b"1", b"2"):
-        with folders.staged_folder(final) as draft:
+        with folders.as_folder(final).staged() as draft:
             folders.write_bytes(draft / "run.html", content)
             ownership.write_marker(draft, owner=owner, kind=ownership.REPORT)
             ownership.keep_folders(final, draft, ownership.REPORT)
@@ -287,7 +287,7 @@ def test_large_files_go_in_parts_both_ways(tmp_path: Path) -> None:
     file = folders.resolve(f"s3://{BUCKET}/large/file", base=REPOSITORY)
     content = random.Random(0).randbytes(60 * 2**20)  # noqa: S311
     folders.write_bytes(file, content)
-    with folders.open_whole(file) as stream:
+    with file.open("rb") as stream:
         assert stream.read() == content
     entries = client().list_objects_v2(Bucket=BUCKET, Prefix="large/")["Contents"]
     # The tag of an object that came in parts ends in their number.

@@ -8,15 +8,14 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fruits import folders
 from fruits.errors import FruitsError, UsageError
 from fruits.features.network import NETWORK
 from fruits.features.weights import SIZES, check_sizes, find_weights, hash_file
-from fruits.foreign import list_foreign, refuse_foreign
+from fruits.folders import fetch_folder, find_cache
+from fruits.ownership import replaced_folder
 
 ENGINES = ("litert", "tensorflow")
 CONVERTED = ("weights.npz", "model.tflite", "model.json")
@@ -93,12 +92,11 @@ def load_model(
         raise UsageError(f"engine {engine!r}: allowed: {', '.join(ENGINES)}.")
     file = find_weights(source, base=base)
     sha256 = hash_file(file) if file else None
-    converted = (folder or _cache_folder()) / _name_converted(sha256, seed=seed)
+    converted = (folder or find_cache() / "models") / _name_converted(sha256, seed=seed)
     if not all((converted / part).is_file() for part in CONVERTED):
-        refuse_foreign(converted, list_foreign(converted, names=CONVERTED))
-        with folders.staged_folder(converted) as draft:
+        with replaced_folder(converted, names=CONVERTED) as draft:
             _convert(file, draft, seed=seed)
-    converted = folders.fetch_folder(converted)
+    converted = fetch_folder(converted)
     facts = json.loads((converted / "model.json").read_text())
     sizes = {name: facts[name] for name in ("tensors", "parameters", "bytes")}
     check_sizes(source, *sizes.values(), remedy="name the no_top file of alpha 1.0")
@@ -122,10 +120,6 @@ def find_model_id(source: str, *, engine: str, seed: int, folder: Path, base: Pa
         return _name_features(facts["values_sha256"], engine)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _cache_folder() -> Path:
-    return (folders.find_home() or Path(tempfile.mkdtemp(prefix="fruits-"))) / ".cache/fruits/models"
 
 
 def _name_features(sha256: str, engine: str) -> str:

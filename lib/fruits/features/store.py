@@ -23,9 +23,8 @@ import pyarrow.parquet as pq
 
 from fruits.arrow import to_column, to_strings
 from fruits.errors import FruitsError
-from fruits.folders import is_remote, open_input, remove_checksums, remove_folder
+from fruits.folders import as_folder, open_parquet, remove_checksums
 from fruits.images.rows import EARLIER_KEY, KEY, NAMES, spark_schema
-from fruits.spelling import to_uri
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,10 +97,10 @@ def write_batch(features: "DataFrame", *, store: Path) -> Path:
     batch = store / f"{name_batch(datetime.now(UTC))}-{uuid.uuid4().hex[:8]}"
     # Asked for here: a cluster's own settings may leave it out.
     marked = features.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "true")
-    marked.parquet(to_uri(batch))
+    marked.parquet(as_folder(batch).uri)
     remove_checksums(batch)
-    if not any(pq.read_metadata(open_input(file)).num_rows for file in batch.glob("*.parquet")):
-        remove_folder(batch)  # of images that cannot be read: they will be tried again, and leave another
+    if not any(open_parquet(file).metadata.num_rows for file in batch.glob("*.parquet")):
+        as_folder(batch).remove()  # of images that cannot be read: they will be tried again, and leave another
     return batch
 
 
@@ -175,9 +174,8 @@ def cut_blocks(images: "pd.DataFrame") -> list[Block]:
 def open_features(file: str) -> Iterator[pq.ParquetFile]:
     """Open a file of features, to be read in the block; what cannot be read is named with the folder to remove."""
     # Spark writes a checksum with every page: without it a flipped bit is another feature, and nobody knows.
-    options = {"page_checksum_verification": True, "pre_buffer": is_remote(file)}
     try:
-        with pq.ParquetFile(open_input(file), **options) as source:
+        with open_parquet(file, page_checksum_verification=True) as source:
             yield source
     except pa.ArrowMemoryError:  # no fault of the file
         raise

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from fruits.errors import UsageError
-from fruits.spelling import compose
+from fruits.folders import compose
 
 
 def choose_classes(there: Iterable[str], globs: Sequence[str]) -> set[str]:

@@ -11,7 +11,8 @@ from fruits.images.ignored import count_kinds
 from fruits.images.rows import LISTED, IgnoredRow
 from fruits.images.shards import is_packed, list_packed
 from fruits.images.source import spell_name
-from fruits.images.tree import Found, Object, find_split, walk
+from fruits.images.tree import Found, find_split, walk
+from fruits.s3 import S3Object
 
 if TYPE_CHECKING:
     import os
@@ -136,8 +137,8 @@ def _match_folders(input_dir: Path, *, split: str, classes: Sequence[str]) -> li
     return [found for found in folders if found.images and found.label in asked]
 
 
-def _look_at(file: "os.DirEntry[str] | Object") -> tuple[int, int, str]:
-    if isinstance(file, Object):
+def _look_at(file: "os.DirEntry[str] | S3Object") -> tuple[int, int, str]:
+    if isinstance(file, S3Object):
         length, modified, digest = file.length, file.modified, file.tag
     else:
         try:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from numpy.random import Generator
 from PIL import Image, ImageColor
 
-from fruits import foreign, locks
 from fruits.errors import UsageError
+from fruits.folders import as_folder
+from fruits.ownership import list_foreign, replaced_folder
 
 MARKER = "sample.json"
 RENDERER_VERSION = 1  # raise it with every change of a pixel: older samples are then rendered anew
@@ -92,10 +93,9 @@ CLASSES = (
 
 
 def ensure_sample(root: Path) -> int:
-    """Render the sample into a folder, unless it is there already; return how many images the folder holds.
+    """Render the sample into a folder, unless it is there already; return the number of its images.
 
-    The images are `Training/<class>/<n>_100.jpg` and `Test/<class>/<n>_100.jpg`. A sample of another version, or
-    one that lost an image, is replaced.
+    A sample of another version, or one that lost an image, is replaced.
 
     Raises
     ------
@@ -111,8 +111,8 @@ def ensure_sample(root: Path) -> int:
     marker = {"renderer": RENDERER_VERSION, "images": len(images)}
     if _read_marker(root) == marker and {str(file.relative_to(root)) for file in root.rglob("*.jpg")} == images.keys():
         return len(images)
-    locks.hold_folder(root.parent)
-    with foreign.replaced_folder(root, names={MARKER, *images}) as draft:
+    as_folder(root.parent).hold()
+    with replaced_folder(root, names={MARKER, *images}) as draft:
         for path, (style, split, number) in images.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(render_fruit(style, split=split, number=number)).save(draft / path, "JPEG", quality=90)
@@ -122,7 +122,7 @@ def ensure_sample(root: Path) -> int:
 
 def _read_marker(root: Path) -> object:
     """Return what the marker says, None for a folder that is missing or empty."""
-    if not foreign.list_foreign(root, names=()):
+    if not list_foreign(root, names=()):
         return None
     with suppress(OSError, ValueError):
         marker = json.loads((root / MARKER).read_text(encoding="utf-8"))

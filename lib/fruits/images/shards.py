@@ -4,7 +4,6 @@ The rows lie in the order of their paths, in small row groups, so the statistics
 a worker finds an image's row group by bisection and reads nothing else.
 """
 
-import os
 from bisect import bisect_right
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fruits.errors import FruitsError, UsageError
-from fruits.folders import is_remote, open_input
+from fruits.folders import as_folder, compose, open_parquet
 from fruits.images.ignored import IMAGE_SUFFIXES
 from fruits.images.rows import LISTED, PACKED, arrow_schema
-from fruits.spelling import compose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +35,8 @@ def name_shard(number: int) -> str:
 def list_shards(folder: Path) -> list[Path]:
     """Return the shards of a packed folder in order; none for a folder of class folders."""
     named = sorted(folder.glob("images-" + "[0-9]" * 5 + ".parquet"))
-    if is_remote(folder):
-        return named
-    return [shard for shard in named if not os.path.isdir(shard)]  # noqa: PTH112 - Path's raises where it may not look
+    folders = as_folder(folder).list_folders() if named else []
+    return [shard for shard in named if shard.name not in folders]
 
 
 def is_packed(folder: Path) -> bool:
@@ -141,7 +138,7 @@ def open_shard(file: Path) -> pq.ParquetFile:
         For a Parquet file with other columns than a shard has.
     """
     try:
-        shard = pq.ParquetFile(open_input(file), pre_buffer=is_remote(file))
+        shard = open_parquet(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise FruitsError(
             f"{file} cannot be read as a shard of packed images ({error}); remove {file.parent} and pack it anew."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fruits import folders, s3
+from fruits.folders import as_folder
 from fruits.images.identity import hash_content, tag_of
 from fruits.images.shards import PackedImages, is_packed
 
@@ -36,12 +36,10 @@ class ImageFolder:
         """Return the bytes of an image, or raise OSError; also if its tag is another than when it was listed."""
         if _SPELT_BYTE.search(path):
             raise OSError("the name is not UTF-8, or looks like one that is not; rename the file or its folder")
-        if folders.is_remote(self.folder):
-            content, now = s3.read_file(self.folder / path)
-            if tag and now != tag:
-                raise OSError(_CHANGED)
-            return content
-        return (self.folder / path).read_bytes()
+        content, now = as_folder(self.folder).read_tagged(path)
+        if tag and now != tag:
+            raise OSError(_CHANGED)
+        return content
 
 
 def read_as_listed(source: ImageSource, path: str, *, length: int, digest: str) -> tuple[bytes, str]:

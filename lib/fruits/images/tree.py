@@ -9,29 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fruits.errors import UsageError
-from fruits.folders import is_remote
+from fruits.folders import as_folder, compose
 from fruits.images.formats import HEAD_BYTES
 from fruits.images.ignored import Why, has_suffix, judge_file, judge_mode, judge_name
 from fruits.images.source import spell_name
-from fruits.s3 import has_objects, list_objects, read_heads
-from fruits.s3 import list_folders as list_remote_folders
-from fruits.spelling import compose
-
-
-class Object(NamedTuple):
-    """A file in an object store, whose listing tells all there is to know."""
-
-    name: str
-    length: int
-    modified: int
-    tag: str
+from fruits.s3 import S3Folder, S3Object
 
 
 class Found(NamedTuple):
     """A folder and what is in it; the others by name."""
 
     folder: Path
-    images: list["os.DirEntry[str] | Object"]
+    images: list["os.DirEntry[str] | S3Object"]
     ignored: dict[str, Why]
 
     @property
@@ -42,13 +31,7 @@ class Found(NamedTuple):
 
 def list_folders(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, sorted; none if it cannot be listed."""
-    if is_remote(folder):
-        return list_remote_folders(folder)
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
-    except OSError:
-        return []
+    return as_folder(folder).list_folders()
 
 
 def list_splits(input_dir: Path) -> list[str]:
@@ -64,7 +47,7 @@ def find_split(input_dir: Path, split: str) -> str:
     UsageError
         If it is not there, with those that are.
     """
-    if _is_folder(input_dir / split):
+    if as_folder(input_dir / split).exists():
         return split
     there = list_splits(input_dir)
     if same := [name for name in there if compose(name) == compose(split)]:
@@ -84,35 +67,34 @@ def has_images(input_dir: Path, *, split: str) -> bool:
         If a folder cannot be listed.
     """
     root = input_dir / split
-    return _is_folder(root) and any(found.images for found in walk(root))
+    return as_folder(root).exists() and any(found.images for found in walk(root))
 
 
 def walk(root: Path) -> Iterator[Found]:
     """Yield `root` and every folder below it."""
-    return _walk_objects(root) if is_remote(root) else _walk_folders(root)
+    folder = as_folder(root)
+    return _walk_objects(folder) if isinstance(folder, S3Folder) else _walk_folders(root)
 
 
-def _walk_objects(root: Path) -> Iterator[Found]:
+def _walk_objects(folder: S3Folder) -> Iterator[Found]:
     """Group a listing by folders; look into files without a suffix, all at once."""
-    objects = {
-        path: Object(path.rpartition("/")[2], length, modified, tag)
-        for path, length, modified, tag in list_objects(root)
-    }
+    root = folder.path
+    objects = {file.name: file._replace(name=file.name.rpartition("/")[2]) for file in folder.list_objects()}
     unclear = [path for path, file in objects.items() if file.length and not has_suffix(file.name)]
-    heads = read_heads(root, unclear, length=HEAD_BYTES)
-    folders: dict[str, Found] = {}
+    heads = folder.read_heads(unclear, length=HEAD_BYTES)
+    found_in: dict[str, Found] = {}
     for path, file in objects.items():
         parts = path.split("/")
         # A folder that is left out is one entry of its parent.
         place = next((place for place, part in enumerate(parts) if judge_name(part)), len(parts) - 1)
         parent, name = "/".join(parts[:place]), parts[place]
-        found = folders.setdefault(parent, Found(root / parent if parent else root, [], {}))
+        found = found_in.setdefault(parent, Found(root / parent if parent else root, [], {}))
         head = partial(bytes, heads.get(path, b""))
         if why := judge_name(name) or judge_file(name, in_class=bool(parent), read_head=head):
             found.ignored[name] = why
         else:
             found.images.append(file)
-    yield from folders.values()
+    yield from found_in.values()
 
 
 def _walk_folders(root: Path) -> Iterator[Found]:
@@ -130,19 +112,13 @@ def _walk_folders(root: Path) -> Iterator[Found]:
                 found.ignored[entry.name] = why
             elif entry.is_dir(follow_symlinks=False):
                 waiting.appendleft(folder / entry.name)
-            elif entry.is_symlink() and _is_folder(entry.path):
+            elif entry.is_symlink() and as_folder(Path(entry.path)).exists():
                 waiting.append(folder / entry.name)  # after all real folders: a class keeps its own name
             elif why := _judge(entry, in_class=folder != root):
                 found.ignored[entry.name] = why
             else:
                 found.images.append(entry)
         yield found
-
-
-def _is_folder(path: Path | str) -> bool:
-    if is_remote(path):
-        return has_objects(path)
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
 
 
 def _scan(folder: Path) -> list["os.DirEntry[str]"]:
