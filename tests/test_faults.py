@@ -25,13 +25,6 @@ WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    load_model("random", seed=42, folder=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def images(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:

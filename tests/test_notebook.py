@@ -199,14 +199,15 @@ def test_plain_papermill_from_anywhere(place: Path) -> None:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("parameter", ["max_imgs: 5", "pca_components: 0", "mode: FOO", "input_dir: s3://"])
-def test_plain_papermill_refuses_wrong_parameters(tmp_path: Path, parameter: str) -> None:
-    (tmp_path / "wrong.yaml").write_text(parameter)
+@pytest.mark.parametrize("parameters", ["max_imgs: 5\npca_components: 0\nmode: FOO", "input_dir: s3://"])
+def test_plain_papermill_refuses_wrong_parameters(tmp_path: Path, parameters: str) -> None:
+    (tmp_path / "wrong.yaml").write_text(parameters)
 
     done = run(BIN / "papermill", NOTEBOOK, "OUT.ipynb", "-f", "wrong.yaml", "--no-progress-bar", cwd=tmp_path)
 
     assert done.returncode == 1
-    assert parameter.split(": ")[1] in done.stderr.rpartition("UsageError")[2]
+    for line in parameters.splitlines():
+        assert line.split(": ")[1] in done.stderr.rpartition("UsageError")[2]
     executed = nbformat.read(tmp_path / "OUT.ipynb", as_version=4)
     assert not any(cell.get("execution_count") for cell in executed.cells if "open_session(master" in cell.source)
 
