@@ -20,7 +20,7 @@ import pytest
 from fruits.errors import FruitsError, UsageError
 from fruits.images.listing import list_images
 from fruits.images.selection import select_images
-from fruits_cli import fetch, ranges
+from fruits_cli import fetch, http_file
 from fruits_cli.fetch import FetchReport, fetch_images
 
 ROOT = "fruits-360_dataset/fruits-360"
@@ -49,7 +49,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         archive: Archive = self.server.archive
         failure = archive.failures.pop(0) if archive.failures else ""
-        self.close_connection = bool(failure)
+        # A connection that the server closes after a whole answer may fail the next request, at random.
+        self.close_connection = failure == "half"
         if len(archive.sent) >= archive.healthy_requests or failure == "hang up":
             self.close_connection = True
             return
@@ -103,7 +104,7 @@ def members() -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def quick_and_direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(http_file, "BACKOFF_SECONDS", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -129,7 +130,7 @@ def archive() -> Iterator[Archive]:
 
 
 def fetch_apples(destination: Path, archive: str | Path, **changes: Any) -> FetchReport:
-    asked: dict[str, Any] = {"split": "Training", "classes": ["Apple*"], "max_images": 0, "seed": 42, "progress": False}
+    asked: dict[str, Any] = {"split": "Training", "classes": ["Apple*"], "max_images": 0, "seed": 42}
     return fetch_images(destination, archive=archive, **{**asked, **changes})
 
 
@@ -147,8 +148,8 @@ def test_fetches_the_classes_asked_for_and_little_else(tmp_path: Path, archive: 
     report = fetch_apples(tmp_path, archive.url)
 
     assert files_below(tmp_path) == apples()
-    assert report == FetchReport(wanted=24, fetched=24, already_there=0, bytes_read=sum(archive.sent))
-    assert report.bytes_read < len(archive.content) / 2
+    assert report == FetchReport(wanted=24, fetched=24)
+    assert sum(archive.sent) < len(archive.content) / 2
 
 
 def test_a_second_fetch_reads_the_directory_only(tmp_path: Path, archive: Archive) -> None:
@@ -157,7 +158,7 @@ def test_a_second_fetch_reads_the_directory_only(tmp_path: Path, archive: Archiv
 
     report = fetch_apples(tmp_path, archive.url)
 
-    assert (report.fetched, report.already_there) == (0, 24)
+    assert report == FetchReport(wanted=24, fetched=0)
     assert len(archive.sent) == 1
 
 
@@ -195,9 +196,9 @@ def test_neighbours_come_in_one_request(tmp_path: Path, archive: Archive, monkey
 def test_a_wide_gap_is_not_read(tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "GAP_BYTES", 1_000)
 
-    report = fetch_apples(tmp_path, archive.url, max_images=3)
+    fetch_apples(tmp_path, archive.url, max_images=3)
 
-    assert report.bytes_read < 64 * 1024 + 4 * 3_200
+    assert sum(archive.sent) < 64 * 1024 + 4 * 3_200
 
 
 def test_a_large_directory_is_read_once(tmp_path: Path, archive: Archive) -> None:
@@ -222,7 +223,7 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(
     assert "ConnectionError, 4 times" in str(failure.value)
     archive.healthy_requests = 1_000
     report = fetch_apples(tmp_path, archive.url)
-    assert (report.fetched, report.already_there) == (15, 9)
+    assert report == FetchReport(wanted=24, fetched=15)
     assert files_below(tmp_path) == apples()
 
 
@@ -472,7 +473,6 @@ def test_a_local_archive_goes_the_same_way(tmp_path: Path) -> None:
     report = fetch_apples(tmp_path / "images", local)
 
     assert (report.wanted, report.fetched) == (24, 24)
-    assert 0 < report.bytes_read < local.stat().st_size
     assert files_below(tmp_path / "images") == apples()
 
 
@@ -515,13 +515,9 @@ def test_images_that_vanish_during_the_fetch_are_noticed(
         fetch_apples(tmp_path, archive.url)
 
 
-def test_progress_goes_to_stderr_or_nowhere(
-    tmp_path: Path, archive: Archive, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fetch_apples(tmp_path / "quiet", archive.url)
-    assert capsys.readouterr() == ("", "")
+def test_progress_goes_to_stderr(tmp_path: Path, archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+    fetch_apples(tmp_path, archive.url)
 
-    fetch_apples(tmp_path / "loud", archive.url, progress=True)
     out, err = capsys.readouterr()
     assert out == ""
     assert "24/24" in err

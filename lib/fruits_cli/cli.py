@@ -101,7 +101,8 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
             max_images=params.max_images,
             seed=params.seed,
         )
-    click.echo(f"{report.wanted} images wanted, {report.already_there} were there, {report.fetched} fetched.")
+    there = report.wanted - report.fetched
+    click.echo(f"{report.wanted} images wanted, {there} were there, {report.fetched} fetched.")
     click.echo(f"Images: {params.path('input_dir') / params.split}")
 
 

@@ -5,7 +5,7 @@ import struct
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
@@ -13,8 +13,6 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import pandas as pd
-import requests
-from remotezip import RemoteZip, RemoteZipError
 from tqdm import tqdm
 
 from fruits.errors import FruitsError, UsageError
@@ -25,7 +23,7 @@ from fruits.images.selection import select_images
 from fruits.images.shards import is_packed
 from fruits.progress import BAR_COLUMNS
 from fruits.s3 import S3Folder
-from fruits_cli.ranges import Ranges, redact
+from fruits_cli.http_file import HttpFile, hide_secrets
 from fruits_cli.streams import ProgressWriter
 
 ARCHIVE_URL = "https://s3.eu-west-1.amazonaws.com/course.oc-static.com/projects/Data_Scientist_P8/fruits.zip"
@@ -38,18 +36,16 @@ _METHODS = {0, 8, 12, 14}
 _UNREAD_METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 _UTF8_FLAG, _ENCRYPTED_FLAG, _UNICODE_PATH = 0x800, 0x1, 0x7075
 # What zipfile raises for a wrong checksum, bad compressed data or name, or an early end; bzip2: OSError.
-_DAMAGED = (BadZipFile, RemoteZipError, zlib.error, LZMAError, EOFError, OSError, RuntimeError, ValueError)
+_DAMAGED = (BadZipFile, zlib.error, LZMAError, EOFError, OSError, RuntimeError, ValueError)
 _Members = dict[str, ZipInfo]
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What a fetch did: images wanted, fetched and already there; bytes read from the archive."""
+    """How many images were wanted, and how many of them were not there yet and have been fetched."""
 
     wanted: int
     fetched: int
-    already_there: int
-    bytes_read: int
 
 
 def fetch_images(
@@ -60,7 +56,6 @@ def fetch_images(
     max_images: int,
     seed: int,
     archive: str | Path = ARCHIVE_URL,
-    progress: bool = True,
 ) -> FetchReport:
     """Bring the images of a mode to `<destination>/<split>/<class>/<file>`; run it again to resume.
 
@@ -72,78 +67,66 @@ def fetch_images(
         As in a mode file; the choice is the one `select_images` makes of the whole archive.
     archive
         An `http(s)://` URL whose server answers byte ranges, or a local zip file.
-    progress
-        Show a bar on stderr.
 
     Raises
     ------
     FruitsError
         If the archive or its split, a class or an image is missing or damaged, or the disk cannot be written.
     """
-    _check_destination(destination)
-    with _open_archive(archive) as (opened, ranges):
-        members = _list_split(opened, split=split, origin=redact(archive))
-        wanted = _choose(members, split=split, classes=classes, max_images=max_images, seed=seed)
-        missing = _check_methods(_missing(wanted, destination), origin=redact(archive))
-        if ranges:
-            ranges.blocks = _plan_blocks(opened, missing.values())
-        with _say_how_far(wanted, destination):
-            _copy(opened, missing, wanted=wanted, destination=destination, progress=progress)
-        bytes_read = ranges.bytes_read if ranges else sum(member.compress_size for member in missing.values())
-    return FetchReport(len(wanted), len(missing), already_there=len(wanted) - len(missing), bytes_read=bytes_read)
-
-
-def _check_destination(destination: Path) -> None:
     if isinstance(as_folder(destination), S3Folder):
         raise UsageError(
             f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
         )
     if is_packed(destination):
         raise UsageError(f"{destination} holds packed images, and can hold no class folders; name another.")
-
-
-@contextmanager
-def _say_how_far(wanted: _Members, destination: Path) -> Iterator[None]:
-    try:
-        yield
-    except FruitsError as error:
-        there = len(wanted) - len(_missing(wanted, destination))
-        raise FruitsError(
-            f"{str(error).rstrip('.')}; {there} of {len(wanted)} images are in {destination}, "
-            "and the same command goes on where it stopped."
-        ) from error
-
-
-@contextmanager
-def _open_archive(archive: str | Path) -> Iterator[tuple[ZipFile, "Ranges | None"]]:
-    origin, is_url = redact(archive), str(archive).lower().startswith(("http://", "https://"))
-    with requests.Session() as session:
-        ranges = Ranges(str(archive), session=session) if is_url else None
+    origin = hide_secrets(archive)
+    with _open_archive(archive, origin=origin) as opened:
+        members = _list_split(opened, split=split, origin=origin)
+        wanted = _choose(members, split=split, classes=classes, max_images=max_images, seed=seed)
+        missing = _missing(wanted, destination)
+        _check_methods(missing.values(), origin=origin)
+        if isinstance(opened.fp, HttpFile):
+            opened.fp.blocks = _plan_blocks(opened, missing.values())
         try:
-            opened = RemoteZip(archive, fetcher=lambda *_, **__: ranges) if ranges else ZipFile(archive)
-        except OSError as error:
-            raise UsageError(f"{origin} cannot be opened ({error.strerror}); name a zip file or a URL.") from error
-        # A damaged directory ends in any of these, not in BadZipFile alone.
-        except (BadZipFile, RemoteZipError, ValueError, NotImplementedError) as error:
+            _copy(opened, missing, wanted=wanted, destination=destination)
+        except FruitsError as error:
+            there = len(wanted) - len(_missing(wanted, destination))
+            raise FruitsError(
+                f"{str(error).rstrip('.')}; {there} of {len(wanted)} images are in {destination}, "
+                "and the same command goes on where it stopped."
+            ) from error
+    return FetchReport(wanted=len(wanted), fetched=len(missing))
+
+
+@contextmanager
+def _open_archive(archive: str | Path, *, origin: str) -> Iterator[ZipFile]:
+    is_url = str(archive).lower().startswith(("http://", "https://"))
+    try:
+        file = HttpFile(str(archive)) if is_url else Path(archive).open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise UsageError(f"{origin} cannot be opened ({error.strerror}); name a zip file or a URL.") from error
+    with file:
+        try:
+            opened = ZipFile(file)
+        except _DAMAGED as error:
             raise FruitsError(f"{origin} is not a zip file, or a damaged one ({error}); get a whole copy.") from error
-        with opened:
-            yield opened, ranges
+        yield opened
 
 
 def _list_split(archive: ZipFile, *, split: str, origin: str) -> _Members:
     """Map `<split>/<class>/<file>` to its member, under the root that holds the most images of the split."""
     roots: dict[str, _Members] = defaultdict(dict)
-    folders = set()
+    splits = set()
     for member in archive.infolist():
         name = _read_name(member)
         parts = [] if name.endswith(("/", "\\")) else _split_name(name)
         if len(parts) < 3 or not parts[-1].lower().endswith(IMAGE_SUFFIXES):
             continue
-        folders.add(parts[-3])
+        splits.add(parts[-3])
         if compose(parts[-3]) == compose(split):
             roots["/".join(parts[:-3])]["/".join(parts[-3:])] = member
     if not roots:
-        found = ", ".join(map(repr, sorted(folders)[:5])) or "no image in a class folder"
+        found = ", ".join(map(repr, sorted(splits)[:5])) or "no image in a class folder"
         raise UsageError(f"{origin} holds no {split}/<class>/<image>; found: {found}. Is it the Fruits-360 archive?")
     return max(roots.values(), key=len)
 
@@ -155,7 +138,7 @@ def _read_name(member: ZipInfo) -> str:
     raw, extra = member.orig_filename.encode("cp437"), member.extra
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<HH", extra)
-        # Version 1, then the checksum of the name that this one stands for.
+        # Version 1, then the checksum of the name that this one replaces.
         if kind == _UNICODE_PATH and extra[4:9] == struct.pack("<BI", 1, zlib.crc32(raw)):
             raw = extra[9 : 4 + length]
             break
@@ -167,7 +150,7 @@ def _read_name(member: ZipInfo) -> str:
 
 
 def _split_name(name: str) -> list[str]:
-    """Return the parts of a name as they lie below the destination; none for a name that leads or belongs elsewhere."""
+    """Return the parts of a name below the destination; none for a name that leads or belongs elsewhere."""
     parts = re.sub(r"^[A-Za-z]:", "", name.partition("\0")[0].replace("\\", "/")).split("/")
     parts = [part for part in parts if part not in {"", "."}]
     return [] if any(map(judge_name, parts)) else parts
@@ -180,9 +163,9 @@ def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images
     return {path: members[path] for path in chosen["path"]}
 
 
-def _check_methods(members: _Members, *, origin: str) -> _Members:
-    """Return the members, if each can be read."""
-    for member in members.values():
+def _check_methods(members: Collection[ZipInfo], *, origin: str) -> None:
+    """Refuse members that zipfile cannot decompress."""
+    for member in members:
         if member.flag_bits & _ENCRYPTED_FLAG:
             what = "is encrypted"
         elif member.compress_type not in _METHODS:
@@ -194,7 +177,6 @@ def _check_methods(members: _Members, *, origin: str) -> _Members:
             f"{origin}: {member.filename} {what}; unpack the archive with 7-Zip (`7z x FILE`) and set input_dir to the "
             "folder that holds the splits, or zip it anew by Deflate, without a password."
         )
-    return members
 
 
 def _missing(members: _Members, destination: Path) -> _Members:
@@ -204,13 +186,12 @@ def _missing(members: _Members, destination: Path) -> _Members:
 
 def _is_there(file: Path, member: ZipInfo) -> bool:
     try:
-        there = file.is_file() and file.stat().st_size == member.file_size
-        return there and zlib.crc32(file.read_bytes()) == member.CRC
+        return file.stat().st_size == member.file_size and zlib.crc32(file.read_bytes()) == member.CRC
     except OSError:
         return False
 
 
-def _plan_blocks(archive: ZipFile, members: Iterable[ZipInfo]) -> list[tuple[int, int]]:
+def _plan_blocks(archive: ZipFile, members: Collection[ZipInfo]) -> list[tuple[int, int]]:
     """Join members that lie close together into (first byte, byte after the last)."""
     starts = sorted({member.header_offset for member in archive.infolist()})
     ends = dict(zip(starts, [*starts[1:], archive.start_dir], strict=True))
@@ -224,18 +205,13 @@ def _plan_blocks(archive: ZipFile, members: Iterable[ZipInfo]) -> list[tuple[int
     return blocks
 
 
-def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination: Path, progress: bool) -> None:
+def _copy(archive: ZipFile, missing: _Members, *, wanted: _Members, destination: Path) -> None:
     """Write the missing members, in the order of the archive, and check that all wanted ones are there then."""
     as_folder(destination).check_writable()
     as_folder(destination).hold()
-    with tqdm(
-        total=len(wanted),
-        initial=len(wanted) - len(missing),
-        file=ProgressWriter(sys.stderr),
-        unit=" images",
-        ncols=BAR_COLUMNS,
-        disable=not progress,
-    ) as bar:
+    done = len(wanted) - len(missing)
+    bar = tqdm(total=len(wanted), initial=done, file=ProgressWriter(sys.stderr), unit=" images", ncols=BAR_COLUMNS)
+    with bar:
         for path, member in sorted(missing.items(), key=lambda item: item[1].header_offset):
             try:
                 content = archive.read(member)
