@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, where a fact lives, what is in git."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -152,6 +153,14 @@ def test_citation_and_changelog_name_the_version() -> None:
     assert citation.keys() >= {"cff-version", "message", "title", "authors"}
     assert (citation["cff-version"], citation["version"]) == ("1.2.0", __version__)
     assert f"\n## [{__version__}] - " in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("document", ["documentation/ARCHITECTURE.md", "documentation/RELIABILITY.md", "README.md"])
+def test_documents_name_modules_and_tests_that_exist(document: str) -> None:
+    text = (REPOSITORY / document).read_text()
+    tracked = [file.as_posix() for folder in (LIBRARY, REPOSITORY / "tests") for file in folder.rglob("*.py")]
+    named = re.findall(r"\b(?:fruits(?:_cli)?/[a-z_/]+|[a-z_/]*test_[a-z_0-9]+)\.py", text)
+    assert {name for name in named if not any(file.endswith(name.removeprefix("sur/")) for file in tracked)} == set()
 
 
 def pins() -> list[str]:
