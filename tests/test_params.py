@@ -15,8 +15,8 @@ from papermill.translators import translate_parameters
 
 from fruits import params
 from fruits.errors import UsageError
+from fruits.notebook import read_params
 from fruits.params import TARGETS, RunParams, keys_of, list_modes, load_params
-from fruits.variables import params_from_notebook
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 VALUES = dataclasses.asdict(load_params("MINI", "sample"))
@@ -72,14 +72,14 @@ def inject(**values: Any) -> str:
 def load_cells(*sources: str) -> RunParams:
     namespace: dict[str, Any] = {}  # as IPython does: one namespace, the cells' sources in `In`
     exec("\n".join(sources), namespace)  # noqa: S102 - our own cells
-    return params_from_notebook(namespace | {"In": ["", *sources, "%time run()", "params_from_notebook(globals())"]})
+    return read_params(namespace | {"In": ["", *sources, "%time run()", "read_params(globals())"]})
 
 
 def test_livy_keeps_no_history_and_its_variables_are_taken() -> None:
-    assert params_from_notebook(VALUES | {"spark": object(), "computed": 5}) == load_cells(assign())
+    assert read_params(VALUES | {"spark": object(), "computed": 5}) == load_cells(assign())
     without = {key: value for key, value in VALUES.items() if key != "seed"}
     with pytest.raises(UsageError, match=r"notebook: seed: missing; allowed: an integer from 0"):
-        params_from_notebook(without)
+        read_params(without)
 
 
 def test_a_package_that_came_as_a_zip_has_no_repository(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ import sys
 sys.path.insert(0, {str(archive)!r})
 from fruits.errors import UsageError
 from fruits.params import find_repository
-from fruits.variables import params_from_notebook
+from fruits.notebook import read_params
 from fruits.session import find_s3_jars
-params = params_from_notebook({VALUES | {"mode": "MY_OWN", "output_dir": "/there", "input_dir": "data/here"}!r})
+params = read_params({VALUES | {"mode": "MY_OWN", "output_dir": "/there", "input_dir": "data/here"}!r})
 print(find_repository(), find_s3_jars(), params.path("output_dir"), params.mode)
 try:
     params.path("input_dir")
@@ -249,7 +249,7 @@ def test_notebook_gives_the_parameters_and_nothing_else(cells: list[str], change
     ("cells", "problems"),
     [
         ([assign(), inject(max_imgs=7, seed="x")], "max_imgs = 7: unknown(?s:.*)seed = 'x': allowed: an integer"),
-        ([assign("seed", mode="MAXI")], "seed: missing(?s:.*)'MAXI': unknown; allowed: APPLES"),
+        ([assign("seed", mode="MAXI")], "seed: missing(?s:.*)unknown mode 'MAXI'; allowed: APPLES"),
         ([inject(max_images=7), assign()], "lost its `parameters` tag"),
     ],
 )

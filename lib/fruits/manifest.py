@@ -1,4 +1,4 @@
-"""What a run was told, did and found, as one JSON document."""
+"""The manifest: parameters, code, versions, counts and results of a run, as one JSON document."""
 
 import dataclasses
 import importlib.metadata
@@ -21,17 +21,17 @@ from fruits.pca import Components, count_components, format_share, format_target
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# A new file that may change what a run does.
+# New files that may change what a run does.
 _NEW_CODE = re.compile(r"lib/.*\.py|params/[^/]*\.yaml", re.DOTALL)
 STAGES = ("listing", "model", "extraction", "pca", "saving", "report")
 _MODEL_KEYS = ("weights", "sha256", "tensors", "parameters", "bytes", "engine", "model_id")
-# Nodes of a cluster have no Keras; Spark and this package reach them in other ways than by an installer.
+# Spark and this package are not in the list: on a cluster no installer knows their versions.
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "pandas", "papermill", "pillow", "pyarrow")
 
 
 @dataclasses.dataclass
 class Stopwatch:
-    """When a run started, and the wall seconds of each of its stages."""
+    """The start of a run, and the wall seconds of each stage."""
 
     started: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
@@ -65,9 +65,9 @@ def build_manifest(
     counts
         `listed`, `features`, `errors`, `reused` and `computed`.
     ignored, ignored_kinds
-        How many files in the class folders are no images, and how many of each kind.
+        Number of files in the class folders that are not images, in all and of each kind.
     notes
-        Sentences that a reader should know, such as why features were computed anew.
+        Sentences for the reader, such as why features were computed again.
     """
     extraction, computed = stopwatch.seconds["extraction"], counts["computed"]
     return {
@@ -89,7 +89,7 @@ def build_manifest(
 
 
 def describe_components(components: Components, *, variance_target: float) -> dict[str, Any]:
-    """Return what the manifest says of a PCA; `components_for_target` looks at the components kept only."""
+    """Return the part of the manifest about the PCA; `components_for_target` counts only components that were kept."""
     return {
         "requested": components.requested,
         "kept": components.kept,
@@ -102,7 +102,7 @@ def describe_components(components: Components, *, variance_target: float) -> di
 
 
 def summarise(manifest: dict[str, Any]) -> dict[str, str]:
-    """Return the figures of a manifest that a reader looks for first."""
+    """Return the main figures of a manifest as text."""
     counts, pca, rate = manifest["counts"], manifest["pca"], manifest["images_per_second"]
     needed, target = pca["components_for_target"], format_target(pca["variance_target"])
     return {
@@ -118,7 +118,7 @@ def summarise(manifest: dict[str, Any]) -> dict[str, str]:
 
 
 def read_versions(spark: "SparkSession") -> dict[str, str | None]:
-    """Return the versions of everything that may change a figure, and the machine; None for what is not there."""
+    """Return the platform and the versions of all software that may change a result; None if not installed."""
     import pyspark
 
     java = spark.sparkContext._jvm.System.getProperty("java.version")  # type: ignore[union-attr]
@@ -140,10 +140,9 @@ def _read_version(package: str) -> str | None:
 
 
 def read_commit(folder: Path | None) -> dict[str, Any]:
-    """Return `git_commit` of the checkout whose top is a folder, and whether its code was edited since (`git_dirty`).
+    """Return `git_commit` and `git_dirty` of a repository; None if the folder is not the top of one.
 
-    Edited means: a file that git tracks has changed, or a new file is in `lib/` or `params/`. What runs write is no
-    edit. Both are None outside git, and in a copy that lies in another repository.
+    Dirty means: a tracked file has changed, or there is a new file of code or parameters.
     """
     nothing = {"git_commit": None, "git_dirty": None}
     if folder is None:
@@ -160,8 +159,8 @@ def read_commit(folder: Path | None) -> dict[str, Any]:
 
 
 def _ask_git(folder: Path, *words: str) -> str:
-    """Ask git about a folder, whatever repository the environment of a git hook names (GIT_DIR)."""
+    """Run git in a folder, without GIT_DIR and others, which a git hook sets to its own repository."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    # A mode that a file system cannot keep is no edit; and looking must not write.
+    # Some file systems cannot keep file modes; and this must not write to the repository.
     command = ["git", "--no-optional-locks", "-c", "core.fileMode=false", "-C", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment).stdout

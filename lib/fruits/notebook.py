@@ -1,31 +1,79 @@
-"""What the notebook does for its report, and for the command that runs it."""
+"""The notebook: its parameters, its texts, and the parts of its report."""
 
+import ast
 import io
 import json
 import os
 import re
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fruits import folders, results
+from fruits.errors import UsageError
 from fruits.ownership import BY_HAND
-from fruits.params import RunParams
+from fruits.params import KEYS, RunParams, build_params, describe_unknown, find_repository, list_modes, name_missing
 from fruits.redaction import redact_secrets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Where `fruits run` gathers a report before it replaces the old one. Unset when the notebook is run by hand.
+# `fruits run` sets it to the folder where it collects a report. It is not set when a notebook is run by hand.
 DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
-# The error rows bear the same name beside the report as among the results.
+# The table of error rows has the same name beside the report as among the results.
 ERRORS = results.ERRORS.name
-SAMPLE_BANNER = "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit."
+_INJECTED = "# Parameters"  # the first line of the cell that papermill injects
+
+
+def read_params(namespace: Mapping[str, Any]) -> RunParams:
+    """Build the parameters from the variables of a notebook whose `parameters` cell has run.
+
+    Parameters
+    ----------
+    namespace
+        The notebook's `globals()`. IPython keeps the source of each cell in `In`: the parameters are the names that
+        the last `parameters` cell and the last cell of papermill assign. Livy keeps no sources: there all variables
+        with the name of a parameter are taken, and a wrong name is not noticed (papermill warns).
+
+    Raises
+    ------
+    UsageError
+        As `load_params`. Also if papermill's cell ran before the `parameters` cell, which then replaced its values.
+    """
+    names = KEYS.keys() & namespace.keys()
+    if "In" in namespace:
+        cells = [source for source in namespace["In"] if source]
+        assigned = [_assigned_names(source) for source in cells]
+        injected = [number for number, source in enumerate(cells) if source.startswith(_INJECTED)]
+        whole = [number for number, found in enumerate(assigned) if len(found & KEYS.keys()) > len(KEYS) // 2]
+        written = [number for number in whole if number not in injected]
+        if written and injected and injected[0] < written[0]:
+            raise UsageError(
+                "the parameters cell has lost its `parameters` tag, so the values of papermill are not used; add the "
+                "tag again (Jupyter: property inspector)."
+            )
+        # Only the last ones: a cell that was corrected and run again is in the history twice.
+        names = set().union(*(assigned[number] for number in written[-1:] + injected[-1:]))
+    values = {name: namespace[name] for name in sorted(names) if name in namespace}
+    problems = name_missing(KEYS, values, origin="notebook")
+    if find_repository() and isinstance(mode := values.get("mode"), str) and mode not in list_modes():
+        problems.append(f"notebook: {describe_unknown('mode', mode, list_modes())}")
+    return build_params(values, sources=dict.fromkeys(values, "notebook"), problems=problems)
+
+
+def _assigned_names(source: str) -> set[str]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a cell that did not run
+        return set()
+    targets = (target for node in body if isinstance(node, ast.Assign) for target in node.targets)
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 class Markdown:
-    """A text for readers: set as Markdown in Jupyter, plain where nothing but text arrives, as it does by Livy."""
+    """A text that Jupyter shows as Markdown, and Livy, which shows only text, without the marks."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -39,7 +87,7 @@ class Markdown:
 
 
 def quote(value: object) -> str:
-    """Return a name or a path, without secrets, as a code span of Markdown: nothing in it is Markdown, HTML or TeX."""
+    """Return a name or a path as a code span of Markdown, without secrets and without effect of any sign in it."""
     text = redact_secrets(str(value))
     text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
@@ -48,9 +96,9 @@ def quote(value: object) -> str:
 
 
 def end_with_command() -> None:
-    """End this kernel, and Spark with it, when the `fruits run` that started it is killed; nothing otherwise.
+    """End this kernel and its Spark as soon as the `fruits run` that started it is killed; by hand, do nothing.
 
-    Jupyter's own watch waits for process 1 to inherit the kernel; in a desktop session or a container another may.
+    Jupyter does this only if process 1 becomes the new parent; in a container or a desktop session it may be another.
     """
     parent = os.getppid()
     if DRAFT_VARIABLE not in os.environ or os.environ.get("JPY_PARENT_PID") != str(parent):
@@ -65,26 +113,25 @@ def end_with_command() -> None:
 
 
 def banner(params: RunParams) -> str | None:
-    """Return the warning that a report of sample images or untrained weights wears."""
-    if params.target == "sample" and params.weights == "random":
-        return SAMPLE_BANNER
-    if params.target == "sample":
-        return "Sample images, drawn by a program: this report says nothing about fruit."
-    if params.weights == "random":
-        return "Untrained weights: the features of this report say nothing about fruit."
-    return None
+    """Return the warning at the top of a report of sample images or untrained weights."""
+    warnings = {
+        (True, True): "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit.",
+        (True, False): "Sample images, drawn by a program: this report says nothing about fruit.",
+        (False, True): "Untrained weights: the features of this report say nothing about fruit.",
+    }
+    return warnings.get((params.target == "sample", params.weights == "random"))
 
 
 def report_folder(params: RunParams) -> Path:
-    """Return where the notebook puts the parts of its report: a draft if a command runs it, else a folder of its own.
+    """Return where the notebook writes its report: the draft of `fruits run`, else `by-hand` in the report's folder.
 
-    A command's report lies beside that folder and tells of the command's run: a run by hand leaves it alone.
+    So a run by hand does not change the report of a command.
     """
     return Path(draft) if (draft := os.environ.get(DRAFT_VARIABLE)) else params.report_folder / BY_HAND
 
 
 def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure: "Figure") -> None:
-    """Write manifest.json and variance.png: the notebook's last act, so that only a whole run leaves them."""
+    """Write manifest.json and variance.png; the last cell calls it, so only a complete run has them."""
     folder = report_folder(params)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format="png")

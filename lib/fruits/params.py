@@ -1,4 +1,4 @@
-"""RunParams: two YAML files and `--set` in, one frozen object out, or one error that lists everything wrong."""
+"""The parameters of a run: read two YAML files and `--set`, check all values, list all problems in one error."""
 
 import dataclasses
 import re
@@ -51,7 +51,7 @@ _what, _where = partial(_key, "what"), partial(_key, "where")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunParams:
-    """Everything a run is told: *what* (a mode file) and *where* (a target file)."""
+    """The parameters of a run: *what* to compute (a mode file) and *where* (a target file)."""
 
     mode: str = _what("upper-case letters, digits and _", lambda v: _is_text(v) and bool(_MODE_NAME.fullmatch(v)))
     classes: tuple[str, ...] = _what('a list of globs on class folders, such as ["Apple*"]', _is_globs)
@@ -102,7 +102,7 @@ def keys_of(group: str) -> tuple[str, ...]:
 
 
 def find_repository() -> Path | None:
-    """Return the folder that holds `params/`; None where the package came without one, as a zip does to a cluster."""
+    """Return the repository, which holds `params/`; None if the package is elsewhere, as the zip on a cluster is."""
     root = Path(__file__).resolve().parents[2]
     return root if (root / "params").is_dir() else None
 
@@ -122,7 +122,7 @@ def list_modes() -> list[str]:
 def check_mode(mode: str) -> None:
     """Refuse a mode that has no file, with the names of those that have one."""
     if mode not in list_modes():
-        raise UsageError(f"unknown mode {mode!r}; allowed: {', '.join(list_modes())} (a mode is a file in params/).")
+        raise UsageError(describe_unknown("mode", mode, list_modes()))
 
 
 def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = None) -> RunParams:
@@ -142,7 +142,7 @@ def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = No
     """
     check_mode(mode)
     if target not in TARGETS:
-        raise UsageError(f"unknown target {target!r}; allowed: {', '.join(TARGETS)}.")
+        raise UsageError(describe_unknown("target", target, TARGETS))
     values, sources, problems = {}, {}, []
     for name, group in ((mode, "what"), (target, "where")):
         file = f"params/{name}.yaml"
@@ -160,19 +160,18 @@ def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = No
     return build_params(values, sources=sources, problems=problems)
 
 
+def describe_unknown(what: str, name: str, allowed: Iterable[str]) -> str:
+    """Describe a name that is not among the allowed ones."""
+    return f"unknown {what} {name!r}; allowed: {', '.join(allowed)} ({what}s are files in params/)."
+
+
 def name_missing(keys: Iterable[str], values: Mapping[str, Any], *, origin: str) -> list[str]:
     """Return a line for each parameter that has no value, with what is allowed."""
     return [f"{origin}: {key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in keys if key not in values]
 
 
 def build_params(values: Mapping[str, Any], *, sources: Mapping[str, str], problems: list[str]) -> RunParams:
-    """Check values, each with where it comes from, and build the parameters.
-
-    Raises
-    ------
-    UsageError
-        One message that lists the problems given and all others.
-    """
+    """Check the values and build the parameters; UsageError lists the given problems and all others."""
     for key, value in values.items():
         if key not in KEYS:
             problems.append(f"{sources[key]}: {key} = {value!r}: unknown; allowed: {', '.join(KEYS)}")
@@ -194,24 +193,12 @@ def _normalise(key: str, value: Any) -> Any:
 
 
 def parse_setting(text: str, *, kind: object, origin: str) -> Any:
-    """Return the value of a `--set`: a text parameter (`kind` is str) takes it literally, any other reads it as YAML.
-
-    Raises
-    ------
-    UsageError
-        If it is not valid YAML.
-    """
+    """Return the value of a `--set`: the text itself if `kind` is str, else the text read as YAML."""
     return text if kind is str else _parse_yaml(text, origin=origin)
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a file of `key: value` lines.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be read, or is not such a file.
-    """
+    """Read a YAML file of `key: value` lines; UsageError if it is not one."""
     try:
         content = _parse_yaml(file.read_bytes(), origin=str(file))
     except OSError as error:
@@ -228,7 +215,7 @@ _NUMBERS = {"tag:yaml.org,2002:int": _INTEGER, "tag:yaml.org,2002:float": _FLOAT
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what changes a value in silence: doubled keys, octal (`010` is 8) and base-60 numbers."""
+    """YAML without what changes a value silently: repeated keys, octal (`010` is 8) and base-60 numbers."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, _NUMBERS.get(tag, form)) for tag, form in pairs]
