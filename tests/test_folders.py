@@ -1,20 +1,23 @@
-"""Places: local from remote, whole files, whole folders."""
+"""Locations: made absolute, compared, and named to Spark."""
 
+import os
 import pickle
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pyspark.ml.feature import PCAModel
+from pyspark.sql import SparkSession
 
-from fruits import folders, local
-from fruits.errors import FruitsError, UsageError
+from fruits import folders
+from fruits.errors import UsageError
 from fruits.local import LocalFolder
+from fruits.pca import Components, to_spark_model
 from fruits.s3 import S3Folder
 
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+NAMES = ["run 12:30", "trail: ", "a,b", "a{b,c}[d]", "100% a%20b #1?", "été 漢 🍎", "back\\slash*", "${HOME}"]
 
 
 @pytest.mark.parametrize(
@@ -60,124 +63,6 @@ def test_local_folder_is_not_remote(location: str) -> None:
     assert isinstance(folders.as_folder(folders.resolve(location, base=Path("/base"))), LocalFolder)
 
 
-def test_file_is_written_whole_into_a_new_folder_and_over_an_old_one(tmp_path: Path) -> None:
-    for content in (b"first, longer", b"second"):
-        folders.write_bytes(tmp_path / "new/file.txt", content)
-        assert (tmp_path / "new/file.txt").read_bytes() == content
-    assert names(tmp_path) == ["new", "new/file.txt"]
-
-
-def test_file_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(IsADirectoryError):
-        folders.write_bytes(tmp_path / "taken", b"content")
-    assert names(tmp_path) == ["taken"]
-
-
-def test_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
-    final = tmp_path / "deep/final"
-    with folders.as_folder(final).replaced() as draft:
-        (draft / "table").touch()
-        assert not final.exists()
-    assert names(tmp_path) == ["deep", "deep/final", "deep/final/table"]
-
-
-def test_old_folder_stays_readable_until_the_new_one_replaces_all_of_it(tmp_path: Path) -> None:
-    final = tmp_path / "final"
-    folders.write_bytes(final / "old", b"")
-    with folders.as_folder(final).replaced() as draft:
-        (draft / "new").touch()
-        assert names(final) == ["old"]
-    assert names(tmp_path) == ["final", "final/new"]
-
-
-def test_linked_folder_is_replaced_without_leftovers(tmp_path: Path) -> None:
-    folders.write_bytes(tmp_path / "disk/old", b"")
-    (tmp_path / "final").symlink_to(tmp_path / "disk")
-    with folders.as_folder(tmp_path / "final").replaced() as draft:
-        (draft / "new").touch()
-    assert names(tmp_path / "final") == ["new"]
-    assert {path.name for path in tmp_path.iterdir()} == {"disk", "final"}
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_error_leaves_the_old_folder_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
-    folders.write_bytes(tmp_path / "final/old", b"")
-    with pytest.raises(error), folders.as_folder(tmp_path / "final").replaced() as draft:  # noqa: PT012
-        (draft / "new").touch()
-        raise error
-    assert names(tmp_path) == ["final", "final/old"]
-
-
-def test_old_folder_survives_when_the_new_one_cannot_be_put_in_place(tmp_path: Path) -> None:
-    folders.write_bytes(tmp_path / "final/old", b"")
-    with pytest.raises(OSError), folders.as_folder(tmp_path / "final").replaced() as draft:  # noqa: PT011 - any will do
-        draft.rmdir()
-    assert names(tmp_path) == ["final", "final/old"]
-
-
-def test_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    folders.as_folder(tmp_path / "a/b").check_writable()
-    assert names(tmp_path) == ["a", "a/b"]
-
-
-@pytest.mark.parametrize("folder", ["file", "file/below"])
-def test_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: str) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(FruitsError, match=f"{tmp_path / folder} cannot be written"):
-        folders.as_folder(tmp_path / folder).check_writable()
-
-
-@pytest.mark.parametrize("atomic", [True, False])
-def test_two_at_once_replace_a_folder_again_and_again(
-    tmp_path: Path, atomic: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not atomic:
-        monkeypatch.setattr(local, "exchange", lambda *_: False)
-
-    def replace(number: int) -> None:
-        with folders.as_folder(tmp_path / "final").replaced() as draft:
-            for part in "ab":
-                (draft / part).write_text(str(number))
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(replace, range(100)))
-    assert names(tmp_path) == ["final", "final/a", "final/b"]
-    assert len({(tmp_path / "final" / part).read_text() for part in "ab"}) == 1
-
-
-def test_an_old_folder_that_cannot_be_removed_ends_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("draft/new", "final/table", "old/stubborn"):
-        folders.write_bytes(tmp_path / name, b"")
-    monkeypatch.setattr(local, "exchange", lambda *_: False)
-    monkeypatch.setattr(local.shutil, "rmtree", lambda *_, **__: None)
-    with pytest.raises(OSError, match="not empty"):
-        local.put_in_place(*(tmp_path / name for name in ("draft", "final", "old")))
-    assert names(tmp_path / "final") == ["table"]
-
-
-def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
-    final = tmp_path / "final"
-    folders.write_bytes(final / "table", b"")
-    if not local.exchange(final, final):
-        pytest.skip("this file system cannot exchange two names")
-    missing = []
-
-    def look(stop: threading.Event) -> None:
-        while not stop.is_set():
-            missing.append(not final.exists())
-
-    stop = threading.Event()
-    watcher = threading.Thread(target=look, args=(stop,))
-    watcher.start()
-    for _ in range(200):
-        with folders.as_folder(final).replaced() as draft:
-            (draft / "table").touch()
-    stop.set()
-    watcher.join()
-    assert not any(missing)
-
-
 @pytest.mark.parametrize(("home", "usable"), [(".", True), ("/nowhere", False), ("/proc", False), (None, False)])
 def test_a_home_is_one_that_can_be_written_to(home: str | None, usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(Path(home).absolute()) if home else None
@@ -187,3 +72,86 @@ def test_a_home_is_one_that_can_be_written_to(home: str | None, usable: bool, mo
         monkeypatch.setenv("HOME", place)
     monkeypatch.setattr("os.access", lambda path, _: str(path) == str(Path.cwd()))
     assert folders.find_home() == (Path.cwd() if usable else None)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "how"),
+    [
+        ("a", "a", "is"),
+        ("a/../a/.", "a", "is"),
+        ("a/b", "a", "lies inside"),
+        ("a", "a/b/c", "holds"),
+        ("a", "ab", None),
+        ("a/b", "a/c", None),
+        ("link/new", "real/new", "is"),
+        ("link/new/x", "real", "lies inside"),
+        ("dangling", "nowhere/x", "is"),
+        ("loop", "real", None),
+        ("/", "a", "holds"),
+        ("s3://b/a", "S3N://b/a/", "is"),
+        ("s3://b/a/./x/..", "s3://b/a", "is"),
+        ("s3://b", "s3://b/a", "holds"),
+        ("s3://b/a/c", "s3://b/a", "lies inside"),
+        ("s3://b/a", "s3://b/ab", None),
+        ("s3://b/a", "s3://c/a", None),
+        ("s3://b/A", "s3://b/a", None),
+        ("s3://b/a", "/b/a", None),
+    ],
+)
+def test_places_are_compared_where_they_lie(tmp_path: Path, left: str, right: str, how: str | None) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "dangling").symlink_to("nowhere/x")
+    (tmp_path / "loop").symlink_to("loop")
+    assert folders.relate(folders.resolve(left, base=tmp_path), folders.resolve(right, base=tmp_path)) == how
+    turned = {"holds": "lies inside", "lies inside": "holds"}
+    assert folders.relate(folders.resolve(right, base=tmp_path), folders.resolve(left, base=tmp_path)) == turned.get(
+        str(how), how
+    )
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "twice").mkdir()
+    done = subprocess.run(["mount", "--bind", tmp_path / "real", tmp_path / "twice"], check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.decode().strip()}")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path / "twice"], check=True)
+
+
+def test_a_disk_that_is_mounted_twice_is_one_place(mounted: Path) -> None:
+    assert os.path.realpath(mounted / "twice") != os.path.realpath(mounted / "real")
+    assert folders.relate(mounted / "twice", mounted / "real") == "is"
+    assert folders.relate(mounted / "twice/new/x", mounted / "real/new") == "lies inside"
+
+
+def test_spark_writes_and_reads_folders_of_any_name(spark: SparkSession, tmp_path: Path) -> None:
+    components = Components(
+        count=5, requested=1, mean=np.zeros(2), vectors=np.eye(2)[:, :1], all_shares=np.array([0.9, 0.1])
+    )
+    (tmp_path / "12:30").mkdir()  # a colon beside it fails Spark as well, if it has to list the folder
+    for name in NAMES:
+        to_spark_model(spark, components).save(folders.as_folder(tmp_path / name).uri)
+        with folders.readable_by_spark(tmp_path / name, here=True) as place:
+            assert PCAModel.load(place).pc.numRows == 2, name
+    assert {path.name for path in tmp_path.iterdir()} == {*NAMES, "12:30"}
+
+
+def test_elsewhere_a_link_leads_nowhere() -> None:
+    with folders.readable_by_spark(Path("/a,b/[c]"), here=False) as place:
+        assert place == r"file:///a?b/\[c\]"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_names_that_spark_cannot_be_told_are_refused(here: bool) -> None:
+    folders.check_spelling(Path("/plain é"), key="output_dir", here=here)
+    with pytest.raises(UsageError, match=r"output_dir = .*udce9.* LC_ALL=C.UTF-8"):
+        folders.check_spelling(Path("/x\udce9"), key="output_dir", here=here)
+
+
+def test_a_colon_is_refused_where_no_link_helps() -> None:
+    folders.check_spelling(Path("/run 12:30"), key="output_dir", here=True)
+    with pytest.raises(UsageError, match=r"output_dir = /run 12:30: .*colon"):
+        folders.check_spelling(Path("/run 12:30"), key="output_dir", here=False)
