@@ -1,4 +1,4 @@
-"""Parameters: two YAML files and `--set` in, one checked object or one error that lists everything out."""
+"""Parameters: from files, from `--set` and from a notebook, all problems in one error."""
 
 import dataclasses
 import re
@@ -30,19 +30,8 @@ WRONG = {  # YAML texts by key, with what is allowed
     ],
     ("input_dir", "folder"): ["", " "],
     ("spark_master", "local[N,FAILURES]"): [
-        *(
-            "nonsense",
-            "local[]",
-            "local[0]",
-            "local[2,0]",
-            "LOCAL[2]",
-            "local[*] ",
-            "spark://",
-            "yarn client",
-            "2",
-            '""',
-        ),
-        *("local-cluster[2,1]", "k8s:host"),
+        *("nonsense", "local[]", "local[0]", "local[2,0]", "LOCAL[2]", "local[*] ", "spark://", "yarn client", "2"),
+        *('""', "local-cluster[2,1]", "k8s:host"),
     ],
     ("driver_memory", "at least 512m"): ["1m", "511m", "0g", "4", "4gb", "-4g", "", "4G"],
     ("seed", "YAML"): ["*", "[", "2020-13-45", "!!int x"],  # what YAML itself stumbles over

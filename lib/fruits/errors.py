@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -23,6 +23,11 @@ class UsageError(FruitsError):
     """The request is wrong: a parameter, a path or a name."""
 
     exit_code = 2
+
+
+def quote_first(names: Sequence[str]) -> str:
+    """Return the first five names in quotes, and `...` if there are more."""
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fruits import s3
-from fruits.errors import FruitsError, UsageError
+from fruits.errors import FruitsError, UsageError, quote_first
 from fruits.folders import as_folder, compose
 from fruits.local import LEFTOVERS, LocalFolder
 from fruits.params import RunParams
@@ -229,10 +229,9 @@ def list_foreign(
 def refuse_foreign(folder: Path, foreign: list[str]) -> None:
     """Refuse, by a UsageError that names the first few, to replace a folder that holds foreign files."""
     if foreign:
-        shown = ", ".join(map(repr, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
         raise UsageError(
             f"{folder} is replaced as a whole, and holds {len(foreign)} files or folders that no run put there: "
-            f"{shown}. Move them elsewhere, or name another folder."
+            f"{quote_first(foreign)}. Move them elsewhere, or name another folder."
         )
 
 

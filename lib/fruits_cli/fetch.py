@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 import pandas as pd
 from tqdm import tqdm
 
-from fruits.errors import FruitsError, UsageError
+from fruits.errors import FruitsError, UsageError, quote_first
 from fruits.folders import as_folder, compose, write_bytes
 from fruits.images.classes import match_classes
 from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
@@ -126,7 +126,7 @@ def _list_split(archive: ZipFile, *, split: str, origin: str) -> _Members:
         if compose(parts[-3]) == compose(split):
             roots["/".join(parts[:-3])]["/".join(parts[-3:])] = member
     if not roots:
-        found = ", ".join(map(repr, sorted(splits)[:5])) or "no image in a class folder"
+        found = quote_first(sorted(splits)) or "no image in a class folder"
         raise UsageError(f"{origin} holds no {split}/<class>/<image>; found: {found}. Is it the Fruits-360 archive?")
     return max(roots.values(), key=len)
 

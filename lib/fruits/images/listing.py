@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from fruits.errors import quote_first
 from fruits.images.classes import choose_classes, match_classes
 from fruits.images.ignored import count_kinds
 from fruits.images.rows import LISTED, IgnoredRow
@@ -106,8 +107,8 @@ def name_untaken(images: pd.DataFrame, ignored: pd.DataFrame) -> list[str]:
     """
     files = ignored[~ignored["kind"].isin({"no class", "hidden", "system"})]
     names = sorted(set(files["path"].str.split("/").str[-2]) - set(images["label"]))
-    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-    return [f"{len(names)} class folders hold no file that is taken: {shown}; ignored.csv says why."] if names else []
+    sentence = f"{len(names)} class folders hold no file that is taken: {quote_first(names)}; ignored.csv says why."
+    return [sentence] if names else []
 
 
 def check_classes(input_dir: Path, *, split: str, classes: Sequence[str]) -> None:
