@@ -61,8 +61,6 @@ def fetch_images(
 
     Parameters
     ----------
-    destination
-        The folder that holds `Training/` and `Test/` (`input_dir`).
     split, classes, max_images, seed
         As in a mode file; the choice is the one `select_images` makes of the whole archive.
     archive
@@ -73,12 +71,7 @@ def fetch_images(
     FruitsError
         If the archive or its split, a class or an image is missing or damaged, or the disk cannot be written.
     """
-    if isinstance(as_folder(destination), S3Folder):
-        raise UsageError(
-            f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
-        )
-    if is_packed(destination):
-        raise UsageError(f"{destination} holds packed images, and can hold no class folders; name another.")
+    _check_destination(destination)
     origin = hide_secrets(archive)
     with _open_archive(archive, origin=origin) as opened:
         members = _list_split(opened, split=split, origin=origin)
@@ -90,12 +83,19 @@ def fetch_images(
         try:
             _copy(opened, missing, wanted=wanted, destination=destination)
         except FruitsError as error:
-            there = len(wanted) - len(_missing(wanted, destination))
-            raise FruitsError(
-                f"{str(error).rstrip('.')}; {there} of {len(wanted)} images are in {destination}, "
-                "and the same command goes on where it stopped."
-            ) from error
+            there = f"{len(wanted) - len(_missing(wanted, destination))} of {len(wanted)} images are in {destination}"
+            text = f"{str(error).rstrip('.')}; {there}, and the same command goes on where it stopped."
+            raise FruitsError(text) from error
     return FetchReport(wanted=len(wanted), fetched=len(missing))
+
+
+def _check_destination(destination: Path) -> None:
+    if isinstance(as_folder(destination), S3Folder):
+        raise UsageError(
+            f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
+        )
+    if is_packed(destination):
+        raise UsageError(f"{destination} holds packed images, and can hold no class folders; name another.")
 
 
 @contextmanager
