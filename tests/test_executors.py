@@ -55,7 +55,7 @@ threading.Thread(target=kill_one, daemon=True).start()
 settings = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 1, "images_per_task": 3}
 done = compute.compute_features(spark, images, **settings)
 assert (done.features, done.computed, done.errors) == (24, 24, []), done
-assert fit_pca(read_features(spark, done.images, store=store), k=2).count == 24
+assert fit_pca(read_features(spark, done.images, store=store), k=2).n_samples == 24
 spark.stop()
 print("complete")
 """

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from fruits import folders
 from fruits.errors import UsageError
 from fruits.local import LocalFolder
-from fruits.pca import Components, to_spark_model
+from fruits.pca import PCA, to_spark_model
 from fruits.s3 import S3Folder
 
 NAMES = ["run 12:30", "trail: ", "a,b", "a{b,c}[d]", "100% a%20b #1?", "été 漢 🍎", "back\\slash*", "${HOME}"]
@@ -128,12 +128,10 @@ def test_a_disk_that_is_mounted_twice_is_one_place(mounted: Path) -> None:
 
 
 def test_spark_writes_and_reads_folders_of_any_name(spark: SparkSession, tmp_path: Path) -> None:
-    components = Components(
-        count=5, requested=1, mean=np.zeros(2), vectors=np.eye(2)[:, :1], all_shares=np.array([0.9, 0.1])
-    )
+    pca = PCA(mean=np.zeros(2), components=np.eye(2)[:1], spectrum=np.array([0.9, 0.1]), requested=1)
     (tmp_path / "12:30").mkdir()  # a colon beside it fails Spark as well, if it has to list the folder
     for name in NAMES:
-        to_spark_model(spark, components).save(folders.as_folder(tmp_path / name).uri)
+        to_spark_model(pca, spark).save(folders.as_folder(tmp_path / name).uri)
         with folders.readable_by_spark(tmp_path / name, here=True) as place:
             assert PCAModel.load(place).pc.numRows == 2, name
     assert {path.name for path in tmp_path.iterdir()} == {*NAMES, "12:30"}

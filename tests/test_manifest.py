@@ -11,8 +11,9 @@ from pyspark.sql import SparkSession
 import fruits
 from fruits.features.model import Backbone
 from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, read_versions, summarise
+from fruits.moments import Moments
 from fruits.params import load_params
-from fruits.pca import Moments, components_of, format_share, format_target
+from fruits.pca import decompose, format_share, format_target
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def manifest(spark: SparkSession) -> dict[str, object]:
         spark=spark,
         stopwatch=watch,
         backbone=backbone,
-        components=components_of(Moments.of(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])), k=1),
+        pca=decompose(Moments.of(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])), k=1),
         counts={"listed": 5, "features": 4, "errors": 1, "reused": 1, "computed": 3},
         ignored=2,
         ignored_kinds={".txt": 2},

@@ -23,7 +23,7 @@ from fruits.features.store import StoredFeatures, read_features
 from fruits.images.decode import DecodeError, decode_image
 from fruits.images.listing import find_ignored, list_images
 from fruits.images.shards import list_shards
-from fruits.pca import fit_pca, project
+from fruits.pca import fit_pca
 from fruits.results import METADATA, SCORES, SCORES_CSV, check_results, read_scores, reconcile, save_results
 from fruits_cli.pack import pack_images
 
@@ -138,12 +138,12 @@ def test_packed_is_the_same(loose: Outcome, run: Run, packed: Path) -> None:
 
 def test_names_survive_the_saved_tables(spark: SparkSession, loose: Outcome, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "NASTY"
-    components = fit_pca(loose.stored, k=3)
+    pca = fit_pca(loose.stored, k=3)
     save_results(
         folder,
-        scores=project(loose.stored, components),
+        scores=pca.transform(loose.stored),
         images=loose.images,
-        components=components,
+        pca=pca,
         errors=loose.done.errors,
         owner={"target": "local", "input_dir": "/somewhere"},
     )

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.ml.feature import PCA, PCAModel
+from pyspark.ml import feature
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 from sklearn import decomposition
@@ -15,7 +15,7 @@ from sklearn import decomposition
 from fruits.errors import FruitsError
 from fruits.features.store import StoredFeatures, cut_blocks, read_features
 from fruits.moments import Moments
-from fruits.pca import components_of, count_components, fit_pca, project, to_spark_model
+from fruits.pca import count_components, decompose, fit_pca, to_spark_model
 
 RECTANGLE = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])
 
@@ -35,11 +35,11 @@ def to_frame(spark: SparkSession, rows: np.ndarray, *, partitions: int = 3) -> D
 
 
 def test_corners_of_a_rectangle() -> None:
-    components = components_of(Moments.of(RECTANGLE), k=2)
+    pca = decompose(Moments.of(RECTANGLE), k=2)
 
-    np.testing.assert_allclose(components.shares, [0.8, 0.2], atol=1e-15)
-    np.testing.assert_allclose(components.mean, [2, 1])
-    np.testing.assert_allclose(components.vectors, np.eye(2), atol=1e-15)
+    np.testing.assert_allclose(pca.explained_variance_ratio, [0.8, 0.2], atol=1e-15)
+    np.testing.assert_allclose(pca.mean, [2, 1])
+    np.testing.assert_allclose(pca.components, np.eye(2), atol=1e-15)
 
 
 def test_merged_moments_are_those_of_the_whole() -> None:
@@ -55,29 +55,29 @@ def test_merged_moments_are_those_of_the_whole() -> None:
 
 @pytest.mark.parametrize("partitions", [1, 5, 20])
 def test_agrees_with_scikit_learn(spark: SparkSession, cloud: np.ndarray, partitions: int) -> None:
-    components = fit_pca(to_frame(spark, cloud, partitions=partitions), k=5)
+    pca = fit_pca(to_frame(spark, cloud, partitions=partitions), k=5)
 
     other = decomposition.PCA(5).fit(cloud.astype(np.float64))
-    np.testing.assert_allclose(components.shares, other.explained_variance_ratio_, atol=1e-8)
-    np.testing.assert_allclose(np.abs(components.vectors), np.abs(other.components_.T), atol=1e-8)
-    np.testing.assert_allclose(components.mean, other.mean_, rtol=1e-12)
+    np.testing.assert_allclose(pca.explained_variance_ratio, other.explained_variance_ratio_, atol=1e-8)
+    np.testing.assert_allclose(np.abs(pca.components), np.abs(other.components_), atol=1e-8)
+    np.testing.assert_allclose(pca.mean, other.mean_, rtol=1e-12)
 
 
 def test_agrees_with_spark(spark: SparkSession, cloud: np.ndarray) -> None:
     frame = to_frame(spark, cloud)
 
-    components = fit_pca(frame, k=5)
+    pca = fit_pca(frame, k=5)
 
     vectors = frame.select(array_to_vector("features").alias("features"))
-    other = PCA(k=5, inputCol="features", outputCol="pca").fit(vectors)
-    np.testing.assert_allclose(components.shares, other.explainedVariance.toArray(), atol=1e-8)
-    np.testing.assert_allclose(np.abs(components.vectors), np.abs(other.pc.toArray()), atol=1e-8)
+    other = feature.PCA(k=5, inputCol="features", outputCol="pca").fit(vectors)
+    np.testing.assert_allclose(pca.explained_variance_ratio, other.explainedVariance.toArray(), atol=1e-8)
+    np.testing.assert_allclose(np.abs(pca.components), np.abs(other.pc.toArray().T), atol=1e-8)
 
 
 def test_scores_are_centred_and_equal_scikit_learn(spark: SparkSession, cloud: np.ndarray) -> None:
     frame = to_frame(spark, cloud)
 
-    rows = project(frame, fit_pca(frame, k=4)).orderBy("path").collect()
+    rows = fit_pca(frame, k=4).transform(frame).orderBy("path").collect()
 
     scores = np.array([row["pca"] for row in rows])
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-5)
@@ -86,44 +86,96 @@ def test_scores_are_centred_and_equal_scikit_learn(spark: SparkSession, cloud: n
     assert [row["path"] for row in rows] == [f"{number:04d}.jpg" for number in range(200)]
 
 
+def test_columns_that_are_not_there_are_not_made(spark: SparkSession, cloud: np.ndarray) -> None:
+    frame = to_frame(spark, cloud)
+    pca = fit_pca(frame, k=2)
+
+    doubles = frame.selectExpr("cast(features as array<double>) features", "7 label", "1 other")
+
+    assert pca.transform(frame.select("features")).dtypes == [("pca", "array<float>")]
+    assert pca.transform(doubles).dtypes == [("label", "string"), ("pca", "array<float>")]
+    scores, same = (pca.transform(rows).orderBy("pca").collect() for rows in (frame, doubles))
+    assert [row["pca"] for row in scores] == [row["pca"] for row in same]
+    assert {row["label"] for row in same} == {"7"}
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("features[0] first", r"^there is no column `features` among first; name it so\.$"),
+        ("features[0] features", r"^column `features` is of type float; it must be array<float> or array<double>\.$"),
+        (
+            "slice(features, 1, 3) features",
+            r"^features of length 3 do not go with features of length 12; use one model",
+        ),
+    ],
+)
+def test_other_columns_than_features_are_refused(
+    spark: SparkSession, cloud: np.ndarray, column: str, said: str
+) -> None:
+    frame = to_frame(spark, cloud)
+    with pytest.raises(FruitsError, match=said):
+        fit_pca(frame, k=2).transform(frame.selectExpr(column))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([[1.0, 2.0], [1.0]], r"features of length [12] do not go with features of length [21]"),
+        ([[1.0], None], "^the PCA failed: column features holds null; remove these rows"),
+        ([[1.0], [None]], "^the PCA failed: column features holds null"),
+    ],
+)
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_rows_of_other_lengths_are_refused(spark: SparkSession, rows: list[object], said: str, tasks: int) -> None:
+    frame = spark.createDataFrame([(row,) for row in rows], "features array<float>").coalesce(tasks)
+    with pytest.raises(FruitsError, match=said):
+        fit_pca(frame, k=1)
+
+
+def test_k_is_at_least_1(spark: SparkSession, cloud: np.ndarray) -> None:
+    with pytest.raises(FruitsError, match=r"^k is 0; it must be an integer of 1 or more\.$"):
+        fit_pca(to_frame(spark, cloud), k=0)
+
+
 def test_saved_model_is_sparks_own(spark: SparkSession, cloud: np.ndarray, tmp_path: object) -> None:
     frame = to_frame(spark, cloud)
-    components = fit_pca(frame, k=4)
+    pca = fit_pca(frame, k=4)
 
-    to_spark_model(spark, components).save(f"{tmp_path}/model")
-    loaded = PCAModel.load(f"{tmp_path}/model")
+    to_spark_model(pca, spark).save(f"{tmp_path}/model")
+    loaded = feature.PCAModel.load(f"{tmp_path}/model")
 
-    np.testing.assert_array_equal(loaded.pc.toArray(), components.vectors)
-    np.testing.assert_array_equal(loaded.explainedVariance.toArray(), components.shares)
+    np.testing.assert_array_equal(loaded.pc.toArray().T, pca.components)
+    np.testing.assert_array_equal(loaded.explainedVariance.toArray(), pca.explained_variance_ratio)
     table = loaded.transform(frame.select("path", array_to_vector("features").alias("features"))).orderBy("path")
     scores = np.array([row["pca"].toArray() for row in table.collect()])
-    np.testing.assert_allclose(scores, cloud.astype(np.float64) @ components.vectors, rtol=1e-12)
+    np.testing.assert_allclose(scores, cloud.astype(np.float64) @ pca.components.T, rtol=1e-12)
 
 
 def test_signs_do_not_depend_on_the_order_of_rows(spark: SparkSession, cloud: np.ndarray) -> None:
     first = fit_pca(to_frame(spark, cloud), k=6)
     second = fit_pca(to_frame(spark, cloud[::-1], partitions=2), k=6)
 
-    np.testing.assert_allclose(first.vectors, second.vectors, atol=1e-9)
-    assert (first.vectors.max(axis=0) == np.abs(first.vectors).max(axis=0)).all()
+    np.testing.assert_allclose(first.components, second.components, atol=1e-9)
+    assert (first.components.max(axis=1) == np.abs(first.components).max(axis=1)).all()
 
 
 def test_k_is_bounded_by_the_rank_and_says_so() -> None:
     rows = np.random.default_rng(0).normal(size=(10, 30))
 
-    components = components_of(Moments.of(rows), k=20)
+    pca = decompose(Moments.of(rows), k=20)
 
-    assert components.kept == 9
-    assert components.requested == 20
-    assert "20 were asked for" in components.describe(0.5)
-    assert components.cumulative[-1] == pytest.approx(1, abs=1e-12)
+    assert pca.n_components == 9
+    assert pca.requested == 20
+    assert "20 were asked for" in pca.describe(0.5)
+    assert pca.cumulative_variance_ratio[-1] == pytest.approx(1, abs=1e-12)
 
 
 def test_shares_are_of_the_total_variance() -> None:
-    components = components_of(Moments.of(RECTANGLE), k=1)
+    pca = decompose(Moments.of(RECTANGLE), k=1)
 
-    assert components.cumulative[-1] == pytest.approx(0.8)
-    assert "never reached with 1; it would take 2" in components.describe(0.95)
+    assert pca.cumulative_variance_ratio[-1] == pytest.approx(0.8)
+    assert "not reached with 1; it would take 2" in pca.describe(0.95)
 
 
 @pytest.mark.parametrize(("target", "expected"), [(0.5, 1), (0.6, 1), (0.61, 2), (0.9, 2), (0.91, None), (1.0, None)])

@@ -36,7 +36,7 @@ def test_a_name_is_plain_text_in_every_figure(name):
     bars, sheet, map_ = figure.subplots(1, 3)
     plots.plot_class_counts(pd.Series({name: 3, "Kiwi": 2}), ax=bars)
     plots.plot_contact_sheet([np.zeros((9, 9, 3), dtype=np.uint8)], [name], ax=sheet)
-    plots.plot_scores(np.eye(2), [name, "Kiwi"], ax=map_, shares=(0.5, 0.2))
+    plots.plot_scores(np.eye(2), [name, "Kiwi"], ax=map_, explained_variance_ratio=(0.5, 0.2))
     figure.savefig(io.BytesIO(), format="png")
 
     assert [label.get_text() for label in bars.get_yticklabels()] == [name, "Kiwi"]
@@ -49,7 +49,7 @@ def test_a_name_is_plain_text_in_every_figure(name):
 
 
 def test_the_legend_pairs_names_and_colours(ax):
-    plots.plot_scores(np.array([[1.0, 1], [2, 2], [3, 3]]), ["b", "_a", "c"], ax=ax, shares=(0, 0))
+    plots.plot_scores(np.array([[1.0, 1], [2, 2], [3, 3]]), ["b", "_a", "c"], ax=ax, explained_variance_ratio=(0, 0))
 
     drawn = {tuple(points.get_offsets()[0]): to_hex(points.get_facecolor()[0]) for points in ax.collections}
     looks = [to_hex(handle.get_facecolor()[0]) for handle in ax.get_legend().legend_handles]

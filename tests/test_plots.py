@@ -63,7 +63,7 @@ def test_scree_shows_every_component_and_whole_numbers(ax, count):
 
 
 def test_cumulative_marks_where_the_target_is_reached(ax):
-    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=0.75, reached_at=2)
+    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=0.75)
 
     curve, end, target, mark = ax.lines
     assert list(curve.get_xdata()) == [1, 2, 3, 4]
@@ -75,7 +75,7 @@ def test_cumulative_marks_where_the_target_is_reached(ax):
 
 
 def test_cumulative_says_that_the_target_is_not_reached(ax):
-    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=0.95, reached_at=None)
+    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=0.95)
 
     assert len(ax.lines) == 3
     assert "95% not reached with 4 components" in texts(ax)
@@ -83,7 +83,7 @@ def test_cumulative_says_that_the_target_is_not_reached(ax):
 
 @pytest.mark.parametrize("target", [0.9, 0.93, 0.94, 0.99])
 def test_the_notes_in_the_margin_do_not_touch(ax, target):
-    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=target, reached_at=None)
+    plots.plot_cumulative(SHARE.cumsum(), ax=ax, target=target)
 
     goal, end = (text.get_position()[1] for text in ax.texts[-2:])
     assert abs(goal - end) >= 11
@@ -91,7 +91,7 @@ def test_the_notes_in_the_margin_do_not_touch(ax, target):
 
 def test_one_component_is_enough_for_both_panels():
     figure = Figure()
-    assert plots.draw_variance(np.array([1.0]), np.array([1.0]), figure=figure, target=0.9, reached_at=1) is figure
+    assert plots.draw_variance(np.array([1.0]), figure=figure, target=0.9) is figure
 
     left, right = figure.axes
     assert "component 1: 100%" in texts(left)
@@ -99,7 +99,7 @@ def test_one_component_is_enough_for_both_panels():
 
 
 def test_no_variance_is_told_in_words():
-    figure = plots.draw_variance(np.zeros(3), np.zeros(3), figure=Figure(), target=0.9, reached_at=None)
+    figure = plots.draw_variance(np.zeros(3), figure=Figure(), target=0.9)
 
     for ax in figure.axes:
         assert "the features do not vary" in texts(ax)
@@ -109,7 +109,7 @@ def test_no_variance_is_told_in_words():
 def test_variance_leaves_pyplot_alone():
     import matplotlib.pyplot as plt
 
-    plots.draw_variance(SHARE, SHARE.cumsum(), figure=Figure(), target=0.75, reached_at=2)
+    plots.draw_variance(SHARE, figure=Figure(), target=0.75)
 
     assert plt.get_fignums() == []
 
@@ -117,7 +117,7 @@ def test_variance_leaves_pyplot_alone():
 def test_scores_of_two_images(ax):
     scores = np.array([[1.0, 2.0], [3.0, 4.0]])
 
-    assert plots.plot_scores(scores, ["Pear", "Apple Red 1"], ax=ax, shares=(0.123, 0)) is ax
+    assert plots.plot_scores(scores, ["Pear", "Apple Red 1"], ax=ax, explained_variance_ratio=(0.123, 0)) is ax
 
     assert legend(ax) == ["Apple Red 1", "Pear"]
     assert sorted(map(tuple, drawn_points(ax))) == [(1, 2), (3, 4)]
@@ -128,7 +128,7 @@ def test_scores_of_two_images(ax):
 def test_up_to_14_classes_look_different(ax):
     labels = [f"Apple {place:02}" for place in range(14)]
 
-    plots.plot_scores(np.zeros((14, 2)), labels, ax=ax, shares=(0, 0))
+    plots.plot_scores(np.zeros((14, 2)), labels, ax=ax, explained_variance_ratio=(0, 0))
 
     looks = {(to_hex(c.get_facecolor()[0]), len(c.get_paths()[0].vertices)) for c in ax.collections}
     assert legend(ax) == labels
@@ -138,7 +138,7 @@ def test_up_to_14_classes_look_different(ax):
 def test_many_classes_are_grouped_by_their_first_word(ax):
     labels = [f"Apple {n}" for n in range(13)] + [f"Pear {n}" for n in range(9)] + [f"Fruit{n:03}" for n in range(109)]
 
-    plots.plot_scores(np.zeros((131, 2)), labels, ax=ax, shares=(0, 0))
+    plots.plot_scores(np.zeros((131, 2)), labels, ax=ax, explained_variance_ratio=(0, 0))
 
     entries = legend(ax)
     assert len(entries) == 14
@@ -148,7 +148,7 @@ def test_many_classes_are_grouped_by_their_first_word(ax):
 
 
 def test_many_classes_of_one_fruit_are_not_one_group(ax):
-    plots.plot_scores(np.zeros((20, 2)), [f"Apple {n:02}" for n in range(20)], ax=ax, shares=(0, 0))
+    plots.plot_scores(np.zeros((20, 2)), [f"Apple {n:02}" for n in range(20)], ax=ax, explained_variance_ratio=(0, 0))
 
     assert legend(ax) == [f"Apple {n:02}" for n in range(13)] + ["others (7 classes)"]
 
@@ -157,8 +157,8 @@ def test_many_images_are_thinned_alike_and_always_the_same(ax):
     rows = np.arange(60_000.0)
     scores, labels = np.column_stack([rows, rows]), ["Apple", "Apple", "Pear"] * 20_000
 
-    plots.plot_scores(scores, labels, ax=ax, shares=(0, 0))
-    again = plots.plot_scores(scores, labels, ax=Figure().subplots(), shares=(0, 0))
+    plots.plot_scores(scores, labels, ax=ax, explained_variance_ratio=(0, 0))
+    again = plots.plot_scores(scores, labels, ax=Figure().subplots(), explained_variance_ratio=(0, 0))
 
     drawn = {collection.get_label(): len(collection.get_offsets()) for collection in ax.collections}
     assert sum(drawn.values()) == 20_000
@@ -168,7 +168,7 @@ def test_many_images_are_thinned_alike_and_always_the_same(ax):
 
 
 def test_scores_of_one_component_lie_on_a_line(ax):
-    plots.plot_scores(np.array([[1.0], [2.0], [4.0]]), ["a", "a", "b"], ax=ax, shares=[1.0])
+    plots.plot_scores(np.array([[1.0], [2.0], [4.0]]), ["a", "a", "b"], ax=ax, explained_variance_ratio=[1.0])
 
     np.testing.assert_array_equal(np.sort(drawn_points(ax)[:, 0]), [1, 2, 4])
     assert not drawn_points(ax)[:, 1].any()
@@ -176,7 +176,7 @@ def test_scores_of_one_component_lie_on_a_line(ax):
 
 def test_scores_without_a_label_each_are_refused(ax):
     with pytest.raises(ValueError, match=r"shape \(3,\); with 3 labels it must be \(3, k\)"):
-        plots.plot_scores(np.zeros(3), ["a", "b", "c"], ax=ax, shares=[1.0])
+        plots.plot_scores(np.zeros(3), ["a", "b", "c"], ax=ax, explained_variance_ratio=[1.0])
 
 
 def test_class_counts_are_sorted_and_numbered(ax):

@@ -13,8 +13,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fruits import results
 from fruits.errors import FruitsError
-from fruits.ownership import RESULTS, find_foreign
-from fruits.pca import Components, Moments, components_of, project
+from fruits.moments import Moments
+from fruits.ownership import RESULTS, check_whole, find_foreign
+from fruits.pca import PCA, decompose
 
 LABELS = ['Apple "Red", 1', "Poire à cuire", "Kiwi"]
 OWNER = {"target": "local", "input_dir": "/somewhere"}
@@ -38,15 +39,15 @@ def images() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def components(features: np.ndarray) -> Components:
-    return components_of(Moments.of(features.astype(np.float64)), k=4)
+def pca(features: np.ndarray) -> PCA:
+    return decompose(Moments.of(features.astype(np.float64)), k=4)
 
 
 @pytest.fixture(scope="module")
-def scores(spark: SparkSession, features: np.ndarray, images: pd.DataFrame, components: Components) -> DataFrame:
+def scores(spark: SparkSession, features: np.ndarray, images: pd.DataFrame, pca: PCA) -> DataFrame:
     rows = [(*row, vector.tolist()) for row, vector in zip(images.iloc[:, :3].itertuples(False), features, strict=True)]
     schema = "path string, label string, split string, features array<float>"
-    return project(spark.createDataFrame(rows, schema).repartition(3), components)
+    return pca.transform(spark.createDataFrame(rows, schema).repartition(3))
 
 
 def test_a_folder_of_scores_holds_nothing_else(saved: Path) -> None:
@@ -57,9 +58,7 @@ def test_a_folder_of_scores_holds_nothing_else(saved: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def saved(
-    tmp_path_factory: pytest.TempPathFactory, scores: DataFrame, images: pd.DataFrame, components: Components
-) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory, scores: DataFrame, images: pd.DataFrame, pca: PCA) -> Path:
     folder = tmp_path_factory.mktemp("out") / "MINI"
     lost = pd.DataFrame(
         [{"path": "Training/Kiwi/x.jpg", "label": "Kiwi", "split": "Training", "length": 0, "modified": 1}]
@@ -67,7 +66,7 @@ def saved(
     errors = [("Training/Kiwi/x.jpg", "decode", 'empty, "0" bytes')]
     everything = pd.concat([images, lost])
     ignored = pd.DataFrame(IGNORED[::-1], columns=["path", "kind", "reason"])
-    tables = {"images": everything, "components": components, "errors": errors, "ignored": ignored}
+    tables = {"images": everything, "pca": pca, "errors": errors, "ignored": ignored}
     results.save_results(folder, scores=scores, owner=OWNER, **tables)
     return folder
 
@@ -98,13 +97,26 @@ def test_parquet_folder_is_flat_and_typed(saved: Path) -> None:
     assert not [entry for entry in (saved / "pca/parquet").iterdir() if entry.is_dir()]
 
 
-def test_model_info(saved: Path, components: Components) -> None:
+def test_model_info(saved: Path, pca: PCA) -> None:
     variance = pd.read_csv(saved / "model_info/variance.csv")
 
     assert variance["component"].tolist() == [1, 2, 3, 4]
-    np.testing.assert_allclose(variance["cumulative"], components.shares.cumsum())
-    np.testing.assert_array_equal(np.load(saved / "model_info/mean.npy"), components.mean)
-    np.testing.assert_array_equal(PCAModel.load(str(saved / "model_info/pca_model")).pc.toArray(), components.vectors)
+    np.testing.assert_allclose(variance["cumulative"], pca.cumulative_variance_ratio)
+    np.testing.assert_array_equal(np.load(saved / "model_info/mean.npy"), pca.mean)
+    np.testing.assert_array_equal(PCAModel.load(str(saved / "model_info/pca_model")).pc.toArray().T, pca.components)
+
+
+def test_a_saved_pca_is_loaded_as_it_was_fitted(saved: Path, pca: PCA, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(saved.parent)
+
+    loaded = results.load_pca("MINI")
+
+    for name in ("mean", "components", "explained_variance_ratio"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(pca, name))
+    assert (loaded.n_components, loaded.n_samples) == (4, None)
+    assert "The target of 50% is reached with" in loaded.describe(0.5)
+    with pytest.raises(FruitsError, match=r"model_info holds no finished results \(run.json is missing or broken\)"):
+        results.load_pca(saved / "model_info")
 
 
 def test_metadata_and_errors_share_out_the_images(saved: Path, images: pd.DataFrame) -> None:
@@ -122,10 +134,8 @@ def test_what_was_ignored_is_listed_beside_the_errors(saved: Path) -> None:
         assert list(csv.reader(stream)) == [["path", "kind", "reason"], *IGNORED]
 
 
-def test_nothing_ignored_is_a_header(
-    tmp_path: Path, images: pd.DataFrame, scores: DataFrame, components: Components
-) -> None:
-    tables = {"images": images, "components": components, "errors": []}
+def test_nothing_ignored_is_a_header(tmp_path: Path, images: pd.DataFrame, scores: DataFrame, pca: PCA) -> None:
+    tables = {"images": images, "pca": pca, "errors": []}
     results.save_results(tmp_path / "MINI", scores=scores, owner=OWNER, **tables)
     assert (tmp_path / "MINI/errors/ignored.csv").read_text().splitlines() == ["path,kind,reason"]
 
@@ -143,12 +153,12 @@ def test_everything_reads_back(spark: SparkSession, saved: Path, images: pd.Data
 
 
 def test_a_failure_while_saving_keeps_the_last_good_results(
-    saved: Path, images: pd.DataFrame, scores: DataFrame, components: Components
+    saved: Path, images: pd.DataFrame, scores: DataFrame, pca: PCA
 ) -> None:
     before = {file: file.read_bytes() for file in saved.rglob("*") if file.is_file()}
 
     with pytest.raises(TypeError):
-        results.save_results(saved, scores=scores, images=images, components=components, errors=None, owner=OWNER)
+        results.save_results(saved, scores=scores, images=images, pca=pca, errors=None, owner=OWNER)
 
     assert {file: file.read_bytes() for file in saved.rglob("*") if file.is_file()} == before
     assert [entry.name for entry in saved.parent.iterdir()] == ["MINI"]
@@ -159,7 +169,7 @@ def test_what_others_put_there_during_the_run_stays(
     tmp_path: Path,
     images: pd.DataFrame,
     scores: DataFrame,
-    components: Components,
+    pca: PCA,
     name: str | None,
     owner: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -176,7 +186,7 @@ def test_what_others_put_there_during_the_run_stays(
 
     monkeypatch.setattr(results, "write_marker", write_while_others_do)
     with pytest.raises(FruitsError, match="while the run was at work: that folder stays as") as caught:
-        results.save_results(folder, scores=scores, images=images, components=components, errors=[], owner=owner)
+        results.save_results(folder, scores=scores, images=images, pca=pca, errors=[], owner=owner)
     assert caught.value.exit_code == 1
     assert (folder / (name or "pca.csv")).read_text() == "mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["MINI"]
@@ -213,19 +223,19 @@ def test_too_many_errors_end_the_run_and_leave_their_reasons(tmp_path: Path) -> 
 def test_a_mixed_set_of_results_is_refused(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "MINI"
     shutil.copytree(saved, folder)
-    assert len(results.read_scores(folder)) == 12
+    check_whole(folder)
     part = next((folder / "pca/parquet").glob("*.parquet"))
 
     part.rename(part.with_name("part-of-another-run.parquet"))
     with pytest.raises(
         FruitsError, match=r"mixed set of results: pca/parquet/part-\S+ is (missing|of another run); run"
     ):
-        results.read_scores(folder)
+        check_whole(folder)
     part.with_name("part-of-another-run.parquet").rename(part)
     mean = folder / "model_info/mean.npy"
     mean.write_bytes(mean.read_bytes()[:-1] + b"x")
     with pytest.raises(FruitsError, match=r"model_info/mean\.npy was changed"):
-        results.read_scores(folder)
+        results.load_pca(folder)
     (folder / "run.json").unlink()
     with pytest.raises(FruitsError, match="holds no finished results"):
-        results.read_scores(folder)
+        check_whole(folder)

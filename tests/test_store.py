@@ -205,8 +205,8 @@ def test_sums_do_not_depend_on_how_the_store_was_filled(
 
     one, three = (fit_pca(read_features(spark, images, store=tmp_path / store), k=5) for store in ("one", "three"))
 
-    np.testing.assert_array_equal(one.vectors, three.vectors)
-    np.testing.assert_array_equal(one.all_shares, three.all_shares)
+    np.testing.assert_array_equal(one.components, three.components)
+    np.testing.assert_array_equal(one.spectrum, three.spectrum)
     found = read_features(spark, images, store=tmp_path / "three").to_dataframe().toPandas()
     assert found["path"].tolist() == sorted(images["path"])
     wanted = images.set_index("path")["features"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import fruits
 from fruits.features.model import Backbone
 from fruits.params import RunParams, find_repository
-from fruits.pca import Components, count_components, format_share, format_target
+from fruits.pca import PCA, count_components, format_share, format_target
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,7 +52,7 @@ def build_manifest(
     spark: "SparkSession",
     stopwatch: Stopwatch,
     backbone: Backbone,
-    components: Components,
+    pca: PCA,
     counts: dict[str, int],
     ignored: int,
     ignored_kinds: Mapping[str, int] | None = None,
@@ -82,22 +82,22 @@ def build_manifest(
         "ignored_kinds": dict(ignored_kinds or {}),
         "notes": list(notes),
         "images_per_second": round(computed / extraction, 2) if computed else None,
-        "pca": describe_components(components, variance_target=params.variance_target),
+        "pca": describe_pca(pca, variance_target=params.variance_target),
         "seconds": dict(stopwatch.seconds),
         "versions": read_versions(spark),
     }
 
 
-def describe_components(components: Components, *, variance_target: float) -> dict[str, Any]:
+def describe_pca(pca: PCA, *, variance_target: float) -> dict[str, Any]:
     """Return the part of the manifest about the PCA; `components_for_target` counts only components that were kept."""
     return {
-        "requested": components.requested,
-        "kept": components.kept,
+        "requested": pca.requested,
+        "kept": pca.n_components,
         "variance_target": variance_target,
-        "components_for_target": count_components(components.cumulative, variance_target),
-        "cumulative": float(components.cumulative[-1]),
-        "first_share": float(components.shares[0]),
-        "said": components.describe(variance_target),
+        "components_for_target": count_components(pca.cumulative_variance_ratio, variance_target),
+        "cumulative": float(pca.cumulative_variance_ratio[-1]),
+        "first_share": float(pca.explained_variance_ratio[0]),
+        "said": pca.describe(variance_target),
     }
 
 

@@ -1,4 +1,4 @@
-"""Count, mean and scatter matrix of rows that lie on many workers, summed the same way every time."""
+"""Count, mean and scatter matrix of rows that lie on many workers, always summed in the same order."""
 
 import math
 import pickle
@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fruits.arrow import to_binary, to_column, to_matrix
+from fruits.errors import FruitsError
 
 if TYPE_CHECKING:
-    from pyspark import RDD
     from pyspark.sql import DataFrame
 
     from fruits.features.store import StoredFeatures
@@ -32,7 +32,7 @@ class Moments:
     mean: Matrix
     scatter: Matrix
 
-    # Of what is not finite, the sums are not either, and `pca` says so in a sentence.
+    # Sums over values that are not finite are not finite either: `pca` refuses them.
     @classmethod
     @np.errstate(invalid="ignore")
     def of(cls, rows: Matrix) -> "Moments":
@@ -44,62 +44,77 @@ class Moments:
     @np.errstate(invalid="ignore")
     def __add__(self, other: "Moments") -> "Moments":
         """Merge by the pairwise formula of Chan, Golub and LeVeque (1979): no cancellation of large means."""
+        check_length(len(other.mean), len(self.mean))
         count = self.count + other.count
         gap = other.mean - self.mean
         scatter = self.scatter + other.scatter + np.outer(gap, gap) * (self.count * other.count / count)
         return Moments(count, self.mean + gap * (other.count / count), scatter)
 
 
-# The sum of a task, and the place of the task among the others.
+# The index of a task and the sum over its rows.
 _Partial = tuple[int, Moments]
 
 
-def sum_moments(features: "DataFrame | StoredFeatures", *, column: str) -> Moments | None:
-    """Sum up the moments of a column of lists: in each task, then in a tree of tasks; None if there are no rows.
+def sum_moments(features: "DataFrame | StoredFeatures") -> Moments | None:
+    """Sum the moments of the column `features`: in each task, then in a tree of tasks; None if there are no rows.
 
-    The order of the sum depends on the rows and the number of tasks alone, so the last bit does too.
+    The order depends on the rows and the number of tasks alone: the sums are the same to the last bit.
     """
-    partials = _sum_tasks(features, column=column)
-    while (parts := partials.getNumPartitions()) > _FAN_IN:
-        grouped = partials.map(_name_group).partitionBy(math.ceil(parts / _FAN_IN), int)
-        partials = grouped.mapPartitions(_merge_group)
-    return _merge(moments for _, moments in sorted(partials.collect(), key=itemgetter(0)))
-
-
-def _sum_tasks(features: "DataFrame | StoredFeatures", *, column: str) -> "RDD[_Partial]":
     from pyspark.sql import DataFrame
 
     if isinstance(features, DataFrame):
-        pickled = features.select(column).mapInArrow(_sum_and_pickle, "place bigint, moments binary")
-        return pickled.rdd.map(lambda row: (row.place, pickle.loads(row.moments)))  # noqa: S301 - written by us
-    # No SQL: a session's first query costs it two seconds of planning.
-    return features.select(column).mapPartitions(_sum_task)
+        pickled = features.select("features").mapInArrow(_sum_and_pickle, "task int, moments binary")
+        partials = pickled.rdd.map(lambda row: (row.task, pickle.loads(row.moments)))  # noqa: S301 - written by us
+    else:  # no SQL: a session's first query costs two seconds of planning
+        partials = features.select("features").mapPartitions(_sum_task)
+    while (parts := partials.getNumPartitions()) > _FAN_IN:
+        grouped = partials.map(lambda partial: (partial[0] // _FAN_IN, partial))
+        partials = grouped.partitionBy(math.ceil(parts / _FAN_IN), int).mapPartitions(_merge_group)
+    return _merge(moments for _, moments in sorted(partials.collect(), key=itemgetter(0)))
+
+
+def read_features(batch: pa.RecordBatch) -> Matrix:
+    """Return the column `features` of a batch as a matrix of shape (n, d), float64.
+
+    Raises
+    ------
+    FruitsError
+        For rows of different lengths, and for null.
+    """
+    lists = batch.column("features")
+    lengths = np.diff(np.from_dlpack(lists.offsets))
+    if lists.null_count or lists.flatten().null_count:
+        raise FruitsError("column features holds null; remove these rows.")
+    for length in set(lengths.tolist()):
+        check_length(length, lengths[0])
+    return to_matrix(lists).astype(np.float64)
+
+
+def check_length(length: int, expected: int) -> None:
+    """Refuse rows of another length: they are features of another model."""
+    if length != expected:
+        raise FruitsError(f"features of length {length} do not go with features of length {expected}; use one model.")
 
 
 def _sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[_Partial]:
     from pyspark import TaskContext
 
     task = TaskContext.get()
-    rows = (to_matrix(batch.column(0)).astype(np.float64) for batch in batches if batch.num_rows)
-    if moments := _merge(Moments.of(matrix) for matrix in rows):
+    if moments := _merge(Moments.of(read_features(batch)) for batch in batches if batch.num_rows):
         yield task.partitionId() if task else 0, moments
 
 
 def _sum_and_pickle(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for place, moments in _sum_task(batches):
-        columns = [to_column(np.array([place])), to_binary(pickle.dumps(moments))]
-        yield pa.RecordBatch.from_arrays(columns, ["place", "moments"])
-
-
-def _name_group(partial: _Partial) -> tuple[int, _Partial]:
-    return partial[0] // _FAN_IN, partial
+    for task, moments in _sum_task(batches):
+        columns = [to_column(np.array([task], np.int32)), to_binary(pickle.dumps(moments))]
+        yield pa.RecordBatch.from_arrays(columns, ["task", "moments"])
 
 
 def _merge_group(group: Iterable[tuple[int, _Partial]]) -> Iterator[_Partial]:
-    # In the order of the tasks, whatever the order of their arrival: the same sums to the last bit.
-    named = sorted(group, key=lambda row: row[1][0])
-    if moments := _merge(moments for _, (_, moments) in named):
-        yield named[0][0], moments
+    # In the order of the tasks, not of their arrival.
+    partials = sorted((partial for _, partial in group), key=itemgetter(0))
+    if moments := _merge(moments for _, moments in partials):
+        yield partials[0][0], moments
 
 
 def _merge(moments: Iterable[Moments]) -> Moments | None:

@@ -181,23 +181,23 @@ def lists_file(folder: Path, name: str) -> bool:
     return name in _read_marker(folder, REPORT).get("files", {})
 
 
-def check_whole(folder: Path) -> None:
-    """Refuse, by a FruitsError that names the first wrong file, results that are not those of one finished run."""
+def check_whole(folder: Path, *, below: Path = Path()) -> None:
+    """Refuse results, or a part of them, that are not of one finished run: FruitsError names the first wrong file."""
     try:
         listed = json.loads((folder / MARKER).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FruitsError(f"{folder} holds no finished results ({MARKER} is missing or broken); run again.") from error
-    there = _hash_files(folder)
-    for name in sorted(listed.keys() | there.keys()):
+    there = _hash_files(folder, below=below)
+    for name in sorted(there.keys() | {name for name in listed if Path(name).is_relative_to(below)}):
         if listed.get(name) != there.get(name):
             what = "is missing" if name not in there else "was changed" if name in listed else "is of another run"
             raise FruitsError(f"{folder} holds a mixed set of results: {name} {what}; run again.")
 
 
-def _hash_files(folder: Path) -> dict[str, str]:
+def _hash_files(folder: Path, *, below: Path = Path()) -> dict[str, str]:
     """Return the SHA-256 of each file but the marker and hidden ones, by its path below the folder."""
     found = {}
-    for name in as_folder(folder).list_files():
+    for name in (str(below / name) for name in as_folder(folder / below).list_files()):
         if name != MARKER.name and not name.rpartition("/")[2].startswith("."):
             with (folder / name).open("rb") as stream:
                 found[name] = hashlib.file_digest(stream, "sha256").hexdigest()

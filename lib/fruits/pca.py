@@ -1,8 +1,8 @@
-"""Principal components: one pass to mean and scatter matrix, eigenvectors on the driver, a true Spark PCAModel.
+"""Principal components: fitted in one pass over the features on Spark's workers, decomposed on the driver.
 
-Same components and variances as `pyspark.ml.feature.PCA`, whose shares are of the *total* variance too. Two things
-differ, both on purpose: the scores here are centred, (x - mean) V, where Spark's `transform` gives x V; and k never
-exceeds the rank, min(n - 1, d), where Spark returns arbitrary directions.
+Components and ratios are those of `pyspark.ml.feature.PCA`. Two things differ, both on purpose: `transform` centres,
+where Spark's does not; and there are never more components than the rank, min(n - 1, d), where Spark returns
+arbitrary directions.
 """
 
 import math
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from fruits.arrow import to_lists, to_matrix
-from fruits.errors import FruitsError, explain_failures
-from fruits.images.rows import NAMES, SCORED, spark_schema
-from fruits.moments import Matrix, Moments, sum_moments
+from fruits.arrow import to_lists
+from fruits.errors import FruitsError, UsageError, explain_failures
+from fruits.images.rows import NAMES, spark_schema
+from fruits.moments import Matrix, Moments, check_length, read_features, sum_moments
 
 if TYPE_CHECKING:
     from pyspark.ml.feature import PCAModel
@@ -25,73 +25,112 @@ if TYPE_CHECKING:
 
     from fruits.features.store import StoredFeatures
 
+_TYPES = ("array<float>", "array<double>")
 # A running sum of floats may end a few units in the last place below 1.
-_FORGIVEN = 1e-12
+_TOLERANCE = 1e-12
 
 
-@dataclass(frozen=True, kw_only=True)
-class Components:
-    """A fitted PCA of n rows in d dimensions, k components kept.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PCA:
+    """A fitted PCA of n samples in d dimensions, with scikit-learn's names for its parts.
 
     Attributes
     ----------
-    count : int
-        n, the rows it was fitted to.
-    requested : int
-        The k asked for; `kept` is smaller where the rank is.
     mean : ndarray of shape (d,), float64
-    vectors : ndarray of shape (d, k), float64
-        Orthonormal columns; the entry of largest magnitude of each is positive.
-    all_shares : ndarray of shape (d,), float64
-        Shares of the total variance of all d components, descending; their sum is 1.
+    components : ndarray of shape (k, d), float64
+        Orthonormal rows, by falling variance; the entry of largest magnitude in each is positive.
+    spectrum : ndarray, float64
+        The ratio of the total variance of each of the d components, of which k were kept; `load_pca` knows only k.
+    requested : int
+        The k asked for; `n_components` is smaller where the rank is.
+    n_samples : int or None
+        None after `load_pca`.
     """
 
-    count: int
-    requested: int
     mean: Matrix
-    vectors: Matrix
-    all_shares: Matrix
+    components: Matrix
+    spectrum: Matrix
+    requested: int
+    n_samples: int | None = None
 
     @property
-    def kept(self) -> int:
-        """The number of components kept, k."""
-        return int(self.vectors.shape[1])
+    def n_components(self) -> int:
+        """The number of components, k."""
+        return len(self.components)
 
     @property
-    def shares(self) -> Matrix:
-        """Shares of the total variance of the components kept, (k,)."""
-        return self.all_shares[: self.kept]
+    def explained_variance_ratio(self) -> Matrix:
+        """The ratio of the total variance of each component, (k,)."""
+        return self.spectrum[: self.n_components]
 
     @property
-    def cumulative(self) -> Matrix:
-        """Running sum of the shares kept, (k,)."""
-        return np.cumsum(self.shares)
+    def cumulative_variance_ratio(self) -> Matrix:
+        """Running sum of `explained_variance_ratio`, (k,)."""
+        return np.cumsum(self.explained_variance_ratio)
+
+    def transform(self, features: "DataFrame | StoredFeatures") -> "DataFrame":
+        """Compute centred scores, (x - mean) V, with V of shape (d, k) the transposed components.
+
+        Parameters
+        ----------
+        features
+            Stored features, or a DataFrame with a column `features`, array<float> or array<double> of length d.
+
+        Returns
+        -------
+        DataFrame
+            Those of path, label and split (string) that `features` has, and pca (array<float> of length k).
+
+        Raises
+        ------
+        UsageError
+            If the column is missing, or has another type or length; of the rows, only the first is looked at.
+        """
+        from pyspark.sql import DataFrame, functions
+
+        names = [name for name in NAMES if name in features.columns]
+        _check_features(features)
+        if isinstance(features, DataFrame):
+            features = features.select(*(functions.col(name).cast("string") for name in names), "features")
+            if first := features.select(functions.size("features")).first():
+                check_length(first[0], len(self.mean))
+        # One layout in memory, one order of the sums.
+        vectors = np.ascontiguousarray(self.components.T)
+        offset, shared = self.mean @ vectors, features.sparkSession.sparkContext.broadcast(vectors)
+
+        def to_scores(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                rows = read_features(batch)
+                check_length(rows.shape[1], len(shared.value))
+                scores = to_lists((rows @ shared.value - offset).astype(np.float32))
+                yield pa.RecordBatch.from_arrays([*map(batch.column, names), scores], [*names, "pca"])
+
+        return features.mapInArrow(to_scores, spark_schema([*names, "pca"]))
 
     def describe(self, variance_target: float) -> str:
         """Say in a sentence or two what was kept and whether the target is reached."""
-        text = f"{self.kept} components keep {format_share(self.cumulative[-1])} of the total variance."
-        if self.kept < self.requested:
+        kept, target = self.n_components, format_target(variance_target)
+        text = f"{kept} components keep {format_share(self.cumulative_variance_ratio[-1])} of the total variance."
+        if kept < self.requested:
             text += (
-                f" {self.requested} were asked for, but {self.count} images span {self.kept} dimensions at most"
-                " (one less than there are images)."
+                f" {self.requested} were asked for; {self.n_samples} images of {len(self.mean)} features have no more."
             )
-        reached = count_components(self.cumulative, variance_target)
-        needed = count_components(np.cumsum(self.all_shares), variance_target)
-        if reached:
-            return f"{text} The target of {format_target(variance_target)} is reached with {reached}."
+        if reached := count_components(self.cumulative_variance_ratio, variance_target):
+            return f"{text} The target of {target} is reached with {reached}."
+        needed = count_components(np.cumsum(self.spectrum), variance_target)
         more = f"; it would take {needed}" if needed else ""
-        return f"{text} The target of {format_target(variance_target)} is never reached with {self.kept}{more}."
+        return f"{text} The target of {target} is not reached with {kept}{more}."
 
 
 def count_components(cumulative: Matrix, target: float) -> int | None:
-    """Return how many components reach a share of the variance, None if none do."""
-    reached = np.flatnonzero(cumulative >= target - _FORGIVEN)
+    """Return how many components reach a ratio of the variance, None if none do."""
+    reached = np.flatnonzero(cumulative >= target - _TOLERANCE)
     return int(reached[0]) + 1 if reached.size else None
 
 
 def format_share(share: float, *, digits: int = 1) -> str:
     """Return a share as a percentage, cut off and not rounded: 0.9996 is 99.9%, so no target seems to be reached."""
-    return f"{math.floor((share + _FORGIVEN) * 100 * 10**digits) / 10**digits:.{digits}f}%"
+    return f"{math.floor((share + _TOLERANCE) * 100 * 10**digits) / 10**digits:.{digits}f}%"
 
 
 def format_target(target: float) -> str:
@@ -99,31 +138,40 @@ def format_target(target: float) -> str:
     return f"{(100 * Decimal(str(target))).normalize():f}%"
 
 
-def fit_pca(features: "DataFrame | StoredFeatures", *, k: int, column: str = "features") -> Components:
-    """Fit principal components in one pass over the data.
+def fit_pca(features: "DataFrame | StoredFeatures", *, k: int = 200) -> PCA:
+    """Fit at most k principal components in one pass over the data.
 
     Parameters
     ----------
     features
-        Stored features, or a DataFrame with an array<float> or array<double> column of one length d.
-    k
-        Components to keep; at most min(n - 1, d) are.
-    column
-        Name of that column.
+        Stored features, or a DataFrame with a column `features`, array<float> or array<double> of one length d.
 
     Raises
     ------
+    UsageError
+        If the column is missing or has another type, or k is below 1.
     FruitsError
-        For fewer than two rows, rows without any variance, or values that are not finite.
+        For fewer than two rows, rows without any variance, or values that are null or not finite.
     """
+    if k < 1:
+        raise UsageError(f"k is {k}; it must be an integer of 1 or more.")
+    _check_features(features)
     with explain_failures("the PCA"):
-        moments = sum_moments(features, column=column)
+        moments = sum_moments(features)
     if moments is None:
         raise FruitsError("PCA needs at least 2 images, got 0; see errors.csv and the selection (classes, max_images).")
-    return components_of(moments, k=k)
+    return decompose(moments, k=k)
 
 
-def components_of(moments: Moments, *, k: int) -> Components:
+def _check_features(features: "DataFrame | StoredFeatures") -> None:
+    if "features" not in features.columns:
+        raise UsageError(f"there is no column `features` among {', '.join(features.columns)}; name it so.")
+    found = dict(getattr(features, "dtypes", [("features", _TYPES[0])]))["features"]
+    if found not in _TYPES:
+        raise UsageError(f"column `features` is of type {found}; it must be {' or '.join(_TYPES)}.")
+
+
+def decompose(moments: Moments, *, k: int) -> PCA:
     """Decompose the covariance matrix of the rows; see `fit_pca` for what is raised."""
     from scipy.linalg import eigh
 
@@ -132,67 +180,35 @@ def components_of(moments: Moments, *, k: int) -> Components:
     if not np.isfinite(moments.scatter).all():
         raise FruitsError("PCA got features that are NaN or infinite; compute them anew with sound weights.")
     values, vectors = eigh(moments.scatter / (moments.count - 1))
-    values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
+    values, components = np.clip(values[::-1], 0, None), vectors[:, ::-1].T
     scale = np.abs(moments.mean).max()
     if values[0] <= (np.finfo(np.float64).eps * scale) ** 2:
         raise FruitsError(f"PCA of {moments.count} images without any variance: all features are the same.")
-    kept = min(k, moments.count - 1, len(values))
-    return Components(
-        count=moments.count,
-        requested=k,
+    components = np.ascontiguousarray(components[: min(k, moments.count - 1)])
+    largest = np.abs(components).argmax(axis=1, keepdims=True)
+    components = components * np.where(np.take_along_axis(components, largest, axis=1) < 0, -1.0, 1.0)
+    return PCA(
         mean=moments.mean,
-        vectors=_fix_signs(np.ascontiguousarray(vectors[:, :kept])),
-        all_shares=values / values.sum(),
+        components=components,
+        spectrum=values / values.sum(),
+        requested=k,
+        n_samples=moments.count,
     )
 
 
-def project(features: "DataFrame | StoredFeatures", components: Components) -> "DataFrame":
-    """Compute centred scores, (x - mean) V.
-
-    Parameters
-    ----------
-    features
-        Stored features, or a DataFrame: path, label, split (string), features (array<float> of d).
-
-    Returns
-    -------
-    DataFrame
-        path, label, split (string), pca (array<float> of k).
-    """
-    vectors = features.sparkSession.sparkContext.broadcast(components.vectors)
-    offset = components.mean @ components.vectors
-
-    def to_scores(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            scores = to_matrix(batch.column("features")).astype(np.float64) @ vectors.value - offset
-            columns = [*(batch.column(name) for name in NAMES), to_lists(scores.astype(np.float32))]
-            yield pa.RecordBatch.from_arrays(columns, list(SCORED))
-
-    return features.mapInArrow(to_scores, spark_schema(SCORED)).select(*SCORED)
-
-
-def to_spark_model(spark: "SparkSession", components: Components) -> "PCAModel":
-    """Make a standard PCAModel: saved, loaded and transformed like one that Spark fitted.
-
-    Its `transform` does not centre, as Spark's never does: subtract `components.mean @ components.vectors`.
-    """
+def to_spark_model(pca: PCA, spark: "SparkSession") -> "PCAModel":
+    """Make a standard PCAModel. Its `transform` does not centre: subtract `pca.mean @ pca.components.T`."""
     from pyspark.ml.common import _py2java
     from pyspark.ml.feature import PCAModel
     from pyspark.ml.linalg import DenseMatrix, DenseVector
 
-    rows, columns = components.vectors.shape
-    matrix = DenseMatrix(rows, columns, components.vectors.ravel(order="F"))
+    matrix = DenseMatrix(len(pca.mean), pca.n_components, pca.components.ravel())  # its values go by columns
     context = spark.sparkContext
     # The constructor is private to Scala, not to the JVM; transform needs k to be set on the Java side.
     java_class = context._jvm.org.apache.spark.ml.feature.PCAModel  # type: ignore[union-attr]
-    java = java_class("pca_fruits", _py2java(context, matrix), _py2java(context, DenseVector(components.shares)))
-    java.set(java.k(), components.kept)
+    ratio = DenseVector(pca.explained_variance_ratio)
+    java = java_class("pca_fruits", _py2java(context, matrix), _py2java(context, ratio))
+    java.set(java.k(), pca.n_components)
     java.set(java.inputCol(), "features")
     java.set(java.outputCol(), "pca")
     return PCAModel(java)
-
-
-def _fix_signs(vectors: Matrix) -> Matrix:
-    largest = np.abs(vectors).argmax(axis=0)
-    signs: Matrix = np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
-    return vectors * signs

@@ -1,4 +1,4 @@
-"""The tables of a run: written as one, checked by reading them back."""
+"""The tables of a run: written together, checked by reading them back."""
 
 import csv
 import io
@@ -15,10 +15,18 @@ import pyarrow.csv
 
 from fruits import arrow
 from fruits.errors import FruitsError, explain_failures
-from fruits.folders import as_folder, open_output, open_parquet, readable_by_spark, remove_checksums, write_bytes
+from fruits.folders import (
+    as_folder,
+    open_output,
+    open_parquet,
+    readable_by_spark,
+    remove_checksums,
+    resolve,
+    write_bytes,
+)
 from fruits.images.rows import NAMES, ErrorRow, IgnoredRow
 from fruits.ownership import RESULTS, check_again, check_whole, write_marker
-from fruits.pca import Components, format_target, to_spark_model
+from fruits.pca import PCA, format_target, to_spark_model
 from fruits.session import is_local
 
 if TYPE_CHECKING:
@@ -37,7 +45,7 @@ _CSV_ROWS = 8192
 
 @dataclass(frozen=True)
 class Saved:
-    """What was saved: scores (path, label, split, pca) by path, and the checks it passed (check, found)."""
+    """What was saved: scores (path, label, split, pca) by path, and the checks they passed (check, found)."""
 
     scores: pa.Table
     checks: pd.DataFrame
@@ -46,15 +54,10 @@ class Saved:
 def reconcile(*, listed: int, features: int, computed: int, errors: int) -> dict[str, int]:
     """Return the counts: `listed` = `features` + `errors`, and `features` = `reused` + `computed`.
 
-    Parameters
-    ----------
-    computed
-        Those of the features that this run computed; it reused the others.
-
     Raises
     ------
     FruitsError
-        If a listed image became neither features nor an error row, with the three counts.
+        If a listed image became neither features nor an error row.
     """
     if listed != features + errors:
         raise FruitsError(
@@ -66,22 +69,14 @@ def reconcile(*, listed: int, features: int, computed: int, errors: int) -> dict
 
 
 def check_error_share(counts: dict[str, int], errors: Sequence[ErrorRow], *, most: float, file: Path) -> None:
-    """Leave the error rows in `file`, if there are any, and refuse to go on if they are too many.
-
-    Raises
-    ------
-    FruitsError
-        Naming the share of error rows and the largest allowed.
-    """
-    share = counts["errors"] / counts["listed"] if counts["listed"] else 0.0
+    """Write the error rows to `file`, if there are any, and refuse to go on if their share is above `most`."""
     file.unlink(missing_ok=True)  # that of an earlier run
     if errors:
-        write_errors(file, errors)
-    if share > most:
+        _write_rows(file, ErrorRow._fields, errors)
+    if (share := len(errors) / max(counts["listed"], 1)) > most:
         raise FruitsError(
-            f"{counts['errors']:,} of {counts['listed']:,} images ({100 * share:.3g}%) could not be read; "
-            f"max_error_share allows {format_target(most)}. See {file.name} beside the report; mend or remove these "
-            "images, or raise it."
+            f"{len(errors):,} of {counts['listed']:,} images ({100 * share:.3g}%) could not be read; max_error_share "
+            f"allows {format_target(most)}. See {file.name} beside the report; mend or remove them, or raise it."
         )
 
 
@@ -90,7 +85,7 @@ def save_results(
     *,
     scores: "DataFrame",
     images: pd.DataFrame,
-    components: Components,
+    pca: PCA,
     errors: Sequence[ErrorRow],
     owner: dict[str, Any],
     ignored: pd.DataFrame | None = None,
@@ -100,57 +95,44 @@ def save_results(
 
     Parameters
     ----------
-    scores
-        path, label, split (string), pca (array<float> of k); computed by this write alone.
-    images
-        The selected images, as `list_images` returns them.
-    errors, ignored
-        Rows (path, stage, reason) of the images without features; what was not listed, as `find_ignored` returns it.
+    scores, images, ignored
+        What `pca.transform`, `select_images` and `find_ignored` return.
+    errors
+        Those of the images without features.
     owner, replace
-        Whose results these are, as `marker.describe_owner` has it; whether those of others may be replaced.
+        What `ownership.describe_owner` returns; whether the results of another owner may be replaced.
 
     Raises
     ------
     FruitsError
-        If the disk is full, what was read back differs from what was written, or the folder holds anything of others.
+        If the disk is full, the folder holds foreign files, or what is read back differs.
     """
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
         scores.write.parquet(as_folder(draft / SCORES).uri)
-        written = _write_tables(draft, images=kept, components=components, errors=errors)
-        _write_rows(draft / IGNORED, IgnoredRow._fields, [] if ignored is None else ignored.to_numpy().tolist())
-        to_spark_model(scores.sparkSession, components).save(as_folder(draft / SPARK_MODEL).uri)
+        to_spark_model(pca, scores.sparkSession).save(as_folder(draft / SPARK_MODEL).uri)
         remove_checksums(draft)
+        written = read_scores(draft)
+        _write_tables(draft, scores=written, images=kept, pca=pca)
+        _write_rows(draft / ERRORS, ErrorRow._fields, errors)
+        _write_rows(draft / IGNORED, IgnoredRow._fields, [] if ignored is None else ignored.itertuples(index=False))
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
     return Saved(written, checks)
 
 
-def _write_tables(draft: Path, *, images: pd.DataFrame, components: Components, errors: Sequence[ErrorRow]) -> pa.Table:
-    """Write what belongs to the scores of a draft; return these as they are read back."""
-    scores = _read_scores(draft)
-    _write_scores_csv(draft / SCORES_CSV, scores, width=components.kept)
-    mean = io.BytesIO()
-    np.save(mean, components.mean)
-    write_bytes(draft / MEAN, mean.getvalue())
+def _write_tables(draft: Path, *, scores: pa.Table, images: pd.DataFrame, pca: PCA) -> None:
+    _write_scores_csv(draft / SCORES_CSV, scores, width=pca.n_components)
+    ratios = {"share": pca.explained_variance_ratio, "cumulative": pca.cumulative_variance_ratio}
+    variance = pd.DataFrame({"component": np.arange(1, pca.n_components + 1), **ratios})
     # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
     quoting = csv.QUOTE_NONNUMERIC if images["path"].str.contains("\r").any() else csv.QUOTE_MINIMAL
-    for file, table in ((METADATA, images), (VARIANCE, variance_table(components))):
+    for file, table in ((METADATA, images), (VARIANCE, variance)):
         write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
-    write_errors(draft / ERRORS, errors)
-    return scores
-
-
-def variance_table(components: Components) -> pd.DataFrame:
-    """Return component (1..k), share and cumulative share of the total variance."""
-    numbers = np.arange(1, components.kept + 1)
-    return pd.DataFrame({"component": numbers, "share": components.shares, "cumulative": components.cumulative})
-
-
-def write_errors(file: Path, errors: Sequence[ErrorRow]) -> None:
-    """Write path, stage and reason of every image without features, sorted by path."""
-    _write_rows(file, ErrorRow._fields, errors)
+    mean = io.BytesIO()
+    np.save(mean, pca.mean)
+    write_bytes(draft / MEAN, mean.getvalue())
 
 
 def _write_rows(file: Path, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
@@ -159,19 +141,26 @@ def _write_rows(file: Path, header: Sequence[str], rows: Iterable[tuple[str, ...
     write_bytes(file, text.getvalue().encode())
 
 
-def read_scores(folder: Path) -> pa.Table:
-    """Read the Parquet scores of a mode, sorted by path: path, label, split, pca.
+def load_pca(folder: str | Path) -> PCA:
+    """Load the PCA that a run saved in `<output_dir>/<MODE>`, here or in S3, without a Spark session.
 
     Raises
     ------
     FruitsError
-        If the results are not whole: see `check_whole`.
+        If the folder holds no finished results, or the files of the PCA are not those of one run.
     """
-    check_whole(folder)
-    return _read_scores(folder)
+    place = resolve(str(folder), base=Path.cwd())
+    check_whole(place, below=MEAN.parent)
+    files = (place / SPARK_MODEL / "data").glob("*.parquet")
+    (row,) = pa.concat_tables([open_parquet(file).read() for file in files]).to_pylist()
+    components = np.reshape(row["pc"]["values"], (row["pc"]["numCols"], row["pc"]["numRows"]))  # stored by columns
+    mean = np.load(io.BytesIO((place / MEAN).read_bytes()))
+    ratio = np.array(row["explainedVariance"]["values"])
+    return PCA(mean=mean, components=components, spectrum=ratio, requested=len(components))
 
 
-def _read_scores(folder: Path) -> pa.Table:
+def read_scores(folder: Path) -> pa.Table:
+    """Read the Parquet scores of a mode, sorted by path: path, label, split, pca."""
     files = sorted(str(file) for file in (folder / SCORES).glob("*.parquet"))
     return pa.concat_tables([open_parquet(file).read() for file in files]).sort_by("path")
 
@@ -181,10 +170,8 @@ def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, path
 
     Parameters
     ----------
-    scores
-        The Parquet scores as they were read back, sorted by path.
-    paths
-        Those of the images that have features, sorted.
+    scores, paths
+        What `read_scores` returns; the sorted paths of the images that have features.
 
     Returns
     -------
@@ -202,7 +189,7 @@ def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, path
         text = pd.read_csv(stream, keep_default_na=False, dtype={"label": str})
     _check_rows(folder, scores, csv_rows=len(text), paths=paths)
     gap = float(np.abs(to_matrix(scores) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
-    if not gap <= 1e-6 or text["path"].tolist() != scores["path"].to_pylist():
+    if not gap <= 1e-6 or text["path"].tolist() != paths:
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
     with readable_by_spark(folder / SPARK_MODEL, here=is_local(str(spark.sparkContext.master))) as place:
         model = PCAModel.load(place)
@@ -215,10 +202,10 @@ def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, path
     return pd.DataFrame(rows, columns=["check", "found"])
 
 
-def _check_rows(folder: Path, table: pa.Table, *, csv_rows: int, paths: Sequence[str]) -> None:
-    if not len(table) == csv_rows == len(paths):
-        raise FruitsError(f"{folder}: {len(table)} Parquet rows and {csv_rows} CSV rows; {len(paths)} were written.")
-    if table["path"].to_pylist() != paths:
+def _check_rows(folder: Path, scores: pa.Table, *, csv_rows: int, paths: Sequence[str]) -> None:
+    if not len(scores) == csv_rows == len(paths):
+        raise FruitsError(f"{folder}: {len(scores)} Parquet rows and {csv_rows} CSV rows; {len(paths)} were written.")
+    if scores["path"].to_pylist() != paths:
         raise FruitsError(
             f"{folder}: the scores are of other images than those selected now, as when a cell was left out after the "
             "parameters changed; run the notebook again from its first cell."

@@ -74,10 +74,10 @@ def main() -> None:
     where = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 4}
 
     done = compute_features(spark, images, images_per_task=4, **where)
-    components = fit_pca(read_features(spark, done.images, store=store), k=5)
+    pca = fit_pca(read_features(spark, done.images, store=store), k=5)
     first = {
         "counts": [done.features, done.computed, len(done.errors)],
-        "shares": list(components.shares),
+        "shares": list(pca.explained_variance_ratio),
         "workers": look_at_workers(spark, broadcast_engine(spark.sparkContext, backbone)),
     }
     draft = output.with_suffix(".part")

@@ -106,7 +106,7 @@ def test_who_may_log_in_and_which_kernels_there_are(visit: "Visit") -> None:
 def make_notebook(picture: Path) -> bytes:
     """Make a notebook of the PySpark kernel that shows a picture and looks for Spark, both in the hub."""
     figure = Figure(figsize=(7, 4))
-    plots.plot_cumulative(SHARE.cumsum(), ax=figure.subplots(), target=0.9, reached_at=4)
+    plots.plot_cumulative(SHARE.cumsum(), ax=figure.subplots(), target=0.9)
     figure.savefig(picture)
     data = base64.b64encode(picture.read_bytes()).decode()
     show = f"import base64\nfrom IPython.display import Image, display\ndisplay(Image(base64.b64decode({data!r})))"

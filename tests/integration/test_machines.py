@@ -149,7 +149,7 @@ def test_two_machines_compute_what_one_does(run: Run, spark: SparkSession, image
     found, computed = read_rows(run.folder / "store")
     assert found == sorted([*paths, *paths])  # the second extraction's, too
     assert np.array_equal(computed, np.repeat(features, 2, axis=0))
-    shares = fit_pca(read_features(spark, done.images, store=store), k=5).shares
+    shares = fit_pca(read_features(spark, done.images, store=store), k=5).explained_variance_ratio
     assert np.allclose(run.first["shares"], shares, rtol=1e-9, atol=0)
 
 

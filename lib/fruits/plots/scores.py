@@ -19,7 +19,9 @@ MAX_ENTRIES = len(PALETTE) * len(MARKERS)
 MAX_POINTS = 20_000
 
 
-def plot_scores(scores: Floats, labels: Sequence[str], *, ax: "Axes", shares: Sequence[float]) -> "Axes":
+def plot_scores(
+    scores: Floats, labels: Sequence[str], *, ax: "Axes", explained_variance_ratio: Sequence[float]
+) -> "Axes":
     """Plot the images on the first two components, coloured by class.
 
     Up to 14 classes are named in the legend, which stands outside on the right; more are put together by the first
@@ -29,9 +31,7 @@ def plot_scores(scores: Floats, labels: Sequence[str], *, ax: "Axes", shares: Se
     ----------
     scores : ndarray of shape (n_images, k), float
         The images on the components; without a second one they lie on a line.
-    labels
-        The class of each image.
-    shares
+    explained_variance_ratio
         The shares of the total variance of the components, 0 to 1.
 
     Raises
@@ -52,7 +52,10 @@ def plot_scores(scores: Floats, labels: Sequence[str], *, ax: "Axes", shares: Se
         size = np.clip(20_000 / len(drawn), 6, 40)
         points.append(ax.scatter(x, y, s=size, linewidths=0, alpha=0.7, label=entry, **style))
     _name_points(points[::-1], list(styles), ax=ax)
-    x, y = (f"PC{n} ({100 * share:.1f} % of the variance)" for n, share in enumerate((*shares, 0.0)[:2], 1))
+    x, y = (
+        f"PC{n} ({100 * share:.1f} % of the variance)"
+        for n, share in enumerate((*explained_variance_ratio, 0.0)[:2], 1)
+    )
     ax.set(title=f"{len(labels):,} images on the first two components{thinned}", xlabel=x, ylabel=y)
     return tidy(ax, grid="both")
 

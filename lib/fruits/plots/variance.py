@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fruits.pca import format_share, format_target
+from fruits.pca import count_components, format_share, format_target
 from fruits.plots.style import BLUE, INK, MAX_BARS, PALE_BLUE, RED, Floats, tidy
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def plot_scree(share: Floats, *, ax: "Axes", marked: int | None = None) -> "Axes
     return _tidy_components(ax, percent)
 
 
-def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float, reached_at: int | None) -> "Axes":
+def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float) -> "Axes":
     """Plot the share of the total variance that the first components hold together.
 
     Parameters
@@ -44,9 +44,8 @@ def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float, reached_at
         Cumulative shares of the total variance, 0 to 1.
     target
         The share asked for, 0 to 1.
-    reached_at
-        The number of components, 1 to k, that first reaches the target; None if k components do not.
     """
+    reached_at = count_components(np.asarray(cumulative), target)
     count, percent, goal = len(cumulative), 100.0 * np.asarray(cumulative), 100 * target
     ax.plot(np.arange(1, count + 1), percent, color=BLUE, linewidth=2)
     ax.plot([count], percent[-1:], "o", color=BLUE)
@@ -68,16 +67,15 @@ def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float, reached_at
     return _tidy_components(ax, percent)
 
 
-def draw_variance(
-    share: Floats, cumulative: Floats, *, figure: "Figure", target: float, reached_at: int | None
-) -> "Figure":
+def draw_variance(share: Floats, *, figure: "Figure", target: float) -> "Figure":
     """Draw `plot_scree` and `plot_cumulative` side by side on an empty figure, for which 11 x 4.2 inches are good.
 
     The other parameters are theirs; the first component that reaches the target is marked on both sides.
     """
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.05})
-    plot_scree(share, ax=left, marked=reached_at)
-    plot_cumulative(cumulative, ax=right, target=target, reached_at=reached_at)
+    cumulative = np.cumsum(share)
+    plot_scree(share, ax=left, marked=count_components(cumulative, target))
+    plot_cumulative(cumulative, ax=right, target=target)
     return figure
 
 
