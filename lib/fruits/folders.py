@@ -99,9 +99,10 @@ def open_parquet(file: str | Path, **options: Any) -> "pq.ParquetFile":
 
 
 def remove_checksums(folder: Path) -> None:
-    """Remove Hadoop's `.crc` files: readers that take every file for Parquet fail on them."""
-    for file in folder.rglob(".*.crc"):
-        file.unlink()
+    """Remove Hadoop's `.crc` files from a local folder: readers that take every file for Parquet fail on them."""
+    if not _is_in_s3(folder):
+        for file in folder.rglob(".*.crc"):
+            file.unlink()
 
 
 def fetch_folder(folder: Path) -> Path:
