@@ -7,7 +7,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
+import papermill
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fruits import __version__
 
@@ -215,3 +218,46 @@ def test_pack_says_what_it_did_and_refuses_in_a_sentence(fruits: Fruits, fruit_f
     check_refusal(fruits("pack", "packed", "again"), code=2, message="is packed already")
     check_refusal(fruits("pack", str(fruit_folder), "s3://"), code=2, message="names no bucket")
     check_refusal(fruits("pack", "nowhere", "new"), code=2, message="holds nothing to pack")
+
+
+def test_report_renders_a_notebook_that_papermill_ran(fruits: Fruits, tmp_path: Path) -> None:
+    source, executed = tmp_path / "source.ipynb", tmp_path / "cwd/done.v1.ipynb"
+    cells = [new_markdown_cell("# Sums"), new_code_cell("x = 41", metadata={"tags": ["parameters"]})]
+    nbformat.write(new_notebook(cells=[*cells, new_code_cell("print(x + 1, 'AKIAIOSFODNN7EXAMPLE')")]), source)
+    papermill.execute_notebook(source, executed, kernel_name="python3", progress_bar=False)
+    before = executed.read_bytes()
+
+    done = fruits("report", executed.name)
+    assert (done.returncode, done.stdout) == (0, f"fruits: the page is {executed.with_suffix('.html')}\n")
+    page = executed.with_suffix(".html").read_text()
+    assert "42 [redacted]" in page
+    assert "<h1" in page
+    assert "x = 41" not in page
+    assert fruits("report", str(executed), "--output", "other/page.html").returncode == 0
+    assert (tmp_path / "cwd/other/page.html").read_text() == page
+    done = fruits("report", executed.name, "--output", executed.name)
+    check_refusal(done, code=2, message="would replace a notebook")
+    assert executed.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.ipynb", None, "none.ipynb cannot be read (No such file or directory); name an executed notebook"),
+        (".", None, "cannot be read (Is a directory)"),
+        ("text.ipynb", "hello", "text.ipynb is not a notebook; name an executed notebook"),
+        ("list.ipynb", "[1]", "list.ipynb is not a notebook"),
+        (
+            "plain.ipynb",
+            nbformat.writes(new_notebook(cells=[new_code_cell("1")])),
+            "plain.ipynb has no outputs; run it",
+        ),
+    ],
+)
+def test_report_refuses_what_is_no_executed_notebook(
+    fruits: Fruits, tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "cwd" / name).write_text(content, encoding="latin-1")
+    check_refusal(fruits("report", name, "--output", "page.html"), code=2, message=message)
+    assert not list(tmp_path.rglob("*.html"))

@@ -81,6 +81,18 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
 
 
 @cli.command()
+@click.argument("notebook", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="The page. [default: NOTEBOOK with the suffix .html]")
+def report(notebook: Path, output: Path | None) -> None:
+    """Render an executed NOTEBOOK, by papermill or by hand, as an HTML page for readers."""
+    from fruits_cli.html import write_page
+
+    page = (output or notebook.with_suffix(".html")).absolute()
+    write_page(notebook.absolute(), page)
+    _say(f"the page is {page}")
+
+
+@cli.command()
 @click.argument("mode")
 @_target_option(default="local")
 @_SET

@@ -13,18 +13,14 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from fruits.errors import UsageError
+from fruits.folders import write_bytes
+from fruits.redaction import redact_secrets
+
 TEMPLATES = Path(__file__).with_name("templates")
 HIDE_TAG = "hide"
 # Readers get pictures and tables; a widget's plain text is the state it began with, so it is left out.
-SHOWN_TYPES = (
-    "text/html",
-    "text/markdown",
-    "image/svg+xml",
-    "image/png",
-    "image/jpeg",
-    "text/latex",
-    "text/plain",
-)
+SHOWN_TYPES = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _ACTIVE_TAGS = ["applet", "base", "embed", "frame", "iframe", "link", "meta", "object", "script"]
 _ADDRESSES = {"action", "background", "data", "formaction", "href", "ping", "poster", "src", "srcset", "xlink:href"}
@@ -34,11 +30,33 @@ _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 _NUMBER = re.compile(r"[-+−]?\d[\d,.\s]*(e[-+]?\d+)?\s*%?|nan|[-—–]?", re.IGNORECASE)
 
 
+def write_page(notebook: Path, page: Path) -> None:
+    """Write the page of any executed notebook, whichever program ran it; secrets are redacted.
+
+    Raises
+    ------
+    UsageError
+        If there is no such notebook, it has no outputs, or the page would replace a notebook.
+    """
+    if page.suffix == ".ipynb":
+        raise UsageError(f"{page} would replace a notebook; name an .html file: --output FILE.")
+    try:
+        content: Any = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+        executed = any(cell.get("outputs") for cell in content.cells)
+    except OSError as error:
+        raise UsageError(f"{notebook} cannot be read ({error.strerror}); name an executed notebook.") from error
+    except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        raise UsageError(f"{notebook} is not a notebook; name an executed notebook, an .ipynb file.") from error
+    if not executed:
+        raise UsageError(f"{notebook} has no outputs; run it first, by papermill, `jupyter execute` or Run All.")
+    write_bytes(page, redact_secrets(render_html(notebook, title=notebook.stem)).encode())
+
+
 def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None = None) -> str:
     """Render an executed notebook as a self-contained page without code.
 
     Cells tagged `hide` are left out, and so is what cells that did not fail wrote to stderr. Progress bars are
-    shown as they ended. The page holds its styles and pictures, runs no script, and loads nothing.
+    shown as they ended. The page contains its styles and pictures, runs no script, and loads nothing.
 
     Parameters
     ----------
@@ -48,16 +66,6 @@ def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None
         The page's title; also its first heading if the notebook has none of level 1.
     banner
         Plain text for a coloured box on top of the page.
-
-    Returns
-    -------
-    str
-        An HTML document, to be written as UTF-8.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the notebook is a file that is not there.
     """
     page = BeautifulSoup(_export(notebook, title=title, banner=banner), "html.parser")
     for main in page.find_all("main"):
@@ -82,7 +90,8 @@ def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None) ->
         notebook = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     settings = {
         "CoalesceStreamsPreprocessor": {"enabled": True},
-        "NbConvertBase": {"display_data_priority": list(SHOWN_TYPES)},
+        "TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": {HIDE_TAG}},
+        "NbConvertBase": {"display_data_priority": SHOWN_TYPES},
     }
     exporter = _ReaderExporter(  # type: ignore[no-untyped-call]
         config=Config(settings),
@@ -98,13 +107,11 @@ def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None) ->
 
 
 def _select_for_readers(notebook: Any) -> NotebookNode:
-    """Copy a notebook without hidden cells, widgets, and the stderr of cells that did not fail."""
+    """Copy a notebook without widgets and the stderr of cells that did not fail."""
     selected: NotebookNode = copy.deepcopy(notebook)
-    selected.cells = [cell for cell in selected.cells if HIDE_TAG not in cell.metadata.get("tags", [])]
     for cell in selected.cells:
-        outputs = cell.get("outputs", [])
-        failed = any(output.output_type == "error" for output in outputs)
-        if outputs:
+        if outputs := cell.get("outputs"):
+            failed = any(output.output_type == "error" for output in outputs)
             cell.outputs = [output for output in outputs if _is_shown(output, failed=failed)]
     return selected
 

@@ -1,7 +1,9 @@
 """The kernel of `fruits run`: started without the user's configuration of Python, IPython, Jupyter and Matplotlib."""
 
+import atexit
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,12 +15,14 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
 from fruits.errors import FruitsError
+from fruits.folders import find_home
 
 LOG = "kernel.log"
 # Jupyter waits a minute, which two cores that others load do not keep.
 START_SECONDS = 180
 # More than `compute.STOP_SECONDS`.
 IDLE_SECONDS = 30
+_PLACES = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR")
 _IGNORED = ("IPYTHON", "JUPYTER", "MPL", "MATPLOTLIBRC", "PYTHON")
 # They say where code lies and what is written beside it: the command itself was started with them.
 _KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED"}
@@ -114,14 +118,21 @@ async def _wait_for(manager: AsyncKernelManager, seconds: int) -> None:
 def make_environment(folder: Path) -> dict[str, str]:
     """Return this process's environment without what configures Python's tools; they are sent to a folder instead."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_IGNORED)}
-    places = ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     return {
         **kept,
-        **{place: str(folder / place.lower()) for place in places},
+        **{place: str(folder / place.lower()) for place in _PLACES},
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         # A module in the working directory never stands for one of Python's, here and in Spark's workers.
         "PYTHONSAFEPATH": "1",
     }
+
+
+def replace_home() -> None:
+    """Give Jupyter and Matplotlib a temporary folder until this process ends, if the user has no home folder."""
+    if find_home() is None:
+        folder = Path(tempfile.mkdtemp(prefix="fruits-home-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ |= {place: str(folder / place.lower()) for place in _PLACES}
 
 
 def read_last_words(log: Path) -> str:

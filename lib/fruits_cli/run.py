@@ -21,8 +21,7 @@ from fruits.notebook import DRAFT_VARIABLE, ERRORS, banner
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
-from fruits_cli.home import replace_home
-from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words
+from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words, replace_home
 from fruits_cli.streams import ProgressWriter
 
 # What a cell calls that ends in a figure.
@@ -79,7 +78,10 @@ def _render(draft: Path, *, params: RunParams) -> None:
     title = f"Fruits! {params.mode} ({params.target})"
     html = render_html(draft / "run.ipynb", title=title, banner=banner(params))
     (draft / "run.html").write_text(html, encoding="utf-8")
-    _add_report_seconds(draft / "manifest.json", time.perf_counter() - started)
+    manifest = json.loads((draft / "manifest.json").read_text())
+    seconds = manifest["seconds"]["report"] + time.perf_counter() - started
+    manifest["seconds"]["report"] = round(seconds, 3)
+    folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
 
 
 def _finish(draft: Path, *, params: RunParams) -> None:
@@ -128,17 +130,15 @@ def check_figures(notebook: Path) -> None:
     bare = [
         str(cell["execution_count"])
         for cell in cells
-        if cell["cell_type"] == "code" and _DRAWS.search("".join(cell["source"])) and not _shows_picture(cell)
+        if cell["cell_type"] == "code"
+        and _DRAWS.search("".join(cell["source"]))
+        and not any(kind.startswith("image/") for output in cell["outputs"] for kind in output.get("data", {}))
     ]
     if bare:
         raise FruitsError(
             f"the figures of cells {', '.join(bare)} are missing, so no report was made. Something chose another "
             "backend of Matplotlib than the notebook's: look for matplotlib.use in a sitecustomize.py on PYTHONPATH."
         )
-
-
-def _shows_picture(cell: dict[str, Any]) -> bool:
-    return any(kind.startswith("image/") for output in cell["outputs"] for kind in output.get("data", {}))
 
 
 def _execute(notebook: Path, output: Path, *, params: RunParams, say: Callable[[str], None]) -> None:
@@ -218,9 +218,3 @@ def _keep_failed(output: Path, *, params: RunParams) -> Path:
     if (errors := output.with_name(ERRORS)).exists():
         folders.write_bytes(rows, errors.read_bytes())
     return failed
-
-
-def _add_report_seconds(file: Path, seconds: float) -> None:
-    manifest = json.loads(file.read_text())
-    manifest["seconds"]["report"] = round(manifest["seconds"]["report"] + seconds, 3)
-    folders.write_bytes(file, (json.dumps(manifest, indent=2) + "\n").encode())
