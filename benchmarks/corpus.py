@@ -4,7 +4,7 @@ import shutil
 from itertools import cycle, islice
 from pathlib import Path
 
-from fruits.images.listing import list_images
+from fruits.images import open_images
 
 
 def make_corpus(source: Path, target: Path, *, images: int, classes: str = "Apple*") -> Path:
@@ -19,7 +19,7 @@ def make_corpus(source: Path, target: Path, *, images: int, classes: str = "Appl
     if marker.exists():
         return target
     shutil.rmtree(target, ignore_errors=True)
-    paths = list_images(source, split="Training", classes=[classes])["path"]
+    paths = open_images(source).list_images(split="Training", classes=[classes])["path"]
     for number, path in enumerate(islice(cycle(paths), images)):
         original = source / path
         place = target / "Training" / original.parent.name

@@ -15,12 +15,12 @@ WARM_UP = 64
 def extract(*, input_dir: str, model: str, store: str, warm: bool = False) -> dict[str, Any]:
     """Our extraction, files or shards to features; `warm` lets the workers start before the clock does."""
     from fruits.features.extraction import compute_features
-    from fruits.images.listing import list_images
+    from fruits.images import open_images
 
     started = time.perf_counter()
     spark = _open_ours()
     session = time.perf_counter() - started
-    images = list_images(Path(input_dir), split="Training", classes=["*"])
+    images = open_images(Path(input_dir)).list_images(split="Training", classes=["*"])
     settings = {"backbone": _load_backbone(model), "store": Path(store), "batch_size": 16, "images_per_task": 1024}
     if warm:
         compute_features(spark, images[:WARM_UP], input_dir=Path(input_dir), **settings)
@@ -38,7 +38,7 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
 
     from fruits.features.engines import broadcast_engine
     from fruits.features.udf import SCHEMA, Extractor, collect_errors
-    from fruits.images.source import ImageFolder
+    from fruits.images.tree import ClassFolders
 
     class ContentExtractor(Extractor):
         def _read(self, row: dict[str, Any]) -> tuple[bytes, str]:
@@ -60,7 +60,7 @@ def extract_binary_files(*, input_dir: str, model: str, store: str) -> dict[str,
     extractor = ContentExtractor(
         model_id=backbone.model_id,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
-        source=ImageFolder(Path(input_dir)),
+        source=ClassFolders(Path(input_dir)),
         batch_size=16,
         errors=collect_errors(spark.sparkContext),
     )

@@ -13,7 +13,7 @@ FEATURES = 1280
 
 def list_many(*, images: int, classes: int = 200, chosen: int = 100_000) -> dict[str, Any]:
     """List a tree of empty files and select some of them."""
-    from fruits.images.listing import list_images
+    from fruits.images import open_images
     from fruits.images.selection import select_images
 
     with tempfile.TemporaryDirectory() as folder:
@@ -23,7 +23,7 @@ def list_many(*, images: int, classes: int = 200, chosen: int = 100_000) -> dict
             for number in range(images // classes):
                 (place / f"{number:07d}_100.jpg").touch()
         started = time.perf_counter()
-        table = list_images(Path(folder), split="Training", classes=["*"])
+        table = open_images(Path(folder)).list_images(split="Training", classes=["*"])
         listed = time.perf_counter()
         selected = select_images(table, max_images=chosen, seed=42)
         ended = time.perf_counter()

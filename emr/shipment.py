@@ -68,12 +68,10 @@ def check_images(source: Path) -> None:
         Naming the folder and what it lacks.
     """
     # pyarrow comes along.
-    from fruits.images.tree import has_images, list_splits
+    from fruits.images.tree import ClassFolders
 
     advice = "name the folder that does, or: fruits fetch MODE. Nothing was sent or removed."
-    if any(source.glob("*.parquet")):
-        return
-    if not any(has_images(source, split=split) for split in list_splits(source)):
+    if not any(source.glob("*.parquet")) and not ClassFolders(source).list_splits():
         raise UsageError(f"{source} holds no image in <split>/<class>/, such as Training/Kiwi/1.jpg; {advice}")
 
 

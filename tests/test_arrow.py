@@ -15,7 +15,7 @@ import pyarrow as pa
 from fruits.arrow import to_column, to_strings
 from fruits.features.udf import Extractor
 from fruits.images.rows import LISTED
-from fruits.images.source import ImageFolder
+from fruits.images.tree import ClassFolders
 from fruits.moments import _sum_task
 
 class Errors:
@@ -29,7 +29,7 @@ numbers = [to_column(np.array([number, 1])) for number in (status.st_size, statu
 columns = [*[names] * 3, *numbers, to_strings(["", ""])]
 batch = pa.RecordBatch.from_arrays(columns, LISTED)
 make = lambda: lambda pixels: np.ones((len(pixels), 1280), np.float32)
-source = ImageFolder(Path(sys.argv[1]))
+source = ClassFolders(Path(sys.argv[1]))
 extractor = Extractor(model_id="m", make_predict=make, source=source, batch_size=2, errors=Errors())
 features = list(extractor.extract([batch]))
 assert [rows.num_rows for rows in features] == [1]

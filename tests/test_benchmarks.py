@@ -10,7 +10,7 @@ from benchmarks import report
 from benchmarks.corpus import make_corpus
 from benchmarks.sections import AFTER, BEFORE, read_sections
 
-from fruits.images.listing import list_images
+from fruits.images import open_images
 
 
 def runs(images: int, *rates: float, **more: Any) -> list[dict[str, Any]]:
@@ -77,12 +77,12 @@ def test_the_page_holds_the_figures_and_the_plots(found: dict[str, Any], tmp_pat
 def test_a_corpus_repeats_images_under_new_names(fruit_folder: Path, tmp_path: Path) -> None:
     corpus = make_corpus(fruit_folder, tmp_path / "corpus", images=17)
 
-    images = list_images(corpus, split="Training", classes=["*"])
+    images = open_images(corpus).list_images(split="Training", classes=["*"])
     assert len(images) == 17
     assert set(images["label"]) == {"Apple Braeburn", "Apple Golden 1"}
     (corpus / images["path"][0]).unlink()
     assert make_corpus(fruit_folder, corpus, images=17) == corpus
-    assert len(list_images(corpus, split="Training", classes=["*"])) == 16
+    assert len(open_images(corpus).list_images(split="Training", classes=["*"])) == 16
 
 
 def test_sections_of_a_notebook_add_up(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from emr.transfer import Entry, is_same, place_of
 from emr.tunnel import read_host_keys, ssh_command, ssm_command
 
 from fruits.errors import FruitsError, UsageError
-from fruits.images.ignored import IMAGE_SUFFIXES
+from fruits.images.formats import IMAGE_SUFFIXES
 from fruits.params import repository
 
 

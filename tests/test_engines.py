@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from fruits.features.engines import LiteRTEngine, broadcast_engine
 from fruits.features.model import Backbone, load_model
 from fruits.features.udf import SCHEMA, Extractor, collect_errors
-from fruits.images.source import ImageFolder
+from fruits.images.tree import ClassFolders
 
 TOLERANCE = 2e-4
 Prepare = Callable[..., Backbone]
@@ -50,7 +50,7 @@ def extract(spark: SparkSession, backbone: Backbone, folder: Path, paths: Sequen
     extractor = Extractor(
         model_id=backbone.model_id,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
-        source=ImageFolder(folder),
+        source=ClassFolders(folder),
         batch_size=16,
         errors=errors,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fruits.images.decode import decode_image
-from fruits.images.examples import read_examples
+from fruits.images.tree import ClassFolders
 
 
 def test_examples_are_one_of_each_class_in_turn_without_the_unreadable(
@@ -21,9 +21,9 @@ def test_examples_are_one_of_each_class_in_turn_without_the_unreadable(
             (tmp_path / path).write_bytes(content)
     images = pd.DataFrame({"path": list(contents), "label": [path[0] for path in contents]})
 
-    examples = read_examples(images, input_dir=tmp_path, count=3)
+    examples = ClassFolders(tmp_path).read_examples(images, count=3)
 
     assert [label for label, _ in examples] == ["b", "a", "a"]
     assert {pixels.shape for _, pixels in examples} == {(100, 100, 3)}
     np.testing.assert_array_equal(examples[0][1], decode_image(red, size=100))
-    assert len(read_examples(images, input_dir=tmp_path, count=1)) == 1
+    assert len(ClassFolders(tmp_path).read_examples(images, count=1)) == 1

@@ -16,7 +16,7 @@ import psutil
 
 import fruits.features.extraction as compute
 from fruits.features.model import Backbone
-from fruits.images.listing import list_images
+from fruits.images import open_images
 from fruits.pca import fit_pca
 from fruits.features.store import read_features
 from fruits.session import open_session
@@ -49,7 +49,7 @@ def kill_one():
 
 
 compute.broadcast_engine = lambda *_: make
-images = list_images(root, split="Training", classes=["*"])
+images = open_images(root).list_images(split="Training", classes=["*"])
 backbone = Backbone(weights="", sha256="", engine="litert", tensors=1, parameters=1, bytes=1, folder=Path())
 threading.Thread(target=kill_one, daemon=True).start()
 settings = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 1, "images_per_task": 3}

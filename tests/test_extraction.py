@@ -21,8 +21,8 @@ from fruits.features import extraction
 from fruits.features.extraction import Computation, compute_features, cut_batches
 from fruits.features.model import Backbone
 from fruits.features.store import list_batches, list_unfinished, read_features
+from fruits.images import open_images
 from fruits.images.decode import decode_image
-from fruits.images.listing import list_images
 from fruits_cli.pack import pack_images
 
 Run = Callable[..., Computation]
@@ -77,7 +77,7 @@ def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeyp
 
 
 def list_training(folder: Path) -> pd.DataFrame:
-    return list_images(folder, split="Training", classes=["*"])
+    return open_images(folder).list_images(split="Training", classes=["*"])
 
 
 def figures(done: Computation) -> tuple[int, int, list[tuple[str, str, str]]]:

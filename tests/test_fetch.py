@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from fruits.errors import FruitsError, UsageError
-from fruits.images.listing import list_images
+from fruits.images import open_images
 from fruits.images.selection import select_images
 from fruits_cli import fetch, http_file
 from fruits_cli.fetch import FetchReport, fetch_images
@@ -173,11 +173,13 @@ def test_a_file_of_another_content_is_fetched_again(tmp_path: Path, archive: Arc
 
 def test_the_few_images_of_a_mode_are_those_the_whole_folder_would_give(tmp_path: Path, archive: Archive) -> None:
     fetch_apples(tmp_path / "all", archive.url)
-    expected = select_images(list_images(tmp_path / "all", split="Training", classes=["Apple*"]), max_images=5, seed=42)
+    expected = select_images(
+        open_images(tmp_path / "all").list_images(split="Training", classes=["Apple*"]), max_images=5, seed=42
+    )
 
     report = fetch_apples(tmp_path / "few", archive.url, max_images=5)
 
-    few = list_images(tmp_path / "few", split="Training", classes=["Apple*"])
+    few = open_images(tmp_path / "few").list_images(split="Training", classes=["Apple*"])
     assert report.wanted == 5
     columns = ["path", "label", "split", "length"]
     pd.testing.assert_frame_equal(few[columns], expected[columns])

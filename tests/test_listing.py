@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from fruits.errors import UsageError
-from fruits.images.listing import check_classes, find_ignored, list_images, name_untaken
-from fruits.images.source import open_source, spell_name
-from fruits.images.tree import has_images, list_splits
+from fruits.images import open_images
+from fruits.images.selection import describe_empty_classes
+from fruits.images.tree import ClassFolders, spell_name
 from fruits_cli.pack import pack_images
 
 
@@ -28,11 +28,11 @@ def put(root: Path, *files: str, content: bytes = b"x") -> Path:
 
 
 def paths(root: Path, classes: Sequence[str] = ("*",), split: str = "Training") -> list[str]:
-    return list_images(root, split=split, classes=classes)["path"].tolist()
+    return open_images(root).list_images(split=split, classes=classes)["path"].tolist()
 
 
 def test_table_has_a_row_for_every_image(fruit_folder: Path) -> None:
-    table = list_images(fruit_folder, split="Training", classes=["Apple*"])
+    table = open_images(fruit_folder).list_images(split="Training", classes=["Apple*"])
     files = sorted((fruit_folder / "Training").glob("Apple*/*"))
     expected = {
         "path": [file.relative_to(fruit_folder).as_posix() for file in files],
@@ -52,7 +52,7 @@ def test_a_time_of_any_century_is_listed(fruit_folder: Path, seconds: int) -> No
     file = fruit_folder / "Test/Kiwi/0_100.jpg"
     os.utime(file, (seconds, seconds))
     nearest = max(-(2**63), min(file.stat().st_mtime_ns, 2**63 - 1))
-    assert list_images(fruit_folder, split="Test", classes=["Kiwi"])["modified"].tolist() == [nearest]
+    assert open_images(fruit_folder).list_images(split="Test", classes=["Kiwi"])["modified"].tolist() == [nearest]
 
 
 def test_names_of_every_kind_are_listed_and_hidden_or_other_files_are_not(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_names_of_every_kind_are_listed_and_hidden_or_other_files_are_not(tmp_pa
     others = [".hidden.jpg", "notes.txt", "a.jpg.", "x.jpg.part", "Thumbs.db", "dir.jpg/y.txt", "LICENSE"]
     put(tmp_path / "Training/Pomme d'été", *others)
     put(tmp_path / "Training", ".hidden/1.jpg", "no class.jpg")
-    table = list_images(tmp_path, split="Training", classes=["Pomme d'été"])
+    table = open_images(tmp_path).list_images(split="Training", classes=["Pomme d'été"])
     assert table["path"].tolist() == sorted(f"Training/Pomme d'été/{name}" for name in odd)
     assert set(table["label"]) == {"Pomme d'été"}
 
@@ -82,14 +82,14 @@ def test_empty_and_dangling_files_are_listed_with_length_zero(tmp_path: Path) ->
     (tmp_path / "Training/Kiwi/gone.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "Training/Kiwi/loop.jpg").symlink_to("loop.jpg")
     put(tmp_path, "Training/Kiwi/seen.jpg", content=b"abc")
-    table = list_images(tmp_path, split="Training", classes=["Kiwi"])
+    table = open_images(tmp_path).list_images(split="Training", classes=["Kiwi"])
     assert [Path(path).stem for path in table["path"]] == ["empty", "gone", "loop", "seen"]
     assert table["length"].tolist() == [0, 0, 0, 3]
 
 
 def test_label_is_the_parent_folder_at_any_depth(tmp_path: Path) -> None:
     put(tmp_path, "Training/Citrus/Lemon/1.jpg", "Training/Citrus/2.jpg")
-    table = list_images(tmp_path, split="Training", classes=["Lemon"])
+    table = open_images(tmp_path).list_images(split="Training", classes=["Lemon"])
     assert table[["path", "label"]].to_numpy().tolist() == [["Training/Citrus/Lemon/1.jpg", "Lemon"]]
 
 
@@ -103,7 +103,7 @@ def test_label_is_the_parent_folder_at_any_depth(tmp_path: Path) -> None:
     ],
 )
 def test_globs_choose_classes_once(fruit_folder: Path, classes: list[str], labels: set[str]) -> None:
-    table = list_images(fruit_folder, split="Training", classes=classes)
+    table = open_images(fruit_folder).list_images(split="Training", classes=classes)
     assert set(table["label"]) == labels
     assert table["path"].is_unique
 
@@ -132,7 +132,7 @@ def test_class_that_lies_elsewhere_is_followed(fruit_folder: Path, tmp_path: Pat
 def test_glob_that_matches_nothing_names_near_classes(fruit_folder: Path, glob: str) -> None:
     put(fruit_folder, "Training/Grape Blue/1.jpg", "Training/Apricot/1.jpg", "Training/Avocado/1.jpg")
     with pytest.raises(UsageError) as caught:
-        check_classes(fruit_folder, split="Training", classes=["Kiwi", glob])
+        open_images(fruit_folder).check_classes(split="Training", classes=["Kiwi", glob])
     assert repr(glob) in str(caught.value)
     assert "'Grape Blue'" in str(caught.value)
     assert str(fruit_folder / "Training") in str(caught.value)
@@ -141,7 +141,7 @@ def test_glob_that_matches_nothing_names_near_classes(fruit_folder: Path, glob: 
 def test_class_without_an_image_is_refused_as_early_as_a_missing_one(fruit_folder: Path) -> None:
     put(fruit_folder, "Training/Plum/notes.txt")
     with pytest.raises(UsageError, match="Plum"):
-        check_classes(fruit_folder, split="Training", classes=["Kiwi", "Plum"])
+        open_images(fruit_folder).check_classes(split="Training", classes=["Kiwi", "Plum"])
 
 
 def test_what_is_not_listed_is_found_in_the_classes_asked_for(fruit_folder: Path) -> None:
@@ -154,13 +154,13 @@ def test_what_is_not_listed_is_found_in_the_classes_asked_for(fruit_folder: Path
     kiwi = ["Training/no class.jpg", *(f"Training/Kiwi/{name}" for name in names)]
     others = ["Training/Apple Braeburn/a.txt", "Training/Plum/.DS_Store", "Training/Test/Kiwi/a.txt"]
     for classes, found in ((["Ki*", "Test"], [*kiwi, others[2]]), (["*"], [*kiwi, *others])):
-        table = find_ignored(fruit_folder, split="Training", classes=classes)
+        table = open_images(fruit_folder).list_ignored(split="Training", classes=classes)
         assert table["path"].tolist() == sorted(found)
     assert len(paths(fruit_folder)) == 9
 
 
 def find_kinds(root: Path) -> dict[str, str]:
-    table = find_ignored(root, split="Training", classes=["*"])
+    table = open_images(root).list_ignored(split="Training", classes=["*"])
     return dict(zip(table["path"].str.removeprefix("Training/"), table["kind"], strict=True))
 
 
@@ -175,7 +175,7 @@ def test_folders_of_the_system_are_neither_classes_nor_images(fruit_folder: Path
     assert paths(fruit_folder) == before
     assert find_kinds(fruit_folder) == dict.fromkeys((name, f"Kiwi/{name}"), "system" if name in SYSTEM else "hidden")
     with pytest.raises(UsageError, match="matches none of the 3"):
-        check_classes(fruit_folder, split="Training", classes=[name])
+        open_images(fruit_folder).check_classes(split="Training", classes=[name])
 
 
 @pytest.mark.parametrize("name", ["@home", "#1", "$5", "~", "lost", "Icon", "Thumbs", "recycle", "@eaDir 2", "__A"])
@@ -202,7 +202,7 @@ def test_a_class_may_be_called_nearly_so(fruit_folder: Path, name: str) -> None:
 )
 def test_what_is_ignored_says_why(fruit_folder: Path, name: str, content: bytes, kind: str, reason: str) -> None:
     put(fruit_folder / "Training/Kiwi", name, content=content)
-    (row,) = find_ignored(fruit_folder, split="Training", classes=["Kiwi"]).to_dict("records")
+    (row,) = open_images(fruit_folder).list_ignored(split="Training", classes=["Kiwi"]).to_dict("records")
     assert (row["path"], row["kind"]) == (f"Training/Kiwi/{name}", kind)
     assert re.fullmatch(reason, row["reason"])
     assert len(paths(fruit_folder, ["Kiwi"])) == 2
@@ -223,12 +223,12 @@ def test_a_class_of_which_nothing_is_taken_does_not_vanish(fruit_folder: Path) -
     put(fruit_folder / "Training/Fig", "LICENSE")
     assert [*find_kinds(fruit_folder).values()].count(".gif") == 12
     assert len(paths(fruit_folder)) == 9
-    said = r"class folder 'Plum' holds 13 files, none is taken: 12 \.gif, 1 hidden\. Convert or rename them, or ask for"
+    said = r"class folder 'Plum' holds 13 files, none is an image: 12 \.gif, 1 hidden\. Convert or rename them, or"
     for classes in (["Plum"], ["Kiwi", "Plu*"]):
         with pytest.raises(UsageError, match=f"^classes: {said}"):
-            check_classes(fruit_folder, split="Training", classes=classes)
-    with pytest.raises(UsageError, match=r"class folder 'Fig' holds 1 file, none is taken: 1 no suffix\."):
-        list_images(fruit_folder, split="Training", classes=["Fig"])
+            open_images(fruit_folder).check_classes(split="Training", classes=classes)
+    with pytest.raises(UsageError, match=r"class folder 'Fig' holds 1 file, none is an image: 1 no suffix\."):
+        open_images(fruit_folder).list_images(split="Training", classes=["Fig"])
 
 
 PEACH = [unicodedata.normalize(form, "Pêche d'été") for form in ("NFC", "NFD")]
@@ -241,9 +241,9 @@ def test_accents_are_compared_in_one_form(tmp_path: Path, asked: str, name: str,
     put(tmp_path / "loose", f"{PEACH[0]}/{name}/1.jpg", f"{PEACH[0]}/{name}/note.txt", f"{PEACH[0]}/Kiwi/1.jpg")
     pack_images(tmp_path / "loose", tmp_path / "packed")
     for folder in (tmp_path / "loose", tmp_path / "packed"):
-        (image,) = list_images(folder, split=split, classes=[asked]).to_dict("records")
+        (image,) = open_images(folder).list_images(split=split, classes=[asked]).to_dict("records")
         assert (image["path"], image["label"], image["split"]) == (f"{PEACH[0]}/{name}/1.jpg", name, PEACH[0])
-    assert find_ignored(tmp_path / "loose", split=split, classes=[asked])["kind"].tolist() == [".txt"]
+    assert open_images(tmp_path / "loose").list_ignored(split=split, classes=[asked])["kind"].tolist() == [".txt"]
 
 
 @pytest.mark.parametrize(
@@ -261,26 +261,26 @@ def test_a_class_that_is_called_like_the_glob_is_meant(tmp_path: Path, asked: li
     put(tmp_path / "loose", *(f"Training/{name}/1.jpg" for name in ("Pear r", "Pear [ripe]", "Pear*", "*", "a?")))
     pack_images(tmp_path / "loose", tmp_path / "packed")
     for folder in (tmp_path / "loose", tmp_path / "packed"):
-        assert set(list_images(folder, split="Training", classes=asked)["label"]) == found
+        assert set(open_images(folder).list_images(split="Training", classes=asked)["label"]) == found
 
 
 def test_any_folder_is_a_split(fruit_folder: Path, tmp_path: Path) -> None:
     put(fruit_folder, "Validation/Kiwi/1.jpg", "@eaDir/Kiwi/1.jpg", "papers/notes.txt")
-    assert list_splits(fruit_folder) == ["Test", "Training", "Validation", "papers"]
+    assert ClassFolders(fruit_folder).list_splits() == ["Test", "Training", "Validation"]
     pack_images(fruit_folder, tmp_path / "packed")
     for folder in (fruit_folder, tmp_path / "packed"):
         assert paths(folder, split="Validation") == ["Validation/Kiwi/1.jpg"]
     with pytest.raises(
         UsageError, match=r"no folder .*/Valid; .* holds Test, Training, Validation, papers\. Set split"
     ):
-        check_classes(fruit_folder, split="Valid", classes=["*"])
+        open_images(fruit_folder).check_classes(split="Valid", classes=["*"])
     with pytest.raises(UsageError, match=r"holds no Valid images, but Test, Training, Validation; "):
-        check_classes(tmp_path / "packed", split="Valid", classes=["*"])
+        open_images(tmp_path / "packed").check_classes(split="Valid", classes=["*"])
 
 
 def test_a_name_that_is_not_utf8_is_spelt_out_and_cannot_be_read(tmp_path: Path) -> None:
     put(tmp_path, os.fsdecode(b"Training/P\xeache/1.jpg"), os.fsdecode(b"Training/Kiwi/\xff" + b"\xe9" * 200 + b".jpg"))
-    table = list_images(tmp_path, split="Training", classes=["P?udceache", "Kiwi"])
+    table = open_images(tmp_path).list_images(split="Training", classes=["P?udceache", "Kiwi"])
     assert table["path"].tolist() == [
         "Training/Kiwi/\\udcff" + "\\udce9" * 200 + ".jpg",
         "Training/P\\udceache/1.jpg",
@@ -288,7 +288,7 @@ def test_a_name_that_is_not_utf8_is_spelt_out_and_cannot_be_read(tmp_path: Path)
     assert set(table["label"]) == {"Kiwi", "P\\udceache"}
     for path in table["path"]:
         with pytest.raises(OSError, match=r"the name is not UTF-8, or .*; rename"):
-            open_source(tmp_path).read(path)
+            open_images(tmp_path).read(path)
 
 
 ODD = [
@@ -310,7 +310,7 @@ def test_two_names_never_become_one(tmp_path: Path) -> None:
     read = []
     for path in found:
         with contextlib.suppress(OSError):
-            open_source(tmp_path).read(path)
+            open_images(tmp_path).read(path)
             read.append(path)
     assert read == [rf"Training/Kiwi/{name}.jpg" for name in (r"\\b", r"\b", r"\udca")]  # spelt as they are
 
@@ -329,11 +329,12 @@ def test_a_folder_that_cannot_be_listed_is_named(fruit_folder: Path, monkeypatch
 
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", scan)
-    for look in (list_images, check_classes, find_ignored):
+    tree = open_images(fruit_folder)
+    for look in (tree.list_images, tree.check_classes, tree.list_ignored):
         with pytest.raises(UsageError, match=r"Training/Kiwi cannot be listed \(Permission denied\); make it readable"):
-            look(fruit_folder, split="Training", classes=["Apple*"])
-    with pytest.raises(UsageError, match="Training/Kiwi cannot be listed"):
-        has_images(fruit_folder, split="Training")
+            look(split="Training", classes=["Apple*"])
+    with pytest.raises(UsageError, match="Kiwi cannot be listed"):
+        tree.list_splits()
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["missing", "empty"])
@@ -341,7 +342,7 @@ def test_folder_without_classes_is_refused_by_name(tmp_path: Path, made: bool) -
     if made:
         (tmp_path / "Training").mkdir()
     with pytest.raises(UsageError, match=str(tmp_path / "Training")):
-        list_images(tmp_path, split="Training", classes=["*"])
+        open_images(tmp_path).list_images(split="Training", classes=["*"])
 
 
 def test_a_class_of_which_nothing_is_taken_is_named(fruit_folder: Path) -> None:
@@ -349,7 +350,14 @@ def test_a_class_of_which_nothing_is_taken_is_named(fruit_folder: Path) -> None:
     (fruit_folder / "Training/Webp/1.webp").write_bytes(b"x")
     (fruit_folder / "Training/Kiwi/notes.txt").write_bytes(b"x")
     place = {"split": "Training", "classes": ["*"]}
-    (note,) = name_untaken(list_images(fruit_folder, **place), find_ignored(fruit_folder, **place))
-    assert note == "1 class folders hold no file that is taken: 'Webp'; ignored.csv says why."
+    (note,) = describe_empty_classes(
+        open_images(fruit_folder).list_images(**place), open_images(fruit_folder).list_ignored(**place)
+    )
+    assert note == "1 class folders hold no image: 'Webp'; ignored.csv says why."
     place["classes"] = ["Apple*"]
-    assert name_untaken(list_images(fruit_folder, **place), find_ignored(fruit_folder, **place)) == []
+    assert (
+        describe_empty_classes(
+            open_images(fruit_folder).list_images(**place), open_images(fruit_folder).list_ignored(**place)
+        )
+        == []
+    )

@@ -20,8 +20,8 @@ from fruits.features import extraction
 from fruits.features.extraction import Computation, compute_features
 from fruits.features.model import Backbone
 from fruits.features.store import StoredFeatures, read_features
+from fruits.images import open_images
 from fruits.images.decode import DecodeError, decode_image
-from fruits.images.listing import find_ignored, list_images
 from fruits.images.shards import list_shards
 from fruits.pca import fit_pca
 from fruits.results import METADATA, SCORES, SCORES_CSV, check_results, read_scores, reconcile, save_results
@@ -82,7 +82,7 @@ def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def loose(run: Run, corpus: Path) -> Outcome:
-    return run(corpus, list_images(corpus, split="Training", classes=["*"]))
+    return run(corpus, open_images(corpus).list_images(split="Training", classes=["*"]))
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if isinstance(row.content, bytes)], ids=lambda r: r.path)
@@ -102,15 +102,15 @@ def test_the_corpus_is_large_enough() -> None:
 
 
 def test_everything_is_listed_or_ignored(corpus: Path, packed: Path) -> None:
-    images = list_images(corpus, split="Training", classes=["*"])
+    images = open_images(corpus).list_images(split="Training", classes=["*"])
     assert set(images["path"]) == set(ROWS)
-    ignored = find_ignored(corpus, split="Training", classes=["*"])
+    ignored = open_images(corpus).list_ignored(split="Training", classes=["*"])
     kinds = {path: kind for path, (kind, _) in nasty.IGNORED.items()}
     assert list(zip(ignored["path"], ignored["kind"], strict=True)) == sorted(kinds.items())
     assert images["label"].tolist() == [path.split("/")[-2] for path in images["path"]]
-    tight = list_images(packed, split="Training", classes=["*"])
+    tight = open_images(packed).list_images(split="Training", classes=["*"])
     pd.testing.assert_frame_equal(tight.assign(digest=""), images)
-    nothing = find_ignored(packed, split="Training", classes=["*"])
+    nothing = open_images(packed).list_ignored(split="Training", classes=["*"])
     assert (len(nothing), list(nothing.columns)) == (0, ["path", "kind", "reason"])
 
 
@@ -128,7 +128,7 @@ def test_listed_is_features_plus_errors(loose: Outcome, corpus: Path) -> None:
 
 
 def test_packed_is_the_same(loose: Outcome, run: Run, packed: Path) -> None:
-    tight = run(packed, list_images(packed, split="Training", classes=["*"]))
+    tight = run(packed, open_images(packed).list_images(split="Training", classes=["*"]))
     assert len(list_shards(packed)) == 1
     pd.testing.assert_frame_equal(tight.table(), loose.table())
     for ours, theirs in zip(sorted(tight.done.errors), sorted(loose.done.errors), strict=True):
@@ -161,7 +161,7 @@ def test_names_survive_the_saved_tables(spark: SparkSession, loose: Outcome, run
 
 
 def test_files_that_vanish_or_change_after_the_listing_are_errors(run: Run, fruit_folder: Path) -> None:
-    images = list_images(fruit_folder, split="Training", classes=["*"])
+    images = open_images(fruit_folder).list_images(split="Training", classes=["*"])
     gone, grown, cut, folder = images["path"][[0, 2, 5, 7]]
     before = (fruit_folder / grown).read_bytes()
     (fruit_folder / gone).unlink()
@@ -186,5 +186,5 @@ def test_files_that_vanish_or_change_after_the_listing_are_errors(run: Run, frui
 def test_one_class_of_one_bad_image(run: Run, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "Training/Kiwi").mkdir(parents=True)
     (tmp_path / "Training/Kiwi/1.jpg").write_bytes(content)
-    outcome = run(tmp_path, list_images(tmp_path, split="Training", classes=["*"]))
+    outcome = run(tmp_path, open_images(tmp_path).list_images(split="Training", classes=["*"]))
     assert (outcome.done.features, len(outcome.done.errors), len(outcome.stored)) == (0, 1, 0)

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fruits.errors import FruitsError, UsageError
-from fruits.images.identity import hash_images
-from fruits.images.listing import check_classes, find_ignored, list_images
-from fruits.images.shards import SCHEMA, PackedImages, list_shards
-from fruits.images.source import ImageFolder, open_source
+from fruits.images import open_images
+from fruits.images.shards import SCHEMA, PackedShards, list_shards
+from fruits.images.source import hash_images
+from fruits.images.tree import ClassFolders
 from fruits.local import LocalFolder
 from fruits_cli.pack import pack_images
 
@@ -34,8 +34,8 @@ def packed(fruit_folder: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("split", ["Training", "Test"])
 @pytest.mark.parametrize("classes", [["*"], ["Apple*"], ["Kiwi", "*Golden*"]])
 def test_listing_is_that_of_the_folders(fruit_folder: Path, packed: Path, split: str, classes: list[str]) -> None:
-    images = list_images(packed, split=split, classes=classes)
-    loose = list_images(fruit_folder, split=split, classes=classes)
+    images = open_images(packed).list_images(split=split, classes=classes)
+    loose = open_images(fruit_folder).list_images(split=split, classes=classes)
     digests = [hashlib.sha256((fruit_folder / path).read_bytes()).hexdigest() for path in loose["path"]]
     pd.testing.assert_frame_equal(images, loose.assign(digest=digests))
 
@@ -43,10 +43,12 @@ def test_listing_is_that_of_the_folders(fruit_folder: Path, packed: Path, split:
 def test_shards_of_an_earlier_version_are_listed_without_digests(fruit_folder: Path, packed: Path) -> None:
     (shard,) = list_shards(packed)
     pq.write_table(pq.read_table(shard).drop_columns(["digest"]), shard)
-    images, loose = (list_images(folder, split="Training", classes=["*"]) for folder in (packed, fruit_folder))
+    images, loose = (
+        open_images(folder).list_images(split="Training", classes=["*"]) for folder in (packed, fruit_folder)
+    )
     pd.testing.assert_frame_equal(images, loose)
-    known = hash_images(images, source=open_source(packed), lengths=images["length"])
-    pd.testing.assert_frame_equal(known, hash_images(loose, source=open_source(fruit_folder), lengths=loose["length"]))
+    known = hash_images(images, source=open_images(packed), lengths=images["length"])
+    pd.testing.assert_frame_equal(known, hash_images(loose, source=open_images(fruit_folder), lengths=loose["length"]))
     assert known["digest"].map(len).tolist() == [64] * len(loose)
 
 
@@ -54,9 +56,9 @@ def test_shards_of_an_earlier_version_are_listed_without_digests(fruit_folder: P
 def test_every_image_comes_back_in_any_order(fruit_folder: Path, tmp_path: Path, shard_bytes: int) -> None:
     report = pack_images(fruit_folder, tmp_path / "packed", shard_bytes=shard_bytes)
     files = {file.relative_to(fruit_folder).as_posix(): file.read_bytes() for file in fruit_folder.rglob("*.jpg")}
-    source = pickle.loads(pickle.dumps(open_source(tmp_path / "packed")))  # noqa: S301 - as Spark sends it
+    source = pickle.loads(pickle.dumps(open_images(tmp_path / "packed")))  # noqa: S301 - as Spark sends it
 
-    assert isinstance(source, PackedImages)
+    assert isinstance(source, PackedShards)
     assert {path: source.read(path) for path in sorted(files, key=lambda path: path[::-1])} == files
     sizes = [sum(pq.read_table(shard)["length"].to_pylist()) for shard in list_shards(tmp_path / "packed")]
     starts = [0, *accumulate(len(files[path]) for path in sorted(files))][:-1]
@@ -73,7 +75,7 @@ def test_row_groups_are_found_by_their_first_path(tmp_path: Path, monkeypatch: p
         (folder / f"{number}.jpg").write_bytes(bytes([number]))
     pack_images(tmp_path / "images", tmp_path / "packed")
 
-    source = PackedImages(tmp_path / "packed")
+    source = PackedShards(tmp_path / "packed")
 
     assert pq.ParquetFile(list_shards(tmp_path / "packed")[0]).num_row_groups == 4
     assert [source.read(f"Training/a/{number}.jpg") for number in (9, 0, 3, 2, 5)] == [
@@ -96,14 +98,14 @@ def test_time_of_modification_survives(fruit_folder: Path, tmp_path: Path) -> No
     image = fruit_folder / "Test/Kiwi/0_100.jpg"
     os.utime(image, ns=(1, 1_600_000_000_123_456_789))
     pack_images(fruit_folder, tmp_path / "packed")
-    table = list_images(tmp_path / "packed", split="Test", classes=["Kiwi"])
+    table = open_images(tmp_path / "packed").list_images(split="Test", classes=["Kiwi"])
     assert table["modified"].tolist() == [1_600_000_000_123_456_789]
 
 
 def test_what_cannot_be_read_is_told_and_stays_an_error(fruit_folder: Path, tmp_path: Path) -> None:
     (fruit_folder / "Training/Kiwi/gone.jpg").symlink_to("nowhere.jpg")
     report = pack_images(fruit_folder, tmp_path / "packed")
-    source = PackedImages(tmp_path / "packed")
+    source = PackedShards(tmp_path / "packed")
 
     assert report.unreadable == ["Training/Kiwi/gone.jpg"]
     for path, reason in {
@@ -117,21 +119,23 @@ def test_what_cannot_be_read_is_told_and_stays_an_error(fruit_folder: Path, tmp_
 def test_what_changes_while_it_is_packed_is_told(
     fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def list_and_change(input_dir: Path, *, split: str, classes: list[str]) -> pd.DataFrame:
-        images = list_images(input_dir, split=split, classes=classes)
-        image = input_dir / images["path"].iloc[-1]
+    def list_and_change(tree: ClassFolders, *, split: str, classes: list[str]) -> pd.DataFrame:
+        images = list_images(tree, split=split, classes=classes)
+        image = tree.folder / images["path"].iloc[-1]
         if split == "Test":
             image.write_bytes(image.read_bytes()[::-1])
         else:
             image.write_bytes(b"longer" * 1000)
         return images
 
-    monkeypatch.setattr("fruits_cli.pack.list_images", list_and_change)
+    list_images = ClassFolders.list_images
+    monkeypatch.setattr(ClassFolders, "list_images", list_and_change)
     report = pack_images(fruit_folder, tmp_path / "packed")
     assert report.unreadable == ["Training/Kiwi/1_100.jpg"]
     # What is packed is what was read, and is known by that.
-    ((path, digest),) = list_images(tmp_path / "packed", split="Test", classes=["Kiwi"])[["path", "digest"]].to_numpy()
-    assert digest == hashlib.sha256(open_source(tmp_path / "packed").read(path)).hexdigest()
+    packed = open_images(tmp_path / "packed")
+    ((path, digest),) = packed.list_images(split="Test", classes=["Kiwi"])[["path", "digest"]].to_numpy()
+    assert digest == hashlib.sha256(packed.read(path)).hexdigest()
 
 
 def test_only_one_split_may_be_there(fruit_folder: Path, tmp_path: Path) -> None:
@@ -139,9 +143,9 @@ def test_only_one_split_may_be_there(fruit_folder: Path, tmp_path: Path) -> None
         file.unlink()
     pack_images(fruit_folder, tmp_path / "packed")
     with pytest.raises(UsageError, match="holds no Test images, but Training"):
-        list_images(tmp_path / "packed", split="Test", classes=["*"])
+        open_images(tmp_path / "packed").list_images(split="Test", classes=["*"])
     with pytest.raises(UsageError, match=r"'apple\*' matches none of the 3 classes of Training packed .* 'Apple Brae"):
-        check_classes(tmp_path / "packed", split="Training", classes=["apple*"])
+        open_images(tmp_path / "packed").check_classes(split="Training", classes=["apple*"])
 
 
 def test_refusals_lose_nothing(fruit_folder: Path, packed: Path, tmp_path: Path) -> None:
@@ -167,10 +171,10 @@ def test_a_parquet_file_that_is_no_shard_is_named(tmp_path: Path) -> None:
     shard = tmp_path / "images-00000.parquet"
     shard.write_bytes(b"PAR1 half")
     with pytest.raises(FruitsError, match=r"0\.parquet cannot be read .* remove .* and pack it anew"):
-        list_images(tmp_path, split="Training", classes=["*"])
+        open_images(tmp_path).list_images(split="Training", classes=["*"])
     pq.write_table(SCHEMA.empty_table().drop_columns(["content"]), shard)
     with pytest.raises(UsageError, match=r"0\.parquet is no shard of packed images: it has the columns path, label"):
-        list_images(tmp_path, split="Training", classes=["*"])
+        open_images(tmp_path).list_images(split="Training", classes=["*"])
 
 
 def write_sales(folder: Path) -> None:
@@ -215,26 +219,26 @@ def test_a_folder_with_anything_else_in_it_stays(
 
 
 def test_files_that_are_no_shards_make_no_packed_folder(fruit_folder: Path, packed: Path) -> None:
-    images = list_images(packed, split="Training", classes=["*"])
+    images = open_images(packed).list_images(split="Training", classes=["*"])
     for name in ("._images-00000.parquet", "images-1.parquet", "images-00000.parquet.bak", "notes.parquet"):
         shutil.copy(packed / "images-00000.parquet", packed / name)
         shutil.copy(packed / "images-00000.parquet", fruit_folder / name)
     (fruit_folder / "images-00001.parquet").mkdir()
 
     assert len(list_shards(packed)) == 1
-    pd.testing.assert_frame_equal(list_images(packed, split="Training", classes=["*"]), images)
-    assert list_images(fruit_folder, split="Training", classes=["*"])["path"].equals(images["path"])
-    assert open_source(fruit_folder) == ImageFolder(fruit_folder)
+    pd.testing.assert_frame_equal(open_images(packed).list_images(split="Training", classes=["*"]), images)
+    assert open_images(fruit_folder).list_images(split="Training", classes=["*"])["path"].equals(images["path"])
+    assert isinstance(open_images(fruit_folder), ClassFolders)
 
 
 def test_shards_beside_class_folders_are_refused(fruit_folder: Path, packed: Path, tmp_path: Path) -> None:
     shutil.copy(packed / "images-00000.parquet", fruit_folder)
     reason = r"holds packed images \(images-00000.parquet\) and class folders \(Test, Training\); keep one of the two"
     for use in (
-        lambda: list_images(fruit_folder, split="Training", classes=["*"]),
-        lambda: find_ignored(fruit_folder, split="Training", classes=["*"]),
-        lambda: check_classes(fruit_folder, split="Training", classes=["*"]),
-        lambda: open_source(fruit_folder),
+        lambda: open_images(fruit_folder).list_images(split="Training", classes=["*"]),
+        lambda: open_images(fruit_folder).list_ignored(split="Training", classes=["*"]),
+        lambda: open_images(fruit_folder).check_classes(split="Training", classes=["*"]),
+        lambda: open_images(fruit_folder),
         lambda: pack_images(fruit_folder, tmp_path / "new"),
     ):
         with pytest.raises(UsageError, match=reason):
@@ -249,20 +253,23 @@ def test_nobody_cleans_up_where_images_are_packed(
             pass
         raise InterruptedError
 
-    monkeypatch.setattr(ImageFolder, "read", read)
+    monkeypatch.setattr(ClassFolders, "read", read)
     assert len(pack_images(fruit_folder, tmp_path / "place/packed").unreadable) == 12
 
 
 def test_folders_are_found_out_by_looking(fruit_folder: Path, packed: Path) -> None:
-    assert open_source(fruit_folder) == ImageFolder(fruit_folder)
-    assert isinstance(open_source(packed), PackedImages)
+    assert isinstance(open_images(fruit_folder), ClassFolders)
+    assert isinstance(open_images(packed), PackedShards)
 
 
 def test_a_name_that_is_not_utf8_is_told_and_stays_an_error(fruit_folder: Path, tmp_path: Path) -> None:
     (fruit_folder / os.fsdecode(b"Test/Kiwi/p\xeache.jpg")).write_bytes(b"x")
     report = pack_images(fruit_folder, tmp_path / "packed")
     assert report.unreadable == [r"Test/Kiwi/p\udceache.jpg"]
-    assert report.unreadable[0] in list_images(tmp_path / "packed", split="Test", classes=["*"])["path"].to_numpy()
+    assert (
+        report.unreadable[0]
+        in open_images(tmp_path / "packed").list_images(split="Test", classes=["*"])["path"].to_numpy()
+    )
 
 
 def test_a_split_that_cannot_be_listed_is_not_left_out(fruit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

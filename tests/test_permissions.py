@@ -17,18 +17,18 @@ from pathlib import Path
 import pyarrow as pa
 from fruits.errors import UsageError
 from fruits.features.udf import Extractor
-from fruits.images.listing import list_images
-from fruits.images.source import ImageFolder
+from fruits.images import open_images
+from fruits.images.tree import ClassFolders
 
 class Rows(list):
     add = list.extend
 
 folder, errors = Path(sys.argv[1]), Rows()
-images = list_images(folder, split="Training", classes=["*"])
-extractor = Extractor(model_id="", make_predict=None, source=ImageFolder(folder), batch_size=9, errors=errors)
+images = open_images(folder).list_images(split="Training", classes=["*"])
+extractor = Extractor(model_id="", make_predict=None, source=ClassFolders(folder), batch_size=9, errors=errors)
 found = [batch.num_rows for batch in extractor.extract(pa.Table.from_pandas(images).to_batches())]
 try:
-    list_images(folder, split="Test", classes=["*"])
+    open_images(folder).list_images(split="Test", classes=["*"])
 except UsageError as error:
     refused = str(error)
 print(json.dumps([images["length"].tolist(), found, errors, refused]))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fruits.images.listing import list_images
+from fruits.images import open_images
 from fruits.images.selection import select_images
 
 
@@ -102,7 +102,9 @@ def test_names_that_are_not_utf8_can_be_chosen() -> None:
 
 
 def test_mini_is_7_or_8_images_of_each_of_13_apples_twice_the_same(shared: Path) -> None:
-    first, second = (list_images(shared / "fruits-360", split="Training", classes=["Apple*"]) for _ in range(2))
+    first, second = (
+        open_images(shared / "fruits-360").list_images(split="Training", classes=["Apple*"]) for _ in range(2)
+    )
     mini = select_images(first, max_images=100, seed=42)
     assert (len(first), len(mini), mini["label"].nunique()) == (6404, 100, 13)
     assert set(mini["label"].value_counts()) == {7, 8}

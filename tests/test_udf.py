@@ -18,11 +18,11 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.features.udf import SCHEMA, Extractor, collect_errors, limit_image
+from fruits.images import open_images
 from fruits.images.decode import decode_image
-from fruits.images.identity import hash_content, hash_images
-from fruits.images.listing import list_images
 from fruits.images.rows import LISTED, STORED, ErrorRow
-from fruits.images.source import ImageFolder
+from fruits.images.source import hash_content, hash_images
+from fruits.images.tree import ClassFolders
 
 
 class Rows(list[ErrorRow]):
@@ -43,14 +43,14 @@ def make_extractor(folder: Path, predict: Callable[..., Any], *, errors: Any, ba
     return Extractor(
         model_id=uuid.uuid4().hex,
         make_predict=lambda: predict,
-        source=ImageFolder(folder),
+        source=ClassFolders(folder),
         batch_size=batch_size,
         errors=errors,
     )
 
 
 def extract_here(folder: Path, predict: Callable[..., Any], **options: Any) -> tuple[pd.DataFrame, Rows]:
-    images = list_images(folder, split="Training", classes=["*"])
+    images = open_images(folder).list_images(split="Training", classes=["*"])
     errors = Rows()
     extractor = make_extractor(folder, predict, errors=errors, **options)
     batches = list(extractor.extract(pa.Table.from_pandas(images).to_batches()))
@@ -63,9 +63,9 @@ def test_each_image_gets_its_own_features_on_spark(spark: SparkSession, fruit_fo
         features[:, :3] = pixels.mean(axis=(1, 2))
         return features
 
-    broken = list_images(fruit_folder, split="Training", classes=["*"])["path"][2]
+    broken = open_images(fruit_folder).list_images(split="Training", classes=["*"])["path"][2]
     (fruit_folder / broken).write_bytes(b"\xff\xd8\xff no image")
-    images = list_images(fruit_folder, split="Training", classes=["*"])
+    images = open_images(fruit_folder).list_images(split="Training", classes=["*"])
     errors = collect_errors(spark.sparkContext)
     rows = spark.createDataFrame(images).repartition(3)
     found = rows.mapInArrow(make_extractor(fruit_folder, predict, errors=errors).extract, SCHEMA)
@@ -85,7 +85,7 @@ def test_each_image_gets_its_own_features_on_spark(spark: SparkSession, fruit_fo
 
 
 def test_what_cannot_be_read_or_decoded_is_an_error_row(fruit_folder: Path) -> None:
-    paths = list_images(fruit_folder, split="Training", classes=["*"])["path"]
+    paths = open_images(fruit_folder).list_images(split="Training", classes=["*"])["path"]
     whole = (fruit_folder / paths[1]).read_bytes()
     (fruit_folder / paths[0]).write_bytes(b"")
     (fruit_folder / paths[1]).write_bytes(whole[: len(whole) // 2])
@@ -133,8 +133,8 @@ def test_a_file_that_changed_since_it_was_listed_is_an_error_row(tmp_path: Path,
 
 
 def test_a_file_replaced_by_one_of_the_same_length_is_not_stored_as_the_old_one(fruit_folder: Path) -> None:
-    images = list_images(fruit_folder, split="Training", classes=["Kiwi"])
-    images = hash_images(images, source=ImageFolder(fruit_folder), lengths=images["length"])
+    images = open_images(fruit_folder).list_images(split="Training", classes=["Kiwi"])
+    images = hash_images(images, source=ClassFolders(fruit_folder), lengths=images["length"])
     file = fruit_folder / images["path"][0]
     content = file.read_bytes()
     file.with_suffix(".new").write_bytes(content[::-1])
@@ -148,7 +148,7 @@ def test_lack_of_memory_names_the_image(stage: str, fruit_folder: Path, monkeypa
     def fail(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    where, name = (ImageFolder, "read") if stage == "read" else (Image.Image, "resize")
+    where, name = (ClassFolders, "read") if stage == "read" else (Image.Image, "resize")
     monkeypatch.setattr(where, name, fail)
     with pytest.raises(MemoryError, match=rf"^'Training/Apple Braeburn/0_100.jpg': no memory to {stage}"):
         extract_here(fruit_folder, predict_colour)
@@ -156,7 +156,7 @@ def test_lack_of_memory_names_the_image(stage: str, fruit_folder: Path, monkeypa
 
 def test_a_forward_pass_takes_at_most_batch_size_and_no_pass_is_empty(fruit_folder: Path) -> None:
     sizes = []
-    for path in list_images(fruit_folder, split="Training", classes=["*"])["path"][:4]:
+    for path in open_images(fruit_folder).list_images(split="Training", classes=["*"])["path"][:4]:
         (fruit_folder / path).write_bytes(b"no image")
     table, errors = extract_here(fruit_folder, lambda p: sizes.append(p.shape) or predict_colour(p), batch_size=2)
     assert sizes == [(2, 224, 224, 3), (2, 224, 224, 3), (1, 224, 224, 3)]
@@ -187,7 +187,7 @@ def test_an_exception_of_the_model_is_not_caught(error: type[Exception], fruit_f
         extract_here(fruit_folder, predict)
 
 
-class SlowFolder(ImageFolder):
+class SlowFolder(ClassFolders):
     """Gives no answer for the images of some classes."""
 
     def read(self, path: str, *, tag: str = "") -> bytes:
@@ -197,7 +197,7 @@ class SlowFolder(ImageFolder):
 
 
 def extract_slowly(folder: Path, errors: Rows, classes: list[str]) -> list[pa.RecordBatch]:
-    images = list_images(folder, split="Training", classes=classes)
+    images = open_images(folder).list_images(split="Training", classes=classes)
     slow = SlowFolder(folder)
     extractor = replace(make_extractor(folder, predict_colour, errors=errors), source=slow, image_seconds=0.1)
     return list(extractor.extract(pa.Table.from_pandas(images).to_batches()))

@@ -13,7 +13,7 @@ from fruits import ownership
 from fruits.errors import UsageError
 from fruits.features.model import find_model_id
 from fruits.folders import as_folder, check_spelling, relate, resolve
-from fruits.images.listing import check_classes
+from fruits.images import open_images
 from fruits.images.sample import ensure_sample
 from fruits.java import find_java_home, has_user_name
 from fruits.params import RunParams, find_repository
@@ -51,14 +51,14 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     _check_owners(params, report=replaces_report)
     _check_spark(params)
     if params.target != "sample":
-        check_classes(input_dir, split=params.split, classes=params.classes)
+        open_images(input_dir).check_classes(split=params.split, classes=params.classes)
     for folder in (output_dir, params.path("report_dir")):
         as_folder(folder).check_writable()
         as_folder(folder).hold()
     if params.target == "sample":
         # After the lock: without it, `fruits clean` would remove the draft of the sample.
         ensure_sample(input_dir)
-        check_classes(input_dir, split=params.split, classes=params.classes)
+        open_images(input_dir).check_classes(split=params.split, classes=params.classes)
     models, base = output_dir / "models", find_repository()
     model_id = find_model_id(params.weights, engine=params.engine, seed=params.seed, folder=models, base=base)
     kinds = _list_kinds(params, report=replaces_report)

@@ -96,7 +96,7 @@ def save_results(
     Parameters
     ----------
     scores, images, ignored
-        What `pca.transform`, `select_images` and `find_ignored` return.
+        What `pca.transform`, `select_images` and `list_ignored` return.
     errors
         Those of the images without features.
     owner, replace

@@ -17,10 +17,9 @@ from tqdm import tqdm
 
 from fruits.errors import FruitsError, UsageError, quote_first
 from fruits.folders import as_folder, compose, write_bytes
-from fruits.images.classes import match_classes
-from fruits.images.ignored import IMAGE_SUFFIXES, judge_name
-from fruits.images.selection import select_images
-from fruits.images.shards import is_packed
+from fruits.images.formats import IMAGE_SUFFIXES, explain_ignored_name
+from fruits.images.selection import match_classes, select_images
+from fruits.images.shards import list_shards
 from fruits.progress import BAR_COLUMNS
 from fruits.s3 import S3Folder
 from fruits_cli.http_file import HttpFile, hide_secrets
@@ -94,7 +93,7 @@ def _check_destination(destination: Path) -> None:
         raise UsageError(
             f"{destination} lies in S3; fetch into a local folder, and `fruits pack` it into one of S3 from there."
         )
-    if is_packed(destination):
+    if list_shards(destination):
         raise UsageError(f"{destination} holds packed images, and can hold no class folders; name another.")
 
 
@@ -153,7 +152,7 @@ def _split_name(name: str) -> list[str]:
     """Return the parts of a name below the destination; none for a name that leads or belongs elsewhere."""
     parts = re.sub(r"^[A-Za-z]:", "", name.partition("\0")[0].replace("\\", "/")).split("/")
     parts = [part for part in parts if part not in {"", "."}]
-    return [] if any(map(judge_name, parts)) else parts
+    return [] if any(map(explain_ignored_name, parts)) else parts
 
 
 def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images: int, seed: int) -> _Members:

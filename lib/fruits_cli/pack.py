@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from fruits.errors import FruitsError, UsageError
 from fruits.folders import as_folder, open_output, relate
-from fruits.images.listing import list_images
-from fruits.images.shards import GROUP_ROWS, SCHEMA, is_packed, list_shards, name_shard, open_shard
-from fruits.images.source import ImageFolder, read_as_listed
-from fruits.images.tree import has_images, list_splits
+from fruits.images import open_images
+from fruits.images.shards import GROUP_ROWS, SCHEMA, list_shards, name_shard, open_shard
+from fruits.images.source import read_as_listed
+from fruits.images.tree import ClassFolders
 from fruits.ownership import list_foreign
 from fruits.progress import BAR_COLUMNS
 from fruits_cli.streams import ProgressWriter
@@ -51,11 +51,11 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     UsageError
         If there is nothing to pack, or `output_dir` holds other things.
     """
-    _check_folders(input_dir, output_dir)
-    splits = [split for split in list_splits(input_dir) if has_images(input_dir, split=split)]
+    tree = _check_folders(input_dir, output_dir)
+    splits = tree.list_splits()
     if not splits:
         raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds <split>/<class>/<image>.")
-    tables = [list_images(input_dir, split=split, classes=["*"]) for split in splits]
+    tables = [tree.list_images(split=split, classes=["*"]) for split in splits]
     images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []
     as_folder(output_dir.parent).hold()
@@ -67,7 +67,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
                     pq.ParquetWriter(stream, SCHEMA, compression="NONE") as writer,
                 ):
                     for start in range(0, len(shard), GROUP_ROWS):
-                        writer.write_table(_read_group(input_dir, shard[start : start + GROUP_ROWS], unreadable))
+                        writer.write_table(_read_group(tree, shard[start : start + GROUP_ROWS], unreadable))
                         bar.update(len(shard[start : start + GROUP_ROWS]))
         shards = list_shards(draft)
         size = sum(shard.stat().st_size for shard in shards)
@@ -75,14 +75,16 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     return PackReport(len(images), len(shards), size, unreadable)
 
 
-def _check_folders(input_dir: Path, output_dir: Path) -> None:
+def _check_folders(input_dir: Path, output_dir: Path) -> ClassFolders:
     for folder in (input_dir, output_dir):
         as_folder(folder).check_listable()
-    if is_packed(input_dir):
+    tree = open_images(input_dir)
+    if not isinstance(tree, ClassFolders):
         raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
     _check_replaceable(output_dir)
     if how := relate(output_dir, input_dir):
         raise UsageError(f"{output_dir} {how} {input_dir}, the images to pack; name a folder outside of them.")
+    return tree
 
 
 def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFrame]:
@@ -91,12 +93,11 @@ def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFr
         yield shard
 
 
-def _read_group(input_dir: Path, images: pd.DataFrame, unreadable: list[str]) -> pa.Table:
-    source = ImageFolder(input_dir)
+def _read_group(tree: ClassFolders, images: pd.DataFrame, unreadable: list[str]) -> pa.Table:
     found: list[tuple[bytes | None, str]] = []
     for image in images.itertuples():
         try:
-            found.append(read_as_listed(source, image.path, length=image.length, digest=image.digest))
+            found.append(read_as_listed(tree, image.path, length=image.length, digest=image.digest))
         except OSError:
             found.append((None, ""))
             unreadable.append(image.path)

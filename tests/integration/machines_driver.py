@@ -17,7 +17,7 @@ from fruits.features.engines import LiteRTEngine, broadcast_engine
 from fruits.features.extraction import compute_features
 from fruits.features.model import load_model
 from fruits.features.store import read_features
-from fruits.images.listing import list_images
+from fruits.images import open_images
 from fruits.pca import fit_pca
 from fruits.session import open_session
 
@@ -68,7 +68,7 @@ def main() -> None:
     master = sys.argv[1]
     root, store, models, output = map(Path, sys.argv[2:])
     backbone = load_model("random", seed=0, folder=models)
-    images = list_images(root, split="Training", classes=["*"])
+    images = open_images(root).list_images(split="Training", classes=["*"])
     spark = open_session(master=master, driver_memory="512m", name="machines")
     wait_for_executors(spark, 2)
     where = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 4}

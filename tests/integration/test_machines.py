@@ -25,7 +25,7 @@ from pyspark.sql import SparkSession
 from fruits.features.extraction import compute_features
 from fruits.features.model import load_model
 from fruits.features.store import list_batches, read_features
-from fruits.images.listing import list_images
+from fruits.images import open_images
 from fruits.params import repository
 from fruits.pca import fit_pca
 
@@ -139,7 +139,7 @@ def test_nodes_have_no_tensorflow(node_venv: Path) -> None:
 
 def test_two_machines_compute_what_one_does(run: Run, spark: SparkSession, images: Path, models: Path) -> None:
     backbone = load_model("random", seed=0, folder=models)
-    listed, store = list_images(images, split="Training", classes=["*"]), run.folder / "local"
+    listed, store = open_images(images).list_images(split="Training", classes=["*"]), run.folder / "local"
     where = {"backbone": backbone, "input_dir": images, "store": store, "batch_size": 4, "images_per_task": 8}
     done = compute_features(spark, listed, **where)
     assert done.computed == COUNT

@@ -19,10 +19,9 @@ from PIL import Image
 from fruits import folders, ownership
 from fruits import s3 as s3_paths
 from fruits.errors import FruitsError, UsageError
-from fruits.images.identity import hash_content
-from fruits.images.listing import find_ignored, list_images
-from fruits.images.source import ImageFolder, read_as_listed
-from fruits.images.tree import list_splits
+from fruits.images import open_images
+from fruits.images.source import hash_content, read_as_listed
+from fruits.images.tree import ClassFolders
 from fruits.session import find_s3_jars
 
 pytestmark = [
@@ -131,12 +130,12 @@ def test_a_tree_is_listed_as_on_a_disk(tmp_path: Path) -> None:
         (tmp_path / "Validation" / name).write_bytes(content)
     upload(tmp_path, "tree")
     bucket, asked = folders.resolve(f"s3://{BUCKET}/tree", base=None), {"split": "Validation", "classes": ["*"]}
-    assert list_splits(bucket) == ["Validation"]
-    ours, theirs = (list_images(folder, **asked) for folder in (bucket, tmp_path))
+    assert open_images(bucket).list_splits() == ["Validation"]
+    ours, theirs = (open_images(folder).list_images(**asked) for folder in (bucket, tmp_path))
     assert ours["path"].tolist() == theirs["path"].tolist() == ["Validation/Kiwi/1.jpg", "Validation/Kiwi/IMG"]
-    pd.testing.assert_frame_equal(*(find_ignored(folder, **asked) for folder in (bucket, tmp_path)))
+    pd.testing.assert_frame_equal(*(open_images(folder).list_ignored(**asked) for folder in (bucket, tmp_path)))
     with pytest.raises(UsageError, match=r"no folder .*/tree/Training; .* and holds Validation\."):
-        list_images(bucket, split="Training", classes=["*"])
+        open_images(bucket).list_images(split="Training", classes=["*"])
 
 
 @pytest.mark.usefixtures("models")
@@ -219,7 +218,7 @@ def test_an_image_that_changed_since_its_listing_is_not_read_as_that() -> None:
     folder = folders.resolve(f"s3://{BUCKET}/changed", base=REPOSITORY)
     folders.write_bytes(folder / "Training/A/x.jpg", b"12345")
     ((_, length, _, tag),) = s3_paths.S3Folder(folder).list_objects()
-    source = ImageFolder(folder)
+    source = ClassFolders(folder)
     assert read_as_listed(source, "Training/A/x.jpg", length=length, digest=tag) == (b"12345", hash_content(b"12345"))
     folders.write_bytes(folder / "Training/A/x.jpg", b"54321")
     with pytest.raises(OSError, match="changed since it was listed"):

@@ -12,7 +12,7 @@ from fruits.features.model import Backbone
 from fruits.features.udf import SCHEMA, Extractor, collect_errors
 from fruits.images.paths import NO_SPLIT, ImagePaths, locate
 from fruits.images.rows import LISTED, NAMES, ErrorRow, spark_schema
-from fruits.images.source import spell_name
+from fruits.images.tree import spell_name
 from fruits.workers import prepare_workers
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from fruits.features.engines import broadcast_engine
 from fruits.features.model import Backbone
 from fruits.features.store import find_earlier, find_missing, list_lengths, name_digests, write_batch
 from fruits.features.udf import SCHEMA, Extractor, collect_errors
-from fruits.images.identity import hash_images
+from fruits.images import open_images
 from fruits.images.rows import ErrorRow
-from fruits.images.source import open_source
+from fruits.images.source import hash_images
 from fruits.progress import track_rows
 
 if TYPE_CHECKING:
@@ -82,21 +82,21 @@ def compute_features(
     batch_size, images_per_task
         Images a forward pass, at most; images a task (and so a file), about.
     fresh
-        Compute all of them, whatever the store holds; it keeps what it holds.
+        Compute all images; the store keeps what it holds.
 
     Raises
     ------
     FruitsError
         If the model, Spark or the disk fails; an image that cannot be decoded is an error row instead.
     """
-    images = hash_images(images, source=open_source(input_dir), lengths=[] if fresh else list_lengths(store))
-    missing = images if fresh else find_missing(images, store=store)
-    if missing.empty:
+    source = open_images(input_dir)
+    images = hash_images(images, source=source, lengths=[] if fresh else list_lengths(store))
+    if (missing := images if fresh else find_missing(images, store=store)).empty:
         return Computation(images, 0, [])
     extractor = Extractor(
         model_id=backbone.model_id,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
-        source=open_source(input_dir),
+        source=source,
         batch_size=batch_size,
         errors=collect_errors(spark.sparkContext),
     )

@@ -24,9 +24,8 @@ from fruits.arrow import to_column, to_lists, to_strings
 from fruits.features.engines import Features, Predict
 from fruits.features.network import NETWORK
 from fruits.images.decode import DecodeError, Pixels, decode_image
-from fruits.images.identity import tag_of
 from fruits.images.rows import STORED, ErrorRow, arrow_schema, spark_schema
-from fruits.images.source import ImageSource, read_as_listed
+from fruits.images.source import ImageReader, read_as_listed, tag_of
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
@@ -85,7 +84,7 @@ class Extractor:
 
     model_id: str
     make_predict: Callable[[], Predict]
-    source: ImageSource
+    source: ImageReader
     batch_size: int
     errors: "ErrorRows"
     image_seconds: float = IMAGE_SECONDS

@@ -1,13 +1,32 @@
-"""What bytes are, by the marks that a file of each format starts with. Runs on the workers."""
+"""What a file is, by its name and by its first bytes. Runs on the workers."""
 
 import re
 import struct
+from collections.abc import Callable
 
-# As many bytes as tell what a file is.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
+Why = tuple[str, str]  # the kind of an ignored file, and the reason why it is ignored
+
+# So many bytes tell what a file is.
 HEAD_BYTES = 2048
 # A picture is looked for behind so many bytes of something else.
 _SEARCHED = 2**16
 _ftyp = b".{4}ftyp(%b)"
+
+# Names that Synology, QNAP, NetApp, Windows, macOS and their file servers use, in any case. Whole names: `@home` is a
+# class.
+_SYSTEM = {
+    *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@sharesnap", "@syncdir", "@download"),
+    *("@__thumb", "@synoresource", "@synologydrive", "@appstore", "@cloudstation", "lost.dir", "dfsrprivate"),
+    *("#recycle", "#snapshot", "~snapshot", "lost+found", "__macosx", "$recycle.bin", "recycler", "recycled"),
+    *("system volume information", "network trash folder", "temporary items", "thevolumesettingsfolder"),
+    *("thefindbycontentfolder", "windows.~bt"),
+    *("desktop db", "desktop df", "icon\r", "icon\uf00d", "desktop.ini", "autorun.inf"),
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db"),
+}
+# Lock files of Office, recovered clusters, snapshots of file servers.
+_SYSTEM_FORM = re.compile(r"~\$|(?i:found\.\d{3})\Z|@GMT-\d{4}\.")
+_SYSTEM_REASON = "made by an operating system, a file server or an Office program for itself"
 
 _DECODED = {
     "JPEG": rb"\xff\xd8\xff",
@@ -74,6 +93,48 @@ _BEFORE = re.compile(
 # Frames of JPEG besides baseline, extended and progressive ones.
 _FRAMES = dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical,")
 _FRAMES |= {0xC3: "lossless,", 0xCB: "lossless and arithmetic,", 0xF7: "JPEG-LS,"}
+
+
+def explain_ignored_name(name: str) -> Why | None:
+    """Return why a file or folder of this name is ignored, with all that it holds; None if it is not."""
+    if name.startswith("."):
+        return "hidden", "hidden: the name begins with a dot"
+    if name.casefold() in _SYSTEM or _SYSTEM_FORM.match(name):
+        return "system", _SYSTEM_REASON
+    return None
+
+
+def explain_ignored_file(name: str, *, in_class: bool, read_head: Callable[[], bytes]) -> Why | None:
+    """Return why a file is not listed as an image; None if it is.
+
+    Parameters
+    ----------
+    read_head
+        Returns its first bytes or raises OSError; called for names without a suffix only.
+    """
+    if not has_suffix(name):
+        if reason := _explain_head(read_head):
+            return "no suffix", f"no suffix, and {reason}"
+    elif not name.lower().endswith(IMAGE_SUFFIXES):
+        suffix = "." + name.rpartition(".")[2].lower()
+        common = len(suffix) <= 20 and suffix.isprintable() and " " not in suffix
+        return suffix if common else "other suffix", f"not a suffix of images: {', '.join(IMAGE_SUFFIXES)}"
+    return None if in_class else ("no class", "beside the class folders, not in one")
+
+
+def has_suffix(name: str) -> bool:
+    """Tell whether a name has a suffix, so that its first bytes are not needed."""
+    return "." in name
+
+
+def _explain_head(read_head: Callable[[], bytes]) -> str:
+    try:
+        head = read_head()
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    if name_decoded(head):
+        return ""
+    return name_other(head) or ("its first bytes are not those of an image" if head else "it is empty")
 
 
 def name_decoded(content: bytes) -> str | None:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from fruits import folders
 from fruits.errors import UsageError
-from fruits.images.classes import match_classes
 from fruits.images.rows import NAMES
-from fruits.images.shards import PackedImages, list_shards, open_shard
-from fruits.images.source import ImageFolder, spell_name
-from fruits.images.tree import walk
+from fruits.images.selection import match_classes
+from fruits.images.shards import PackedShards, list_shards, open_shard
+from fruits.images.tree import ClassFolders, spell_name, walk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,12 +67,13 @@ def _list_rows(root: Path) -> Iterator[tuple[str, str, str]]:
                 yield f"{root}/{row['path']}", row["label"], row["split"]
         return
     for place in walk(root):
-        above = place.folder.relative_to(root).parts
+        above = Path(place.below).parts
         split = spell_name(above[0]) if len(above) > 1 else NO_SPLIT
         # In a flat folder the images have no class folder.
         flat = [name for name, (kind, _) in place.ignored.items() if kind == "no class"]
-        for name in [*(file.name for file in place.images), *flat]:
-            yield spell_name(f"{place.folder}/{name}"), place.label, split
+        folder = root / place.below
+        for name in [*place.images, *flat]:
+            yield spell_name(f"{folder}/{name}"), spell_name(folder.name), split
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def locate(path: str, base: str) -> str:
 
 # A worker opens each folder once.
 @functools.lru_cache(maxsize=1024)
-def _open_folder(folder: str) -> ImageFolder:
-    return ImageFolder(folders.resolve(folder, base=None))
+def _open_folder(folder: str) -> ClassFolders:
+    return ClassFolders(folders.resolve(folder, base=None))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -117,5 +117,5 @@ def _find_shards(folder: str) -> Path | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _open_shards(root: Path) -> PackedImages:
-    return PackedImages(root)
+def _open_shards(root: Path) -> PackedShards:
+    return PackedShards(root)

@@ -1,10 +1,11 @@
-"""Packed images: a few Parquet shards in the place of thousands of small files.
+"""Packed images: a few Parquet shards instead of thousands of small files.
 
-The rows lie in the order of their paths, in small row groups, so the statistics of the `path` column are an index:
-a worker finds an image's row group by bisection and reads nothing else.
+The rows are sorted by path and lie in small row groups. So the statistics of the `path` column are an index: a worker
+finds the row group of an image by bisection and reads nothing else.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ import pyarrow.parquet as pq
 
 from fruits.errors import FruitsError, UsageError
 from fruits.folders import as_folder, compose, open_parquet
-from fruits.images.ignored import IMAGE_SUFFIXES
-from fruits.images.rows import LISTED, PACKED, arrow_schema
+from fruits.images.rows import LISTED, PACKED, IgnoredRow, arrow_schema
+from fruits.images.selection import match_classes
+from fruits.images.source import ImageSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,94 +39,6 @@ def list_shards(folder: Path) -> list[Path]:
     named = sorted(folder.glob("images-" + "[0-9]" * 5 + ".parquet"))
     folders = as_folder(folder).list_folders() if named else []
     return [shard for shard in named if shard.name not in folders]
-
-
-def is_packed(folder: Path) -> bool:
-    """Tell a folder of shards from one of class folders.
-
-    Raises
-    ------
-    UsageError
-        If it is both.
-    """
-    from fruits.images.tree import list_folders  # which imports what reads images, and so this module
-
-    shards = list_shards(folder)
-    if shards and (beside := [split for split in list_folders(folder) if _has_classes(folder / split)]):
-        raise UsageError(
-            f"{folder} holds packed images ({shards[0].name}) and class folders ({', '.join(beside)}); keep one of "
-            "the two there, and move the other to a folder of its own."
-        )
-    return bool(shards)
-
-
-def _has_classes(folder: Path) -> bool:
-    return any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in folder.glob("*/*"))
-
-
-def list_packed(folder: Path, *, split: str) -> "pd.DataFrame":
-    """List the images of a split in the shards; columns as `listing.list_images` has them.
-
-    `digest` is empty in shards that were packed without it.
-
-    Raises
-    ------
-    FruitsError
-        For a shard that cannot be read.
-    UsageError
-        For a file that is no shard, or no image of the split in any.
-    """
-    tables = [open_shard(shard).read(LISTED) for shard in list_shards(folder)]
-    joined = pa.concat_tables([arrow_schema(LISTED).empty_table(), *tables], promote_options="default")
-    table: pd.DataFrame = joined.to_pandas().fillna({"digest": ""})
-    images = table[table["split"].map(compose) == compose(split)]
-    if images.empty:
-        there = ", ".join(sorted(set(table["split"]))) or "no images"
-        raise UsageError(f"{folder} is packed and holds no {split} images, but {there}; pack a folder that has them.")
-    return images.reset_index(drop=True)
-
-
-class PackedImages:
-    """Reads images out of shards; keeps one row group in memory, which suits readers that go by path."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._place = -1
-        self._images: dict[str, bytes | None] = {}
-
-    def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
-        return PackedImages, (self.folder,)
-
-    def read(self, path: str, *, tag: str = "") -> bytes:
-        """Return the bytes of an image, as it was when it was packed.
-
-        Raises
-        ------
-        OSError
-            If the image is not there, or could not be read when it was packed.
-        """
-        place = bisect_right(self._firsts, path) - 1
-        if place != self._place:
-            shard, group = self._places[place]
-            rows = shard.read_row_group(group, columns=["path", "content"])
-            self._images = dict(zip(rows["path"].to_pylist(), rows["content"].to_pylist(), strict=True))
-            self._place = place
-        if path not in self._images:
-            raise FileNotFoundError(f"not in the shards of {self.folder}")
-        content = self._images[path]
-        if content is None:
-            raise OSError("could not be read when it was packed")
-        return content
-
-    @cached_property
-    def _places(self) -> list[tuple[pq.ParquetFile, int]]:
-        shards = map(open_shard, list_shards(self.folder))
-        return [(shard, group) for shard in shards for group in range(shard.num_row_groups)]
-
-    @cached_property
-    def _firsts(self) -> list[str]:
-        """Return the first path of each row group."""
-        return [shard.metadata.row_group(group).column(0).statistics.min for shard, group in self._places]
 
 
 def open_shard(file: Path) -> pq.ParquetFile:
@@ -149,3 +63,61 @@ def open_shard(file: Path) -> pq.ParquetFile:
             f"`fruits pack INPUT OUT` makes shards of {', '.join(SCHEMA.names)}."
         )
     return shard
+
+
+class PackedShards(ImageSource):
+    """Images in Parquet files; keeps one row group in memory, which suits readers that go by path."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._group = -1
+        self._images: dict[str, bytes | None] = {}
+
+    def list_images(self, *, split: str, classes: Sequence[str]) -> "pd.DataFrame":
+        """List the images in the shards; those packed by an earlier version have no digest."""
+        tables = [open_shard(shard).read(LISTED) for shard in list_shards(self.folder)]
+        joined = pa.concat_tables([arrow_schema(LISTED).empty_table(), *tables], promote_options="default")
+        table: pd.DataFrame = joined.to_pandas().fillna({"digest": ""})
+        images = table[table["split"].map(compose) == compose(split)]
+        if images.empty:
+            there = ", ".join(sorted(set(table["split"]))) or "no images"
+            raise UsageError(
+                f"{self.folder} is packed and holds no {split} images, but {there}; pack a folder that has them."
+            )
+        asked = match_classes(images["label"], classes, where=f"classes of {split} packed in {self.folder}")
+        return images[images["label"].isin(asked)].sort_values("path", ignore_index=True)
+
+    def list_ignored(self, *, split: str, classes: Sequence[str]) -> "pd.DataFrame":
+        """Return an empty table: only images are packed."""
+        import pandas as pd
+
+        return pd.DataFrame([], columns=IgnoredRow._fields, dtype=str)
+
+    def check_classes(self, *, split: str, classes: Sequence[str]) -> None:
+        """Refuse a missing split and a glob that matches nothing."""
+        self.list_images(split=split, classes=classes)
+
+    def read(self, path: str, *, tag: str = "") -> bytes:
+        """Return an image as it was when it was packed; its tag is not needed."""
+        group = bisect_right(self._firsts, path) - 1
+        if group != self._group:
+            shard, number = self._groups[group]
+            rows = shard.read_row_group(number, columns=["path", "content"])
+            self._images = dict(zip(rows["path"].to_pylist(), rows["content"].to_pylist(), strict=True))
+            self._group = group
+        if path not in self._images:
+            raise FileNotFoundError(f"not in the shards of {self.folder}")
+        content = self._images[path]
+        if content is None:
+            raise OSError("could not be read when it was packed")
+        return content
+
+    @cached_property
+    def _groups(self) -> list[tuple[pq.ParquetFile, int]]:
+        shards = map(open_shard, list_shards(self.folder))
+        return [(shard, group) for shard in shards for group in range(shard.num_row_groups)]
+
+    @cached_property
+    def _firsts(self) -> list[str]:
+        """The first path of each row group."""
+        return [shard.metadata.row_group(group).column(0).statistics.min for shard, group in self._groups]
