@@ -13,6 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fruits import __version__
+from fruits.notebook import WARNINGS
 
 FRUITS = str(Path(sys.executable).with_name("fruits"))
 SECONDS = 15  # the contract's limit for a refusal
@@ -156,6 +157,7 @@ def test_help_does_not_depend_on_docstrings(fruits: Fruits) -> None:
 
 BROKEN = """
 import sys
+from fruits.notebook import WARNINGS
 from fruits_cli import cli
 def fail(*_, **__):
     raise {error}
@@ -223,6 +225,7 @@ def test_pack_says_what_it_did_and_refuses_in_a_sentence(fruits: Fruits, fruit_f
 def test_report_renders_a_notebook_that_papermill_ran(fruits: Fruits, tmp_path: Path) -> None:
     source, executed = tmp_path / "source.ipynb", tmp_path / "cwd/done.v1.ipynb"
     cells = [new_markdown_cell("# Sums"), new_code_cell("x = 41", metadata={"tags": ["parameters"]})]
+    cells.append(new_code_cell(f"print({WARNINGS[False, True]!r})", metadata={"tags": ["hide"]}))
     nbformat.write(new_notebook(cells=[*cells, new_code_cell("print(x + 1, 'AKIAIOSFODNN7EXAMPLE')")]), source)
     papermill.execute_notebook(source, executed, kernel_name="python3", progress_bar=False)
     before = executed.read_bytes()
@@ -233,6 +236,7 @@ def test_report_renders_a_notebook_that_papermill_ran(fruits: Fruits, tmp_path: 
     assert "42 [redacted]" in page
     assert "<h1" in page
     assert "x = 41" not in page
+    assert page.count(WARNINGS[False, True]) == 1  # the box at the top
     assert fruits("report", str(executed), "--output", "other/page.html").returncode == 0
     assert (tmp_path / "cwd/other/page.html").read_text() == page
     done = fruits("report", executed.name, "--output", executed.name)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
 # The table of error rows has the same name beside the report as among the results.
 ERRORS = results.ERRORS.name
+# By whether the images are the sample and whether the weights are untrained.
+WARNINGS = {
+    (True, True): "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit.",
+    (True, False): "Sample images, drawn by a program: this report says nothing about fruit.",
+    (False, True): "Untrained weights: the features of this report say nothing about fruit.",
+}
 _INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
@@ -114,12 +120,7 @@ def end_with_command() -> None:
 
 def banner(params: RunParams) -> str | None:
     """Return the warning at the top of a report of sample images or untrained weights."""
-    warnings = {
-        (True, True): "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit.",
-        (True, False): "Sample images, drawn by a program: this report says nothing about fruit.",
-        (False, True): "Untrained weights: the features of this report say nothing about fruit.",
-    }
-    return warnings.get((params.target == "sample", params.weights == "random"))
+    return WARNINGS.get((params.target == "sample", params.weights == "random"))
 
 
 def report_folder(params: RunParams) -> Path:

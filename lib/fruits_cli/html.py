@@ -15,6 +15,7 @@ from traitlets.config import Config
 
 from fruits.errors import UsageError
 from fruits.folders import write_bytes
+from fruits.notebook import WARNINGS
 from fruits.redaction import redact_secrets
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -49,7 +50,10 @@ def write_page(notebook: Path, page: Path) -> None:
         raise UsageError(f"{notebook} is not a notebook; name an executed notebook, an .ipynb file.") from error
     if not executed:
         raise UsageError(f"{notebook} has no outputs; run it first, by papermill, `jupyter execute` or Run All.")
-    write_bytes(page, redact_secrets(render_html(notebook, title=notebook.stem)).encode())
+    # The notebook shows this warning in a cell that is hidden from readers.
+    shown = str([cell.get("outputs") for cell in content.cells if HIDE_TAG in cell.metadata.get("tags", [])])
+    banner = next((warning for warning in WARNINGS.values() if warning in shown), None)
+    write_bytes(page, redact_secrets(render_html(notebook, title=notebook.stem, banner=banner)).encode())
 
 
 def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None = None) -> str:
@@ -61,11 +65,9 @@ def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None
     Parameters
     ----------
     notebook
-        The notebook, or its file. Pictures that its texts name by a relative path are embedded if it is a file.
-    title
-        The page's title; also its first heading if the notebook has none of level 1.
-    banner
-        Plain text for a coloured box on top of the page.
+        Pictures that its texts name by a relative path are embedded if it is a file.
+    title, banner
+        The page's title, also its first heading if the notebook has none of level 1; plain text for a box at the top.
     """
     page = BeautifulSoup(_export(notebook, title=title, banner=banner), "html.parser")
     for main in page.find_all("main"):
@@ -78,8 +80,8 @@ def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None
 
 
 class _ReaderExporter(HTMLExporter):
+    # Only this environment's templates: among the user's, others may have the same names.
     def get_prefix_root_dirs(self) -> list[str]:
-        """Return where this environment's templates lie; among the user's, others may bear the same names."""
         return list(ENV_JUPYTER_PATH)
 
 
