@@ -12,7 +12,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 from sklearn import decomposition
 
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, UsageError
 from fruits.features.store import StoredFeatures, cut_blocks, read_features
 from fruits.moments import Moments
 from fruits.pca import count_components, decompose, fit_pca, to_spark_model
@@ -116,6 +116,8 @@ def test_other_columns_than_features_are_refused(
     frame = to_frame(spark, cloud)
     with pytest.raises(FruitsError, match=said):
         fit_pca(frame, k=2).transform(frame.selectExpr(column))
+    with pytest.raises(UsageError, match=r"^features is a pandas\.DataFrame; it must be a Spark DataFrame"):
+        fit_pca(frame.toPandas())
 
 
 @pytest.mark.parametrize(

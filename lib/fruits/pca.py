@@ -18,6 +18,7 @@ from fruits.arrow import to_lists
 from fruits.errors import FruitsError, UsageError, explain_failures
 from fruits.images.rows import NAMES, spark_schema
 from fruits.moments import Matrix, Moments, check_length, read_features, sum_moments
+from fruits.workers import prepare_workers
 
 if TYPE_CHECKING:
     from pyspark.ml.feature import PCAModel
@@ -164,11 +165,18 @@ def fit_pca(features: "DataFrame | StoredFeatures", *, k: int = 200) -> PCA:
 
 
 def _check_features(features: "DataFrame | StoredFeatures") -> None:
+    from pyspark.sql import DataFrame
+
+    if not hasattr(features, "sparkSession"):
+        kind = f"{type(features).__module__.partition('.')[0]}.{type(features).__name__}"
+        raise UsageError(f"features is a {kind}; it must be a Spark DataFrame, as fruits.extract_features returns it.")
     if "features" not in features.columns:
         raise UsageError(f"there is no column `features` among {', '.join(features.columns)}; name it so.")
     found = dict(getattr(features, "dtypes", [("features", _TYPES[0])]))["features"]
     if found not in _TYPES:
         raise UsageError(f"column `features` is of type {found}; it must be {' or '.join(_TYPES)}.")
+    if isinstance(features, DataFrame):  # it may be of a session that somebody else has configured
+        prepare_workers(features.sparkSession.sparkContext)
 
 
 def decompose(moments: Moments, *, k: int) -> PCA:
