@@ -30,4 +30,4 @@ def test_only_the_named_values_are_exchanged(place: str) -> None:
     assert changed == {"output_dir", "fresh", "batch_size"}
     values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(filled).body}
     assert (values["output_dir"], values["fresh"], values["batch_size"]) == (place, True, 8)
-    assert "fresh = True  # True computes all features anew" in filled
+    assert "fresh = True  # True: compute all features again" in filled
