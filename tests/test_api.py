@@ -30,9 +30,18 @@ builder = SparkSession.builder.master("local[2]").config("spark.sql.execution.ar
 spark = builder.config("spark.sql.session.timeZone", "Asia/Tokyo").config("spark.ui.enabled", "false").getOrCreate()
 """
 TELL = """
+import pandas as pd
+from fruits.features.store import read_features
+from pathlib import Path
+
+stored = read_features(spark, pd.read_pickle("images.pickle"), store=Path("store"))
+again = fruits.fit_pca(stored, k=200).transform(stored)
 rows = [row.asDict() for row in features.orderBy("path").collect()]
 kinds = [dict(table.dtypes) for table in (features, scores)]
-print(json.dumps({"kinds": kinds, "rows": rows, "scores": [row.pca for row in scores.orderBy("path").collect()]}))
+told = {"kinds": kinds, "rows": rows}
+for name, table in {"scores": scores, "again": again}.items():
+    told[name] = [row.pca for row in table.orderBy("path").collect()]
+print(json.dumps(told))
 """
 
 
@@ -60,6 +69,9 @@ def test_the_example_of_the_readme_works_on_a_plain_session(
     changed = {"HOME": str(tmp_path / "home"), "PYSPARK_PYTHON": str(make_worker_python(tmp_path))}
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))} | changed
 
+    place = {"model": fruits.load_model("random", folder=models), "input_dir": fruit_folder}
+    right, images = run_pipeline(spark, **place, store=tmp_path / "store")
+    images.to_pickle(tmp_path / "images.pickle")
     command = [sys.executable, "-c", PLAIN + example + TELL]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=240, check=False)
 
@@ -69,12 +81,6 @@ def test_the_example_of_the_readme_works_on_a_plain_session(
     names = dict.fromkeys(("path", "label", "split"), "string")
     assert told["kinds"] == [names | {"features": "array<float>"}, names | {"pca": "array<float>"}]
     found = pd.DataFrame(told["rows"])
-    place = {
-        "model": fruits.load_model("random", folder=models),
-        "input_dir": fruit_folder,
-        "store": tmp_path / "store",
-    }
-    right = run_pipeline(spark, **place)
     assert found["path"].tolist() == [str(fruit_folder / path) for path in right["path"]]
     assert found[["label", "split"]].equals(right[["label", "split"]])
     features = np.stack(right["features"].to_list()).astype(np.float32)
@@ -82,14 +88,15 @@ def test_the_example_of_the_readme_works_on_a_plain_session(
     centred = features - features.mean(axis=0, dtype=np.float64)
     spread = np.linalg.norm(told["scores"], axis=1)
     np.testing.assert_allclose(spread, np.linalg.norm(centred, axis=1), rtol=1e-3)
+    np.testing.assert_allclose(np.abs(told["again"]), np.abs(told["scores"]), atol=1e-4)  # without Arrow, too
 
 
-def run_pipeline(spark: SparkSession, *, model: Any, input_dir: Path, store: Path) -> pd.DataFrame:
+def run_pipeline(spark: SparkSession, *, model: Any, input_dir: Path, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     splits = [open_images(input_dir).list_images(split=split, classes=["*"]) for split in ("Training", "Test")]
     place = {"input_dir": input_dir, "store": store, "batch_size": 4, "images_per_task": 8}
     done = compute_features(spark, pd.concat(splits, ignore_index=True), backbone=model, **place)
     table = read_features(spark, done.images, store=store).to_dataframe().toPandas()
-    return table.sort_values("path", ignore_index=True)
+    return table.sort_values("path", ignore_index=True), done.images
 
 
 def test_images_are_listed_in_any_layout(fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

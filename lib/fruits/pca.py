@@ -165,8 +165,6 @@ def fit_pca(features: "DataFrame | StoredFeatures", *, k: int = 200) -> PCA:
 
 
 def _check_features(features: "DataFrame | StoredFeatures") -> None:
-    from pyspark.sql import DataFrame
-
     if not hasattr(features, "sparkSession"):
         kind = f"{type(features).__module__.partition('.')[0]}.{type(features).__name__}"
         raise UsageError(f"features is a {kind}; it must be a Spark DataFrame, as fruits.extract_features returns it.")
@@ -175,8 +173,7 @@ def _check_features(features: "DataFrame | StoredFeatures") -> None:
     found = dict(getattr(features, "dtypes", [("features", _TYPES[0])]))["features"]
     if found not in _TYPES:
         raise UsageError(f"column `features` is of type {found}; it must be {' or '.join(_TYPES)}.")
-    if isinstance(features, DataFrame):  # it may be of a session that somebody else has configured
-        prepare_workers(features.sparkSession.sparkContext)
+    prepare_workers(features.sparkSession.sparkContext)
 
 
 def decompose(moments: Moments, *, k: int) -> PCA:

@@ -24,6 +24,7 @@ from fruits.java import (
     start_jvm,
 )
 from fruits.params import find_repository
+from fruits.workers import trust_workers
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -101,6 +102,7 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
     if log:
         atexit.register(log.unlink, missing_ok=True)
     _complete_gateway(session)
+    trust_workers(session.sparkContext)
     return session
 
 

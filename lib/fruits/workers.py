@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
 
 _PACKAGE = Path(__file__).parent
+# Applications whose workers have the package.
 _prepared: set[str] = set()
+
+
+def trust_workers(context: "SparkContext") -> None:
+    """Note that the workers of a session have the package: it is installed there, or came with --py-files or Livy."""
+    _prepared.add(context.applicationId)
 
 
 def prepare_workers(context: "SparkContext") -> None:
@@ -37,7 +43,7 @@ def _folder() -> "tempfile.TemporaryDirectory[str]":
 
 @functools.cache
 def _make_archive() -> str:
-    name = "fruits.zip"
+    name = "fruits-library.zip"  # emr/step.sh sends one of the name fruits.zip
     with zipfile.ZipFile(Path(_folder().name) / name, "w") as archive:
         for file in sorted(_PACKAGE.rglob("*.py")):
             archive.write(file, file.relative_to(_PACKAGE.parent).as_posix())
