@@ -31,7 +31,13 @@ def fruits(tmp_path: Path) -> Fruits:
         command = [FRUITS, *arguments]
         env = environ | ({"JAVA_HOME": java_home} if java_home else {}) | more
         return subprocess.run(
-            command, env=env, cwd=tmp_path / "cwd", capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            env=env,
+            cwd=tmp_path / "cwd",
+            capture_output=True,
+            text=True,
+            timeout=4 * SECONDS if "report" in arguments else SECONDS,
+            check=False,
         )
 
     return run

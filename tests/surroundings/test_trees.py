@@ -73,7 +73,7 @@ def test_a_tree_of_all_kinds(tmp_path: Path, tree: Path, models: Path) -> None:
 
     refused = run_fruits(tmp_path, tree, classes=classes, **settings)
     assert refused.returncode == 2
-    assert "class folder 'Fig' holds 2 files, none is taken: 2 .gif" in refused.stderr
+    assert "class folder 'Fig' holds 2 files, none is an image: 2 .gif" in refused.stderr
 
     (tree / "Validation/Fig/2.png").write_bytes((tree / "Validation/@home/1.jpg").read_bytes())
     done = run_fruits(tmp_path, tree, classes=classes, **settings)
