@@ -197,7 +197,9 @@ def check_whole(folder: Path, *, below: Path = Path()) -> None:
 def _hash_files(folder: Path, *, below: Path = Path()) -> dict[str, str]:
     """Return the SHA-256 of each file but the marker and hidden ones, by its path below the folder."""
     found = {}
-    for name in (str(below / name) for name in as_folder(folder / below).list_files()):
+    # In S3 a path that ends in "." is another one.
+    place = folder / str(below) if below.parts else folder
+    for name in (str(below / name) for name in as_folder(place).list_files()):
         if name != MARKER.name and not name.rpartition("/")[2].startswith("."):
             with (folder / name).open("rb") as stream:
                 found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
