@@ -123,7 +123,8 @@ def _take_over(folder: Path, kind: Kind, *, replace: bool) -> list[str]:
     if kind is REPORT:
         earlier = any((folder / name).exists() for name in ("run.html", "manifest.json"))
         return [f"{folder}: takes over the report of an earlier version, which has no {MARKER}."] if earlier else []
-    if not replace and not as_folder(folder).atomic and as_folder(folder).exists():
+    # create-bucket leaves an object in the place of a folder: that is no file.
+    if not replace and not as_folder(folder).atomic and as_folder(folder).list_files():
         raise UsageError(
             f"{folder} holds results without {MARKER}, as a run leaves them that was killed while it copied them; "
             "choose another output_dir, or add --replace to replace them."
