@@ -1,6 +1,7 @@
 """What several test modules share: one Spark session, tiny images, the real data where it is there."""
 
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def make_weights_file(first: float = 0.0) -> bytes:
             file[f"layer/{number}"] = [0.0 if number else first]
         file.create_dataset("layer/rest", shape=(2_257_984 - 259,), dtype="f4")
     return stream.getvalue()
+
+
+def replace_in_place(file: Path, content: bytes) -> None:
+    """Put another picture into a file, which keeps its length, times and inode."""
+    before = file.stat()
+    assert before.st_size == len(content)
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.fixture(scope="session")

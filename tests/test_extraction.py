@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from conftest import replace_in_place
 from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
@@ -148,14 +149,6 @@ def alike(fruit_folder: Path, image_bytes: Callable[..., bytes]) -> Path:
     for number, path in enumerate(list_training(fruit_folder)["path"]):
         (fruit_folder / path).write_bytes(image_bytes((20 * number, 90, 90), kind="BMP"))
     return fruit_folder
-
-
-def replace_in_place(file: Path, content: bytes) -> None:
-    """Put another picture into a file, which keeps its length, times and inode."""
-    before = file.stat()
-    assert before.st_size == len(content)
-    file.write_bytes(content)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_the_second_run_computes_what_is_new_or_changed_alone(

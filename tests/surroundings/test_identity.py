@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import replace_in_place
 from faults import Place, make_place
 
 from fruits_cli.pack import pack_images
@@ -27,13 +28,6 @@ def images(tmp_path: Path, image_bytes: Callable[..., bytes]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.jpg").write_bytes(image_bytes((30 * number, 90, 200), kind="BMP"))
     return root
-
-
-def replace_in_place(file: Path, content: bytes) -> None:
-    before = file.stat()
-    assert before.st_size == len(content)
-    file.write_bytes(content)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_the_results_show_the_pictures_that_are_there(
