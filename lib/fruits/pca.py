@@ -91,6 +91,7 @@ class PCA:
 
         names = [name for name in NAMES if name in features.columns]
         _check_features(features)
+        prepare_workers(features.sparkSession.sparkContext)
         if isinstance(features, DataFrame):
             features = features.select(*(functions.col(name).cast("string") for name in names), "features")
             if first := features.select(functions.size("features")).first():
@@ -157,6 +158,7 @@ def fit_pca(features: "DataFrame | StoredFeatures", *, k: int = 200) -> PCA:
     if k < 1:
         raise UsageError(f"k is {k}; it must be an integer of 1 or more.")
     _check_features(features)
+    prepare_workers(features.sparkSession.sparkContext)
     with explain_failures("the PCA"):
         moments = sum_moments(features)
     if moments is None:
@@ -173,7 +175,6 @@ def _check_features(features: "DataFrame | StoredFeatures") -> None:
     found = dict(getattr(features, "dtypes", [("features", _TYPES[0])]))["features"]
     if found not in _TYPES:
         raise UsageError(f"column `features` is of type {found}; it must be {' or '.join(_TYPES)}.")
-    prepare_workers(features.sparkSession.sparkContext)
 
 
 def decompose(moments: Moments, *, k: int) -> PCA:

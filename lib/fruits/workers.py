@@ -1,7 +1,9 @@
 """The Python workers of a Spark session that somebody else has configured: their Python, and this package on them."""
 
+import atexit
 import functools
 import os
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -31,20 +33,17 @@ def prepare_workers(context: "SparkContext") -> None:
         return
     if str(context.master).startswith("local") and "PYSPARK_PYTHON" not in os.environ:
         context.pythonExec = sys.executable
-    context.addPyFile(str(Path(_folder().name) / _make_archive()))
+    context.addPyFile(str(_make_archive()))
     _prepared.add(context.applicationId)
 
 
 @functools.cache
-def _folder() -> "tempfile.TemporaryDirectory[str]":
+def _make_archive() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="fruits-"))
     # Kept as long as this process: executors that start later fetch the archive from it.
-    return tempfile.TemporaryDirectory(prefix="fruits-", ignore_cleanup_errors=True)
-
-
-@functools.cache
-def _make_archive() -> str:
-    name = "fruits-library.zip"  # emr/step.sh sends one of the name fruits.zip
-    with zipfile.ZipFile(Path(_folder().name) / name, "w") as archive:
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    archive = folder / "fruits-library.zip"  # emr/step.sh sends one of the name fruits.zip
+    with zipfile.ZipFile(archive, "w") as content:
         for file in sorted(_PACKAGE.rglob("*.py")):
-            archive.write(file, file.relative_to(_PACKAGE.parent).as_posix())
-    return name
+            content.write(file, file.relative_to(_PACKAGE.parent).as_posix())
+    return archive
