@@ -20,7 +20,8 @@ from conftest import make_weights_file
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features.network import NETWORK
-from fruits.features.weights import find_weights, hash_file, keras_cache
+from fruits.features.weights import find_weights, keras_cache
+from fruits.folders import hash_file
 
 CONTENT = make_weights_file()
 DOWNLOADS = """

@@ -82,6 +82,12 @@ def write_bytes(file: Path, content: bytes) -> None:
     as_folder(file.parent).write_bytes(file.name, content)
 
 
+def hash_file(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def open_output(file: Path) -> IO[bytes]:
     """Open a new file for writing, in a folder that need not exist."""
     if not _is_in_s3(file):

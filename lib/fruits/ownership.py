@@ -4,7 +4,6 @@ What it does not list is not the run's: a folder that holds anything else is nev
 """
 
 import dataclasses
-import hashlib
 import json
 import re
 import uuid
@@ -17,7 +16,7 @@ from typing import Any
 
 from fruits import s3
 from fruits.errors import FruitsError, UsageError, quote_first
-from fruits.folders import as_folder, compose
+from fruits.folders import as_folder, compose, hash_file
 from fruits.local import LEFTOVERS, LocalFolder
 from fruits.params import RunParams
 from fruits.redaction import redact_secrets
@@ -158,7 +157,8 @@ def find_foreign(folder: Path, kind: Kind) -> list[str]:
         # A run that is killed while it copies its results to S3 has taken the marker away before.
         lenient = listed is None if marker else kind is REPORT or not as_folder(folder).atomic
         # A run that fails leaves its notebook, and its error rows only beside that.
-        failed = kind is REPORT and "run.failed.ipynb" in as_folder(folder).list_entries()
+        failed_run = folder / "run.failed.ipynb"
+        failed = kind is REPORT and (failed_run.exists() or failed_run.is_symlink())
         patterns = kind.unlisted if lenient else _FAILED if failed else _LOG
         foreign = list_foreign(folder, names=names, patterns=patterns, kept=kind.kept)
         # Another run may have put its folder in place meanwhile.
@@ -202,8 +202,7 @@ def _hash_files(folder: Path, *, below: Path = Path()) -> dict[str, str]:
     place = folder / str(below) if below.parts else folder
     for name in (str(below / name) for name in as_folder(place).list_files()):
         if name != MARKER.name and not name.rpartition("/")[2].startswith("."):
-            with (folder / name).open("rb") as stream:
-                found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            found[name] = hash_file(folder / name)
     return found
 
 

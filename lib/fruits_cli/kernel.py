@@ -20,7 +20,7 @@ from fruits.folders import find_home
 LOG = "kernel.log"
 # Jupyter waits a minute, which two cores that others load do not keep.
 START_SECONDS = 180
-# More than `compute.STOP_SECONDS`.
+# More than `extraction.STOP_SECONDS`.
 IDLE_SECONDS = 30
 _PLACES = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR")
 _IGNORED = ("IPYTHON", "JUPYTER", "MPL", "MATPLOTLIBRC", "PYTHON")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features.network import NETWORK
-from fruits.features.weights import SIZES, check_sizes, find_weights, hash_file
-from fruits.folders import fetch_folder, find_cache
+from fruits.features.weights import SIZES, check_sizes, find_weights
+from fruits.folders import fetch_folder, find_cache, hash_file
 from fruits.ownership import replaced_folder
+from fruits.params import ENGINES
 
-ENGINES = ("litert", "tensorflow")
 CONVERTED = ("weights.npz", "model.tflite", "model.json")
 _ELSEWHERE = (
     "on your machine, `fruits run MINI --target local` with a file of weights makes what a cluster needs, and "

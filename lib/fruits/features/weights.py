@@ -1,6 +1,5 @@
 """The trained weights: found, downloaded, and checked before anything starts."""
 
-import hashlib
 import http.client
 import importlib.util
 import os
@@ -41,12 +40,6 @@ def keras_cache() -> Path:
     if not home.is_absolute():
         home = Path(tempfile.gettempdir())
     return Path(os.environ.get("KERAS_HOME", home / ".keras")) / "models"
-
-
-def hash_file(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_tensors(file: Path, *, remedy: str) -> None:
