@@ -10,7 +10,8 @@ from emr.context import Context
 from emr.request import Request
 from fruits.features.network import NETWORK
 from fruits.features.weights import keras_cache
-from fruits.params import keys_of, read_yaml, repository
+from fruits.params import keys_of, repository
+from fruits.yaml_text import read_yaml
 
 # The user that EMR makes. What the Hub saves in S3 lies in a folder of this name.
 USER = "jovyan"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fruits.errors import UsageError
-from fruits.params import parse_setting, read_yaml
+from fruits.yaml_text import parse_setting, read_yaml
 
 SETTINGS_FILE = Path(__file__).parent / "cluster.yaml"
 # The EU alone. eu-west-2 (London) and eu-central-2 (Zurich) bear the prefix and are not in it.

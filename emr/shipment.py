@@ -16,7 +16,8 @@ from emr.transfer import delete_objects, list_objects, upload
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import keras_cache
-from fruits.params import load_params, read_yaml, repository
+from fruits.params import load_params, repository
+from fruits.yaml_text import read_yaml
 
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
 _EMR = Path(__file__).parent

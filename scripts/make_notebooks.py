@@ -7,7 +7,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from fruits.params import read_yaml
+from fruits.yaml_text import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PIPELINE = REPOSITORY / "notebooks" / "pipeline.ipynb"

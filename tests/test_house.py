@@ -80,7 +80,7 @@ def test_facts_have_one_home(module: Path) -> None:
     homes = {
         "s3://": "fruits/folders.py",
         '"spark.sql.': "fruits/session.py",
-        "import yaml": "fruits/params.py",
+        "import yaml": "fruits/yaml_text.py",
         "sys.exit": "fruits_cli/cli.py",
     }
     for fact, home in homes.items():

@@ -33,6 +33,8 @@ WRONG = {  # YAML texts by key, with what is allowed
         *("nonsense", "local[]", "local[0]", "local[2,0]", "LOCAL[2]", "local[*] ", "spark://", "yarn client", "2"),
         *('""', "local-cluster[2,1]", "k8s:host"),
     ],
+    ("name", "a folder name other than"): ["features", "Models", "raw", "MINI", "full", "a/b", "..", ".x", " "],
+    ("csv", "one of international, excel-fr"): ["excel", "", "EXCEL-FR"],
     ("driver_memory", "at least 512m"): ["1m", "511m", "0g", "4", "4gb", "-4g", "", "4G"],
     ("seed", "YAML"): ["*", "[", "2020-13-45", "!!int x"],  # what YAML itself stumbles over
 }
@@ -102,7 +104,8 @@ except UsageError as error:
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "params").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_file_states_every_key_of_its_kind_and_no_other(file: Path) -> None:
     group = "what" if file.stem.isupper() else "where"
-    assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) == set(keys_of(group))
+    optional = {name for name, field in params.KEYS.items() if field.default is not dataclasses.MISSING}
+    assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) | optional == set(keys_of(group)) | optional
     assert not set(keys_of("what")) & set(keys_of("where"))
 
 
@@ -219,6 +222,8 @@ def test_relative_paths_start_at_the_repository(cwd: Path, monkeypatch: pytest.M
     assert local.path("input_dir") == REPOSITORY / "data/raw/fruits-360_dataset/fruits-360"
     assert local.results_dir == REPOSITORY / "data/MINI"
     assert local.report_folder == REPOSITORY.parent / "elsewhere/local/MINI"
+    named = dataclasses.replace(local, name="été 2024")
+    assert (named.results_dir.name, named.report_folder.name) == ("été 2024", "été 2024")
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fruits import folders
 from fruits.errors import UsageError
+from fruits.yaml_text import parse_setting, read_yaml
 
 TARGETS = ("sample", "local", "emr")
 ENGINES = ("litert", "tensorflow")
+CSV_FORMATS = ("international", "excel-fr")
+# Folders beside the results in `output_dir`.
+RESERVED = {"features", "models", "raw", "projected"}
 _MODE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 # The forms that SparkContext.createTaskScheduler takes, less Mesos, which Spark 4 no longer knows.
 _MASTER = re.compile(r"|local(\[(\*|[1-9]\d*)(, ?[1-9]\d*)?\])?|local-cluster\[\d+,\d+,\d+\]|yarn|(spark|k8s)://\S+")
@@ -42,8 +44,13 @@ def _is_folder_name(value: object) -> bool:
     return _is_text(value) and not re.search(r"^\.|[/\0]", str(value))
 
 
-def _key(group: str, allowed: str, check: _Check) -> Any:
-    return dataclasses.field(metadata={"group": group, "allowed": allowed, "check": check})
+def _is_free_name(value: object) -> bool:
+    taken = RESERVED | {mode.casefold() for mode in (list_modes() if find_repository() else ())}
+    return value == "" or (_is_folder_name(value) and str(value).casefold() not in taken)
+
+
+def _key(group: str, allowed: str, check: _Check, *, default: Any = dataclasses.MISSING) -> Any:
+    return dataclasses.field(default=default, metadata={"group": group, "allowed": allowed, "check": check})
 
 
 _what, _where = partial(_key, "what"), partial(_key, "where")
@@ -51,7 +58,10 @@ _what, _where = partial(_key, "what"), partial(_key, "where")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunParams:
-    """The parameters of a run: *what* to compute (a mode file) and *where* (a target file)."""
+    """The parameters of a run: *what* to compute (a mode file) and *where* (a target file).
+
+    A file may leave out those that have a default.
+    """
 
     mode: str = _what("upper-case letters, digits and _", lambda v: _is_text(v) and bool(_MODE_NAME.fullmatch(v)))
     classes: tuple[str, ...] = _what('a list of globs on class folders, such as ["Apple*"]', _is_globs)
@@ -61,6 +71,11 @@ class RunParams:
     variance_target: float = _what("a number above 0, at most 1", _is_share)
     max_error_share: float = _what("a number from 0 to 1 (0 = none at all)", lambda v: _is_share(v, zero=True))
     seed: int = _what("an integer from 0 to 2**32 - 1", lambda v: _is_integer(v, at_least=0) and v < 2**32)
+    name: str = _what(
+        f"empty (the mode), or a folder name other than a mode's and {', '.join(sorted(RESERVED))}",
+        _is_free_name,
+        default="",
+    )
 
     target: str = _where(f"one of {', '.join(TARGETS)}", lambda v: v in TARGETS)
     input_dir: str = _where("the folder that holds Training/ and Test/, packed or not", _is_text)
@@ -77,20 +92,26 @@ class RunParams:
     images_per_task: int = _where("an integer >= 1", lambda v: _is_integer(v, at_least=1))
     fresh: bool = _where("true or false", lambda v: isinstance(v, bool))
     replace: bool = _where("true or false", lambda v: isinstance(v, bool))
+    csv: str = _where(f"one of {', '.join(CSV_FORMATS)}", lambda v: v in CSV_FORMATS, default="international")
 
     def path(self, key: str) -> Path:
         """Resolve a path parameter; a relative one starts at the repository, never at the cwd."""
         return folders.resolve(getattr(self, key), base=find_repository())
 
     @property
+    def title(self) -> str:
+        """What the results are called: `name`, or the mode."""
+        return self.name or self.mode
+
+    @property
     def results_dir(self) -> Path:
-        """Folder of this mode's tables: `<output_dir>/<MODE>`."""
-        return self.path("output_dir") / self.mode
+        """Folder of the tables: `<output_dir>/<title>`."""
+        return self.path("output_dir") / self.title
 
     @property
     def report_folder(self) -> Path:
-        """Folder of this mode's report: `<report_dir>/<target>/<MODE>`."""
-        return self.path("report_dir") / self.target / self.mode
+        """Folder of the report: `<report_dir>/<target>/<title>`."""
+        return self.path("report_dir") / self.target / self.title
 
 
 KEYS = {field.name: field for field in dataclasses.fields(RunParams)}
@@ -166,8 +187,9 @@ def describe_unknown(what: str, name: str, allowed: Iterable[str]) -> str:
 
 
 def name_missing(keys: Iterable[str], values: Mapping[str, Any], *, origin: str) -> list[str]:
-    """Return a line for each parameter that has no value, with what is allowed."""
-    return [f"{origin}: {key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in keys if key not in values]
+    """Return a line for each parameter that has neither value nor default, with what is allowed."""
+    needed = [key for key in keys if key not in values and KEYS[key].default is dataclasses.MISSING]
+    return [f"{origin}: {key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in needed]
 
 
 def build_params(values: Mapping[str, Any], *, sources: Mapping[str, str], problems: list[str]) -> RunParams:
@@ -190,47 +212,3 @@ def _normalise(key: str, value: Any) -> Any:
     if key in {"variance_target", "max_error_share"} and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
-
-
-def parse_setting(text: str, *, kind: object, origin: str) -> Any:
-    """Return the value of a `--set`: the text itself if `kind` is str, else the text read as YAML."""
-    return text if kind is str else _parse_yaml(text, origin=origin)
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """Read a YAML file of `key: value` lines; UsageError if it is not one."""
-    try:
-        content = _parse_yaml(file.read_bytes(), origin=str(file))
-    except OSError as error:
-        hint = "; copy emr.example.yaml and fill it in" if file.name == "emr.yaml" else ""
-        raise UsageError(f"{file} cannot be read ({error.strerror}){hint}.") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{file} holds {type(content).__name__}; it must hold `key: value` lines.")
-    return content
-
-
-_INTEGER = re.compile(r"[-+]?(0|[1-9]\d*)\Z")
-_FLOAT = re.compile(r"[-+]?((0|[1-9]\d*)?\.\d+([eE][-+]?\d+)?|[1-9]\d*[eE][-+]?\d+|\.(inf|nan))\Z")
-_NUMBERS = {"tag:yaml.org,2002:int": _INTEGER, "tag:yaml.org,2002:float": _FLOAT}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without what changes a value silently: repeated keys, octal (`010` is 8) and base-60 numbers."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
-        first: [(tag, _NUMBERS.get(tag, form)) for tag, form in pairs]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [str(key.value) for key, _ in node.value]
-        if doubled := {key for key in keys if keys.count(key) > 1}:
-            raise yaml.YAMLError(f"{', '.join(sorted(doubled))} is there twice")
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str | bytes, *, origin: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be
-        raise UsageError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error

@@ -75,7 +75,7 @@ def _render(draft: Path, *, params: RunParams) -> None:
     from fruits_cli.html import render_html
 
     started = time.perf_counter()
-    title = f"Fruits! {params.mode} ({params.target})"
+    title = f"Fruits! {params.title} ({params.target})"
     html = render_html(draft / "run.ipynb", title=title, banner=banner(params))
     (draft / "run.html").write_text(html, encoding="utf-8")
     manifest = json.loads((draft / "manifest.json").read_text())
