@@ -16,7 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = sorted((REPOSITORY / "emr").glob("*.py"))
 # What these import is light; fruits.features is for the name of the weights file, fruits.images for what an image is.
 MAY_IMPORT = {
-    f"fruits.{name}" for name in ("session", "errors", "features", "folders", "images", "ownership", "params")
+    f"fruits.{name}"
+    for name in ("session", "errors", "features", "folders", "images", "ownership", "params", "yaml_text")
 }
 COMMANDS = [
     *("help", "check", "create-bucket", "upload-dataset", "create-keypair", "create-cluster", "status", "connect"),
