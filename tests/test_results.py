@@ -134,10 +134,13 @@ def test_what_was_ignored_is_listed_beside_the_errors(saved: Path) -> None:
         assert list(csv.reader(stream)) == [["path", "kind", "reason"], *IGNORED]
 
 
-def test_nothing_ignored_is_a_header(tmp_path: Path, images: pd.DataFrame, scores: DataFrame, pca: PCA) -> None:
+@pytest.mark.parametrize(("name", "header"), [("international", "path,kind,reason"), ("excel-fr", "\ufeffpath;kind;reason")])
+def test_nothing_ignored_is_a_header(
+    tmp_path: Path, images: pd.DataFrame, scores: DataFrame, pca: PCA, name: str, header: str
+) -> None:
     tables = {"images": images, "pca": pca, "errors": []}
-    results.save_results(tmp_path / "MINI", scores=scores, owner=OWNER, **tables)
-    assert (tmp_path / "MINI/errors/ignored.csv").read_text().splitlines() == ["path,kind,reason"]
+    results.save_results(tmp_path / "MINI", scores=scores, owner=OWNER, csv=name, **tables)
+    assert (tmp_path / "MINI/errors/ignored.csv").read_text().splitlines() == [header]
 
 
 def test_everything_reads_back(spark: SparkSession, saved: Path, images: pd.DataFrame) -> None:

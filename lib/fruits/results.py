@@ -1,8 +1,7 @@
 """The tables of a run: written together, checked by reading them back."""
 
-import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 
 from fruits import arrow
 from fruits.errors import FruitsError, explain_failures
 from fruits.folders import (
     as_folder,
-    open_output,
     open_parquet,
     readable_by_spark,
     remove_checksums,
     resolve,
     write_bytes,
 )
-from fruits.images.rows import NAMES, ErrorRow, IgnoredRow
+from fruits.images.rows import ErrorRow, IgnoredRow
 from fruits.ownership import RESULTS, check_again, check_whole, write_marker
 from fruits.pca import PCA, format_target, to_spark_model
 from fruits.session import is_local
+from fruits.tables import FORMATS, CsvFormat
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -40,7 +38,6 @@ SPARK_MODEL = Path("model_info/pca_model")
 MEAN = Path("model_info/mean.npy")
 ERRORS = Path("errors/errors.csv")
 IGNORED = Path("errors/ignored.csv")
-_CSV_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,13 @@ def reconcile(*, listed: int, features: int, computed: int, errors: int) -> dict
     return {"listed": listed, "features": features, "errors": errors, "reused": reused, "computed": computed}
 
 
-def check_error_share(counts: dict[str, int], errors: Sequence[ErrorRow], *, most: float, file: Path) -> None:
+def check_error_share(
+    counts: dict[str, int], errors: Sequence[ErrorRow], *, most: float, file: Path, csv: str = "international"
+) -> None:
     """Write the error rows to `file`, if there are any, and refuse to go on if their share is above `most`."""
     file.unlink(missing_ok=True)  # that of an earlier run
     if errors:
-        _write_rows(file, ErrorRow._fields, errors)
+        FORMATS[csv].write_rows(file, ErrorRow._fields, errors)
     if (share := len(errors) / max(counts["listed"], 1)) > most:
         raise FruitsError(
             f"{len(errors):,} of {counts['listed']:,} images ({100 * share:.3g}%) could not be read; max_error_share "
@@ -90,17 +89,16 @@ def save_results(
     owner: dict[str, Any],
     ignored: pd.DataFrame | None = None,
     replace: bool = False,
+    csv: str = "international",
 ) -> Saved:
     """Write all tables of a mode and read them back; they replace those in the folder together, or not at all.
 
     Parameters
     ----------
-    scores, images, ignored
-        What `pca.transform`, `select_images` and `list_ignored` return.
-    errors
-        Those of the images without features.
-    owner, replace
-        What `ownership.describe_owner` returns; whether the results of another owner may be replaced.
+    scores, images, ignored, errors
+        What `pca.transform`, `select_images`, `list_ignored` and `compute_features` return.
+    owner, replace, csv
+        What `ownership.describe_owner` returns; whether another owner's results may be replaced; of `tables.FORMATS`.
 
     Raises
     ------
@@ -108,37 +106,30 @@ def save_results(
         If the disk is full, the folder holds foreign files, or what is read back differs.
     """
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
+    left_out = [] if ignored is None else ignored.itertuples(index=False)
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
         scores.write.parquet(as_folder(draft / SCORES).uri)
         to_spark_model(pca, scores.sparkSession).save(as_folder(draft / SPARK_MODEL).uri)
         remove_checksums(draft)
         written = read_scores(draft)
-        _write_tables(draft, scores=written, images=kept, pca=pca)
-        _write_rows(draft / ERRORS, ErrorRow._fields, errors)
-        _write_rows(draft / IGNORED, IgnoredRow._fields, [] if ignored is None else ignored.itertuples(index=False))
-        checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]))
+        _write_tables(draft, scores=written, images=kept, pca=pca, csv=FORMATS[csv])
+        for file, row, rows in ((ERRORS, ErrorRow, errors), (IGNORED, IgnoredRow, left_out)):
+            FORMATS[csv].write_rows(draft / file, row._fields, rows)
+        checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]), csv=csv)
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
     return Saved(written, checks)
 
 
-def _write_tables(draft: Path, *, scores: pa.Table, images: pd.DataFrame, pca: PCA) -> None:
-    _write_scores_csv(draft / SCORES_CSV, scores, width=pca.n_components)
+def _write_tables(draft: Path, *, scores: pa.Table, images: pd.DataFrame, pca: PCA, csv: CsvFormat) -> None:
+    csv.write_scores(draft / SCORES_CSV, scores, width=pca.n_components)
     ratios = {"share": pca.explained_variance_ratio, "cumulative": pca.cumulative_variance_ratio}
     variance = pd.DataFrame({"component": np.arange(1, pca.n_components + 1), **ratios})
-    # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
-    quoting = csv.QUOTE_NONNUMERIC if images["path"].str.contains("\r").any() else csv.QUOTE_MINIMAL
-    for file, table in ((METADATA, images), (VARIANCE, variance)):
-        write_bytes(draft / file, table.to_csv(index=False, quoting=quoting).encode())
+    csv.write_table(draft / METADATA, images)
+    csv.write_table(draft / VARIANCE, variance)
     mean = io.BytesIO()
     np.save(mean, pca.mean)
     write_bytes(draft / MEAN, mean.getvalue())
-
-
-def _write_rows(file: Path, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows([header, *sorted(rows)])
-    write_bytes(file, text.getvalue().encode())
 
 
 def load_pca(folder: str | Path) -> PCA:
@@ -165,13 +156,17 @@ def read_scores(folder: Path) -> pa.Table:
     return pa.concat_tables([open_parquet(file).read() for file in files]).sort_by("path")
 
 
-def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, paths: Sequence[str]) -> pd.DataFrame:
+def check_results(
+    spark: "SparkSession", folder: Path, *, scores: pa.Table, paths: Sequence[str], csv: str = "international"
+) -> pd.DataFrame:
     """Read the CSV and the model back and compare them with the Parquet scores.
 
     Parameters
     ----------
     scores, paths
         What `read_scores` returns; the sorted paths of the images that have features.
+    csv
+        As in `save_results`.
 
     Returns
     -------
@@ -185,11 +180,10 @@ def check_results(spark: "SparkSession", folder: Path, *, scores: pa.Table, path
     """
     from pyspark.ml.feature import PCAModel
 
-    with (folder / SCORES_CSV).open("rb") as stream:
-        text = pd.read_csv(stream, keep_default_na=False, dtype={"label": str})
+    text = FORMATS[csv].read_scores(folder / SCORES_CSV)
     _check_rows(folder, scores, csv_rows=len(text), paths=paths)
     gap = float(np.abs(to_matrix(scores) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
-    if not gap <= 1e-6 or text["path"].tolist() != paths:
+    if not gap <= 1e-6 or text["path"].tolist() != [*map(FORMATS[csv].spell, paths)]:
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
     with readable_by_spark(folder / SPARK_MODEL, here=is_local(str(spark.sparkContext.master))) as place:
         model = PCAModel.load(place)
@@ -215,18 +209,3 @@ def _check_rows(folder: Path, scores: pa.Table, *, csv_rows: int, paths: Sequenc
 def to_matrix(scores: pa.Table) -> npt.NDArray[np.float32]:
     """Return the scores as a matrix of shape (n, k), float32."""
     return arrow.to_matrix(scores["pca"].combine_chunks()).astype(np.float32, copy=False)
-
-
-def _write_scores_csv(file: Path, scores: pa.Table, *, width: int) -> None:
-    # Three digits until a thousand components ask for more, so that the columns sort.
-    digits = max(3, len(str(width)))
-    names = [*NAMES, *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
-    with open_output(file) as stream:
-        stream.write((",".join(names) + "\n").encode())
-        options = pa.csv.WriteOptions(include_header=False)
-        for start in range(0, len(scores), _CSV_ROWS):
-            part = scores.slice(start, _CSV_ROWS)
-            # Doubles spell a float32 exactly; its own shortest text is off by 1e-6 and more beyond 16.
-            matrix = to_matrix(part).astype(np.float64)
-            columns = [part[name] for name in NAMES] + [pa.array(column) for column in matrix.T.copy()]
-            pa.csv.write_csv(pa.table(columns, names=names), stream, options)

@@ -1,0 +1,97 @@
+"""CSV tables: for programs everywhere (`international`), or as Excel in French opens them (`excel-fr`)."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fruits.folders import open_output, write_bytes
+from fruits.images.rows import NAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_ROWS = 8192
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvFormat:
+    """How CSV files are written; `neutral` puts an apostrophe before a text that a spreadsheet takes for a formula."""
+
+    delimiter: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+    neutral: bool = False
+
+    def spell(self, text: str) -> str:
+        """Return a text as its cell holds it."""
+        return f"'{text}" if self.neutral and text.startswith(_FORMULA) else text
+
+    def write_rows(self, file: Path, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
+        """Write rows of texts, sorted."""
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self.delimiter)
+        writer.writerows([header, *([*map(self.spell, row)] for row in sorted(rows))])
+        write_bytes(file, text.getvalue().encode(self.encoding))
+
+    def write_table(self, file: Path, table: "pd.DataFrame") -> None:
+        """Write a table without its index."""
+        write_bytes(file, self._format(table).encode(self.encoding))
+
+    def write_scores(self, file: Path, scores: "pa.Table", *, width: int) -> None:
+        """Write path, label, split and `pca` as `width` columns, pc_001 and so on, of a table with these columns."""
+        import pyarrow as pa
+        import pyarrow.csv as pa_csv
+
+        from fruits.arrow import to_matrix
+
+        # Three digits until a thousand components ask for more, so that the columns sort.
+        digits = max(3, len(str(width)))
+        names = [*NAMES, *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
+        options = pa_csv.WriteOptions(include_header=False)
+        with open_output(file) as stream:
+            stream.write((self.delimiter.join(names) + "\n").encode(self.encoding))
+            for start in range(0, len(scores), _ROWS):
+                part = scores.slice(start, _ROWS).combine_chunks()
+                # Doubles spell a float32 exactly; its own shortest text is off by 1e-6 and more beyond 16.
+                matrix = to_matrix(part["pca"].combine_chunks()).astype("float64")
+                table = pa.table([*(part[name] for name in NAMES), *map(pa.array, matrix.T.copy())], names=names)
+                if self == CsvFormat():  # several times as fast; it writes no decimal comma
+                    pa_csv.write_csv(table, stream, options)
+                else:
+                    stream.write(self._format(table.to_pandas(), header=False).encode())
+
+    def read_scores(self, file: Path) -> "pd.DataFrame":
+        """Read what `write_scores` wrote."""
+        import pandas as pd
+
+        with file.open("rb") as stream:
+            return pd.read_csv(
+                stream,
+                sep=self.delimiter,
+                decimal=self.decimal,
+                encoding=self.encoding,
+                keep_default_na=False,
+                dtype=dict.fromkeys(NAMES, str),
+            )
+
+    def _format(self, table: "pd.DataFrame", *, header: bool = True) -> str:
+        texts = {name: table[name].map(self.spell) for name in NAMES if name in table}
+        # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
+        bare = any(column.str.contains("\r").any() for column in texts.values())
+        quoting = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+        written: str = table.assign(**texts).to_csv(
+            index=False, header=header, sep=self.delimiter, decimal=self.decimal, quoting=quoting
+        )
+        return written
+
+
+FORMATS = {
+    "international": CsvFormat(),
+    "excel-fr": CsvFormat(delimiter=";", decimal=",", encoding="utf-8-sig", neutral=True),
+}
