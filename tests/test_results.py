@@ -134,7 +134,9 @@ def test_what_was_ignored_is_listed_beside_the_errors(saved: Path) -> None:
         assert list(csv.reader(stream)) == [["path", "kind", "reason"], *IGNORED]
 
 
-@pytest.mark.parametrize(("name", "header"), [("international", "path,kind,reason"), ("excel-fr", "\ufeffpath;kind;reason")])
+@pytest.mark.parametrize(
+    ("name", "header"), [("international", "path,kind,reason"), ("excel-fr", "\ufeffpath;kind;reason")]
+)
 def test_nothing_ignored_is_a_header(
     tmp_path: Path, images: pd.DataFrame, scores: DataFrame, pca: PCA, name: str, header: str
 ) -> None:
