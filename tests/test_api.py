@@ -141,7 +141,9 @@ def test_tables_and_lists_of_paths_are_completed(
         f"{tmp_path}/packed/Test/Kiwi/0_100.jpg",
     ]
     table = pd.DataFrame({"path": paths, "label": ["fruit", None, 3], "weight": 1.0})
-    found = fruits.extract_features(table, model, spark=spark).toPandas()
+    features = fruits.extract_features(table, model, spark=spark)
+    assert features.schema["features"].metadata == {"model_id": model.model_id}
+    found = features.toPandas()
     assert found[["path", "label", "split"]].to_numpy().tolist() == [
         [path, label, "all"] for path, label in zip(paths, ("fruit", "Kiwi", "3"), strict=True)
     ]

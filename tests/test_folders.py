@@ -14,7 +14,8 @@ from pyspark.sql import SparkSession
 from fruits import folders
 from fruits.errors import UsageError
 from fruits.local import LocalFolder
-from fruits.pca import PCA, to_spark_model
+from fruits.pca import PCA
+from fruits.results import to_spark_model
 from fruits.s3 import S3Folder
 
 NAMES = ["run 12:30", "trail: ", "a,b", "a{b,c}[d]", "100% a%20b #1?", "été 漢 🍎", "back\\slash*", "${HOME}"]

@@ -15,7 +15,8 @@ from sklearn import decomposition
 from fruits.errors import FruitsError, UsageError
 from fruits.features.store import StoredFeatures, cut_blocks, read_features
 from fruits.moments import Moments
-from fruits.pca import count_components, decompose, fit_pca, to_spark_model
+from fruits.pca import count_components, decompose, fit_pca
+from fruits.results import to_spark_model
 
 RECTANGLE = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])
 
@@ -81,6 +82,7 @@ def test_scores_are_centred_and_equal_scikit_learn(spark: SparkSession, cloud: n
 
     scores = np.array([row["pca"] for row in rows])
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_array_equal(fit_pca(frame, k=4).transform(cloud.astype(np.float64)), scores.astype(np.float32))
     other = decomposition.PCA(4).fit_transform(cloud.astype(np.float64))
     np.testing.assert_allclose(np.abs(scores), np.abs(other), atol=1e-4)
     assert [row["path"] for row in rows] == [f"{number:04d}.jpg" for number in range(200)]
@@ -118,6 +120,17 @@ def test_other_columns_than_features_are_refused(
         fit_pca(frame, k=2).transform(frame.selectExpr(column))
     with pytest.raises(UsageError, match=r"^features is a pandas\.DataFrame; it must be a Spark DataFrame"):
         fit_pca(frame.toPandas())
+
+
+def test_features_of_another_model_are_refused_if_the_models_are_known(spark: SparkSession, cloud: np.ndarray) -> None:
+    frame = to_frame(spark, cloud)
+    ours, other = (frame.withMetadata("features", {"model_id": name}) for name in ("ours", "other"))
+    pca = fit_pca(ours, k=2)
+    assert pca.transform(ours).count() == pca.transform(frame).count() == fit_pca(frame, k=2).transform(ours).count()
+    with pytest.raises(UsageError, match=r"features are of the model other, the PCA is of ours; compute them"):
+        pca.transform(other)
+    with pytest.raises(FruitsError, match=r"^features of length 3 do not go with features of length 12; use one model"):
+        pca.transform(cloud[:, :3])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from fruits.ownership import RESULTS, check_whole, find_foreign
 from fruits.pca import PCA, decompose
 
 LABELS = ['Apple "Red", 1', "Poire à cuire", "Kiwi"]
-OWNER = {"target": "local", "input_dir": "/somewhere"}
+OWNER = {"target": "local", "input_dir": "/somewhere", "model_id": "mobilenet-1"}
 IGNORED = [
     ["Training/Kiwi/a, \r.txt", ".txt", "not a suffix of images"],
     ["Training/Kiwi/b", "no suffix", "it is empty"],
@@ -113,7 +113,7 @@ def test_a_saved_pca_is_loaded_as_it_was_fitted(saved: Path, pca: PCA, monkeypat
 
     for name in ("mean", "components", "explained_variance_ratio"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(pca, name))
-    assert (loaded.n_components, loaded.n_samples) == (4, None)
+    assert (loaded.n_components, loaded.n_samples, loaded.model_id) == (4, None, "mobilenet-1")
     assert "The target of 50% is reached with" in loaded.describe(0.5)
     with pytest.raises(FruitsError, match=r"model_info holds no finished results \(run.json is missing or broken\)"):
         results.load_pca(saved / "model_info")

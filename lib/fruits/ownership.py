@@ -33,6 +33,8 @@ BY_HAND = "by-hand"
 # Results are the same only if these are equal; the other keys of an owner may change from run to run.
 SAME = {"target", "input_dir", "split", "classes", "max_images", "seed", "model_id"}
 _MAY_CHANGE = {"pca_components", "variance_target", "max_error_share"}
+# How to load the model again; `model_id` tells whether it is the same.
+MODEL = {"weights", "engine", "backbone", "input_size"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def describe_owner(params: RunParams, *, model_id: str | None = None) -> dict[st
     values = dataclasses.asdict(params) | {"input_dir": str(params.path("input_dir")), "model_id": model_id}
     # Names are compared in one form of their accents, as the classes are looked for.
     values |= {"split": compose(params.split), "classes": [*map(compose, params.classes)]}
-    return {key: value for key, value in values.items() if key in SAME | _MAY_CHANGE and value is not None}
+    return {key: value for key, value in values.items() if key in SAME | _MAY_CHANGE | MODEL and value is not None}
 
 
 def write_marker(folder: Path, *, owner: dict[str, Any], kind: Kind = RESULTS) -> None:
@@ -88,10 +90,10 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the {kind.name} of {folder.name} goes into a folder of this name.")
     refuse_foreign(folder, find_foreign(folder, kind))
-    marker = _read_marker(folder, kind)
+    marker = read_marker(folder, kind)
     if not marker:
         return _take_over(folder, kind, replace=replace)
-    owner = json.loads(redact_secrets(json.dumps(owner)))
+    owner = {key: value for key, value in json.loads(redact_secrets(json.dumps(owner))).items() if key not in MODEL}
     notes = []
     differ = [key for key in owner if key in marker and owner[key] != marker[key]]
     others = [key for key in differ if key in SAME]
@@ -110,8 +112,8 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
 
 
 def list_edited(folder: Path, kind: Kind) -> list[str]:
-    """Return a sentence that names the files that were changed since their run; none in S3, to read nothing there."""
-    listed = _read_marker(folder, kind).get("files", {})
+    """Return a sentence that names the files changed since their run; none in S3, to read nothing there."""
+    listed = read_marker(folder, kind).get("files", {})
     there = _hash_files(folder) if listed and isinstance(as_folder(folder), LocalFolder) else {}
     edited = ", ".join(sorted(name for name, digest in there.items() if listed.get(name, digest) != digest))
     return [f"{folder}: replaces {edited}, which somebody has changed since the run that made it."] if edited else []
@@ -151,7 +153,7 @@ def keep_folders(folder: Path, draft: Path, kind: Kind) -> None:
 def find_foreign(folder: Path, kind: Kind) -> list[str]:
     """Return the names, sorted, of what a folder holds and no run of ours put there."""
     while True:
-        marker = _read_marker(folder, kind)
+        marker = read_marker(folder, kind)
         listed = marker.get("files")
         names = {str(MARKER), *(listed or ())} if marker else set()
         # A run that is killed while it copies its results to S3 has taken the marker away before.
@@ -162,11 +164,11 @@ def find_foreign(folder: Path, kind: Kind) -> list[str]:
         patterns = kind.unlisted if lenient else _FAILED if failed else _LOG
         foreign = list_foreign(folder, names=names, patterns=patterns, kept=kind.kept)
         # Another run may have put its folder in place meanwhile.
-        if not foreign or marker.get("run_id") == _read_marker(folder, kind).get("run_id"):
+        if not foreign or marker.get("run_id") == read_marker(folder, kind).get("run_id"):
             return foreign
 
 
-def _read_marker(folder: Path, kind: Kind) -> dict[str, Any]:
+def read_marker(folder: Path, kind: Kind) -> dict[str, Any]:
     """Return what the marker of a folder says; nothing if it has none, or none of this kind."""
     try:
         marker = json.loads((folder / MARKER).read_bytes())
@@ -179,7 +181,7 @@ def _read_marker(folder: Path, kind: Kind) -> dict[str, Any]:
 
 def lists_file(folder: Path, name: str) -> bool:
     """Tell whether the report in a folder is whole and has a file of this name."""
-    return name in _read_marker(folder, REPORT).get("files", {})
+    return name in read_marker(folder, REPORT).get("files", {})
 
 
 def check_whole(folder: Path, *, below: Path = Path()) -> None:
@@ -210,17 +212,15 @@ def list_foreign(
     folder: Path, *, names: Collection[str], patterns: re.Pattern[str] | None = None, kept: Collection[str] = ()
 ) -> list[str]:
     """Return what a folder holds besides these files, drafts and litter of the system; also links, empty folders."""
-    parents = {f"{parent}/" for name in names for parent in PurePosixPath(name).parents[:-1]}
+    known = {*names, *(f"{parent}/" for name in names for parent in PurePosixPath(name).parents[:-1])}
 
     def is_known(name: str) -> bool:
         head, _, last = name.rpartition("/")
         checked = re.fullmatch(r"\.(.+)\.crc", last, re.DOTALL)  # Hadoop's checksum of the file beside it
         return bool(
-            name in names
-            or name in parents
+            name in known
             or (patterns and patterns.fullmatch(name))
-            or _LITTER.fullmatch(name)
-            or LEFTOVERS.fullmatch(last)
+            or (_LITTER.fullmatch(name) or LEFTOVERS.fullmatch(last))
             or (checked and is_known(f"{head}/{checked[1]}" if head else checked[1]))
         )
 

@@ -7,11 +7,12 @@ arbitrary directions.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fruits.arrow import to_lists
@@ -21,8 +22,7 @@ from fruits.moments import Matrix, Moments, check_length, read_features, sum_mom
 from fruits.workers import prepare_workers
 
 if TYPE_CHECKING:
-    from pyspark.ml.feature import PCAModel
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from fruits.features.store import StoredFeatures
 
@@ -46,6 +46,8 @@ class PCA:
         The k asked for; `n_components` is smaller where the rank is.
     n_samples : int or None
         None after `load_pca`.
+    model_id : str or None
+        The model whose features were fitted, if it is known: `transform` refuses those of another one.
     """
 
     mean: Matrix
@@ -53,6 +55,7 @@ class PCA:
     spectrum: Matrix
     requested: int
     n_samples: int | None = None
+    model_id: str | None = None
 
     @property
     def n_components(self) -> int:
@@ -69,42 +72,62 @@ class PCA:
         """Running sum of `explained_variance_ratio`, (k,)."""
         return np.cumsum(self.explained_variance_ratio)
 
-    def transform(self, features: "DataFrame | StoredFeatures") -> "DataFrame":
+    @overload
+    def transform(self, features: "DataFrame | StoredFeatures") -> "DataFrame": ...
+    @overload
+    def transform(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float32]: ...
+    def transform(
+        self, features: "DataFrame | StoredFeatures | npt.NDArray[Any]"
+    ) -> "DataFrame | npt.NDArray[np.float32]":
         """Compute centred scores, (x - mean) V, with V of shape (d, k) the transposed components.
 
         Parameters
         ----------
         features
-            Stored features, or a DataFrame with a column `features`, array<float> or array<double> of length d.
+            Stored features, a DataFrame with a column `features`, array<float> or array<double> of length d, or an
+            array of shape (n, d).
 
         Returns
         -------
-        DataFrame
-            Those of path, label and split (string) that `features` has, and pca (array<float> of length k).
+        DataFrame or ndarray
+            Those of path, label and split (string) that `features` has, and pca (array<float> of length k); for an
+            array, one of shape (n, k), float32.
 
         Raises
         ------
         UsageError
-            If the column is missing, or has another type or length; of the rows, only the first is looked at.
+            If the column is missing, has another type or length, or is of another model; of the rows, only the first
+            is looked at.
         """
+        # One layout in memory, one order of the sums.
+        vectors = np.ascontiguousarray(self.components.T)
+        offset = self.mean @ vectors
+        if isinstance(features, np.ndarray):
+            return _center(features, vectors, offset)
+        return self._transform_on_spark(features, vectors, offset)
+
+    def _transform_on_spark(
+        self, features: "DataFrame | StoredFeatures", vectors: Matrix, offset: Matrix
+    ) -> "DataFrame":
         from pyspark.sql import DataFrame, functions
 
         names = [name for name in NAMES if name in features.columns]
         _check_features(features)
+        if (found := find_model_id(features)) and self.model_id and found != self.model_id:
+            raise UsageError(
+                f"these features are of the model {found}, the PCA is of {self.model_id}; compute them with the same "
+                "network, input size, weights and engine."
+            )
         prepare_workers(features.sparkSession.sparkContext)
         if isinstance(features, DataFrame):
             features = features.select(*(functions.col(name).cast("string") for name in names), "features")
             if first := features.select(functions.size("features")).first():
                 check_length(first[0], len(self.mean))
-        # One layout in memory, one order of the sums.
-        vectors = np.ascontiguousarray(self.components.T)
-        offset, shared = self.mean @ vectors, features.sparkSession.sparkContext.broadcast(vectors)
+        shared = features.sparkSession.sparkContext.broadcast(vectors)
 
         def to_scores(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
-                rows = read_features(batch)
-                check_length(rows.shape[1], len(shared.value))
-                scores = to_lists((rows @ shared.value - offset).astype(np.float32))
+                scores = to_lists(_center(read_features(batch), shared.value, offset))
                 yield pa.RecordBatch.from_arrays([*map(batch.column, names), scores], [*names, "pca"])
 
         return features.mapInArrow(to_scores, spark_schema([*names, "pca"]))
@@ -122,6 +145,17 @@ class PCA:
         needed = count_components(np.cumsum(self.spectrum), variance_target)
         more = f"; it would take {needed}" if needed else ""
         return f"{text} The target of {target} is not reached with {kept}{more}."
+
+
+def _center(rows: npt.NDArray[Any], vectors: Matrix, offset: Matrix) -> npt.NDArray[np.float32]:
+    check_length(rows.shape[1], len(vectors))
+    return (rows @ vectors - offset).astype(np.float32)
+
+
+def find_model_id(features: "DataFrame | StoredFeatures") -> str | None:
+    """Return the model that `extract_features` names in the metadata of the column; None if it is not known."""
+    schema = getattr(features, "schema", None)
+    return schema["features"].metadata.get("model_id") if schema else None
 
 
 def count_components(cumulative: Matrix, target: float) -> int | None:
@@ -163,7 +197,7 @@ def fit_pca(features: "DataFrame | StoredFeatures", *, k: int = 200) -> PCA:
         moments = sum_moments(features)
     if moments is None:
         raise FruitsError("PCA needs at least 2 images, got 0; see errors.csv and the selection (classes, max_images).")
-    return decompose(moments, k=k)
+    return replace(decompose(moments, k=k), model_id=find_model_id(features))
 
 
 def _check_features(features: "DataFrame | StoredFeatures") -> None:
@@ -200,21 +234,3 @@ def decompose(moments: Moments, *, k: int) -> PCA:
         requested=k,
         n_samples=moments.count,
     )
-
-
-def to_spark_model(pca: PCA, spark: "SparkSession") -> "PCAModel":
-    """Make a standard PCAModel. Its `transform` does not centre: subtract `pca.mean @ pca.components.T`."""
-    from pyspark.ml.common import _py2java
-    from pyspark.ml.feature import PCAModel
-    from pyspark.ml.linalg import DenseMatrix, DenseVector
-
-    matrix = DenseMatrix(len(pca.mean), pca.n_components, pca.components.ravel())  # its values go by columns
-    context = spark.sparkContext
-    # The constructor is private to Scala, not to the JVM; transform needs k to be set on the Java side.
-    java_class = context._jvm.org.apache.spark.ml.feature.PCAModel  # type: ignore[union-attr]
-    ratio = DenseVector(pca.explained_variance_ratio)
-    java = java_class("pca_fruits", _py2java(context, matrix), _py2java(context, ratio))
-    java.set(java.k(), pca.n_components)
-    java.set(java.inputCol(), "features")
-    java.set(java.outputCol(), "pca")
-    return PCAModel(java)

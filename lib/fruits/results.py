@@ -22,12 +22,13 @@ from fruits.folders import (
     write_bytes,
 )
 from fruits.images.rows import ErrorRow, IgnoredRow
-from fruits.ownership import RESULTS, check_again, check_whole, write_marker
-from fruits.pca import PCA, format_target, to_spark_model
+from fruits.ownership import RESULTS, check_again, check_whole, read_marker, write_marker
+from fruits.pca import PCA, format_target
 from fruits.session import is_local
 from fruits.tables import FORMATS, CsvFormat
 
 if TYPE_CHECKING:
+    from pyspark.ml.feature import PCAModel
     from pyspark.sql import DataFrame, SparkSession
 
 SCORES = Path("pca/parquet")
@@ -132,6 +133,24 @@ def _write_tables(draft: Path, *, scores: pa.Table, images: pd.DataFrame, pca: P
     write_bytes(draft / MEAN, mean.getvalue())
 
 
+def to_spark_model(pca: PCA, spark: "SparkSession") -> "PCAModel":
+    """Make a standard PCAModel. Its `transform` does not centre: subtract `pca.mean @ pca.components.T`."""
+    from pyspark.ml.common import _py2java
+    from pyspark.ml.feature import PCAModel
+    from pyspark.ml.linalg import DenseMatrix, DenseVector
+
+    matrix = DenseMatrix(len(pca.mean), pca.n_components, pca.components.ravel())  # its values go by columns
+    context = spark.sparkContext
+    # The constructor is private to Scala, not to the JVM; transform needs k to be set on the Java side.
+    java_class = context._jvm.org.apache.spark.ml.feature.PCAModel  # type: ignore[union-attr]
+    ratio = DenseVector(pca.explained_variance_ratio)
+    java = java_class("pca_fruits", _py2java(context, matrix), _py2java(context, ratio))
+    java.set(java.k(), pca.n_components)
+    java.set(java.inputCol(), "features")
+    java.set(java.outputCol(), "pca")
+    return PCAModel(java)
+
+
 def load_pca(folder: str | Path) -> PCA:
     """Load the PCA that a run saved in `<output_dir>/<MODE>`, here or in S3, without a Spark session.
 
@@ -147,7 +166,8 @@ def load_pca(folder: str | Path) -> PCA:
     components = np.reshape(row["pc"]["values"], (row["pc"]["numCols"], row["pc"]["numRows"]))  # stored by columns
     mean = np.load(io.BytesIO((place / MEAN).read_bytes()))
     ratio = np.array(row["explainedVariance"]["values"])
-    return PCA(mean=mean, components=components, spectrum=ratio, requested=len(components))
+    model_id = read_marker(place, RESULTS).get("model_id")
+    return PCA(mean=mean, components=components, spectrum=ratio, requested=len(components), model_id=model_id)
 
 
 def read_scores(folder: Path) -> pa.Table:

@@ -75,6 +75,8 @@ def _extract(
     on_error: str,
     lost: list[ErrorRow],
 ) -> "DataFrame":
+    from pyspark.sql import functions
+
     context = spark.sparkContext
     prepare_workers(context)
     extractor = _PathExtractor(
@@ -86,7 +88,8 @@ def _extract(
     )
     tasks = min(len(rows), max(context.defaultParallelism, math.ceil(len(rows) / _TASK)))
     table = spark.createDataFrame(context.parallelize(rows, tasks), spark_schema(LISTED), verifySchema=False)
-    features = table.mapInArrow(extractor.extract, SCHEMA).select(*NAMES, "features").persist()
+    named = functions.col("features").alias("features", metadata={"model_id": model.model_id})
+    features = table.mapInArrow(extractor.extract, SCHEMA).select(*NAMES, named).persist()
     try:
         with explain_failures("the extraction of the features"):
             count = features.count()
