@@ -81,7 +81,7 @@ def test_facts_have_one_home(module: Path) -> None:
         "s3://": "fruits/folders.py",
         '"spark.sql.': "fruits/session.py",
         "import yaml": "fruits/yaml_text.py",
-        "sys.exit": "fruits_cli/cli.py",
+        "sys.exit": "fruits_cli/process.py",
     }
     for fact, home in homes.items():
         assert fact not in text or name == home, f"{fact} belongs in {home}"

@@ -81,7 +81,7 @@ class CsvFormat:
             )
 
     def _format(self, table: "pd.DataFrame", *, header: bool = True) -> str:
-        texts = {name: table[name].map(self.spell) for name in NAMES if name in table}
+        texts = {name: column.map(self.spell) for name, column in table.select_dtypes("object").items()}
         # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
         bare = any(column.str.contains("\r").any() for column in texts.values())
         quoting = csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL

@@ -1,31 +1,18 @@
 """The command `fruits`: one function a sub-command, each a skin over one call."""
 
-import io
 import json
-import os
-import signal
-import sys
-import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
 from fruits import __version__, folders
-from fruits.errors import FruitsError, describe_exception
 from fruits.params import TARGETS, list_modes, load_params
 from fruits.redaction import redact_secrets
-from fruits_cli.streams import open_outputs
-
-# They change the meaning of other people's code: warnings that raise, assertions and docstrings that are gone.
-_MEDDLING = {"PYTHONWARNINGS", "PYTHONOPTIMIZE"}
-_STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal is gone"}
+from fruits_cli.process import run_command, tell, when_stopped
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -65,14 +52,14 @@ def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: b
     started = time.monotonic()
 
     def say(sentence: str) -> None:
-        _say(f"{time.monotonic() - started:5.0f} s  {sentence}")
+        tell(f"{time.monotonic() - started:5.0f} s  {sentence}")
 
     say(f"{mode}, target {target}: first checks")
     from fruits_cli.run import run_pipeline
     from fruits_cli.summary import describe_run, describe_stop
 
     began = datetime.now(UTC)
-    with _when_stopped(lambda: describe_stop(params.path("output_dir"), began=began, fresh=fresh)):
+    with when_stopped(lambda: describe_stop(params.path("output_dir"), began=began, fresh=fresh)):
         report = run_pipeline(params, say=say)
     manifest = json.loads(report.with_name("manifest.json").read_text(encoding="utf-8"))
     took = time.monotonic() - started
@@ -89,7 +76,7 @@ def report(notebook: Path, output: Path | None) -> None:
 
     page = (output or notebook.with_suffix(".html")).absolute()
     write_page(notebook.absolute(), page)
-    _say(f"the page is {page}")
+    tell(f"the page is {page}")
 
 
 @cli.command()
@@ -104,7 +91,7 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
     from fruits_cli.fetch import ARCHIVE_URL, fetch_images
 
     check_apart(params)
-    with _when_stopped(lambda: "the images fetched so far are kept; the same command goes on where it stopped"):
+    with when_stopped(lambda: "the images fetched so far are kept; the same command goes on where it stopped"):
         report = fetch_images(
             params.path("input_dir"),
             split=params.split,
@@ -118,6 +105,49 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
     click.echo(f"Images: {params.path('input_dir') / params.split}")
 
 
+_MODEL = click.argument("model")
+
+
+@cli.command()
+@_MODEL
+@click.argument("images", nargs=-1, required=True)
+@_target_option(default="local")
+@_SET
+@click.option("--output", help="Folder of the tables. [default: projected/MODEL beside the results]")
+def project(model: str, images: Sequence[str], target: str, settings: Sequence[str], output: str | None) -> None:
+    """Apply the PCA that a run saved to new IMAGES, files or folders, and show what they resemble.
+
+    MODEL is a mode, the name of a run, or a results folder.
+    """
+    from fruits_cli.project import describe_neighbours, find_images, load_saved, project_images, save_projection
+
+    found = find_images(images)
+    saved = load_saved(model, target=target, settings=_split_settings(settings))
+    folder = saved.folder.parent / "projected" / saved.folder.name
+    folder = folders.resolve(output, base=Path.cwd()) if output else folder
+    done = project_images(saved, found)
+    save_projection(done, folder, csv=saved.params.csv)
+    click.echo(redact_secrets("\n".join(describe_neighbours(done, most=20))))
+    there, lost = len(done.scores), len(done.errors)
+    click.echo(redact_secrets(f"{len(found):,} images = {there:,} projected + {lost:,} errors: {folder}"))
+
+
+@cli.command()
+@_MODEL
+@click.argument("image")
+@click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="Classes and images to show.")
+@_target_option(default="local")
+@_SET
+def neighbours(model: str, image: str, count: int, target: str, settings: Sequence[str]) -> None:
+    """Show the classes and images of a run that are nearest to IMAGE; MODEL is as in `project`."""
+    from fruits_cli.project import find_images, load_saved, project_images
+
+    found = find_images([image])
+    saved = load_saved(model, target=target, settings=_split_settings(settings))
+    table = project_images(saved, found, count=count).neighbours
+    click.echo(redact_secrets(table.drop(columns="path").to_string(index=False, float_format="{:.3f}".format)))
+
+
 @cli.command()
 @click.argument("input_dir", metavar="INPUT", type=click.Path(path_type=str))
 @click.argument("output_dir", metavar="OUT", type=click.Path(path_type=str))
@@ -126,7 +156,7 @@ def pack(input_dir: str, output_dir: str) -> None:
     from fruits_cli.pack import pack_images
 
     source, packed = (folders.resolve(folder, base=Path.cwd()) for folder in (input_dir, output_dir))
-    with _when_stopped(lambda: f"{packed} stays as it was; the same command starts from the beginning"):
+    with when_stopped(lambda: f"{packed} stays as it was; the same command starts from the beginning"):
         report = pack_images(source, packed)
     for path in report.unreadable:
         click.echo(f"fruits: {path} could not be read; a run will make it an error row", err=True)
@@ -151,14 +181,6 @@ def clean(target: str, settings: Sequence[str], yes: bool) -> None:
     click.echo(f"{len(found)} leftovers, {size:.1f} MiB, {done}.")
 
 
-def _say(sentence: str) -> None:
-    click.echo(redact_secrets(f"fruits: {sentence}"))
-
-
-def _complain(sentence: str) -> None:
-    click.echo(redact_secrets(f"fruits: {sentence}"), err=True)
-
-
 def _split_settings(settings: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for setting in settings:
@@ -170,58 +192,5 @@ def _split_settings(settings: Sequence[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the command line.
-
-    Exit 0, 1 for a failure, 2 for wrong usage, 128 + its number for a signal: 129 for a terminal that is gone, 130
-    for Ctrl-C, 143 for SIGTERM.
-    """
-    if os.environ.keys() & _MEDDLING:
-        environ = {name: value for name, value in os.environ.items() if name not in _MEDDLING}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - this very program
-    open_outputs()
-    for number in _STOPS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _end)
-    try:
-        cli(standalone_mode=False)
-    except click.ClickException as error:
-        said = io.StringIO()
-        error.show(said)
-        click.echo(redact_secrets(said.getvalue()), err=True, nl=False)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted")
-        sys.exit(130)
-    except FruitsError as error:
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except Exception as error:  # whatever it is, a person reads a sentence
-        _complain(f"{describe_exception(error)}{_keep_trace(error)}")
-        sys.exit(1)
-
-
-def _end(number: int, _: FrameType | None) -> None:
-    """Leave through every `finally`: the kernel and Spark are stopped on the way."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes away may say so twice
-    # A progress bar ends without a line break.
-    click.echo(("\n" if sys.stderr.isatty() else "") + f"fruits: {_STOPS[signal.Signals(number)]}", err=True)
-    sys.exit(128 + number)
-
-
-@contextmanager
-def _when_stopped(tell: Callable[[], str]) -> Iterator[None]:
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        with suppress(Exception):  # the exit code stays that of the signal
-            _complain(tell())
-        raise
-
-
-def _keep_trace(error: Exception) -> str:
-    """Write the traceback into a temporary file, and return the sentence that names it; none if the disk is full."""
-    text = redact_secrets("".join(traceback.format_exception(error)))
-    with suppress(Exception), tempfile.NamedTemporaryFile("wb", prefix="fruits-", suffix=".log", delete=False) as log:
-        log.write(text.encode(errors="backslashreplace"))
-        return f" Trace: {log.name}"
-    return ""
+    """Run the command line; for its exit codes see `process.run_command`."""
+    run_command(cli)

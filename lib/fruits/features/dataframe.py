@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyarrow as pa
+
 from fruits.errors import FruitsError, UsageError, explain_failures
-from fruits.features.engines import broadcast_engine
+from fruits.features.engines import broadcast_engine, local_engine
 from fruits.features.model import Backbone
-from fruits.features.udf import SCHEMA, Extractor, collect_errors
+from fruits.features.udf import SCHEMA, Extractor, LocalErrors, collect_errors
 from fruits.images.paths import NO_SPLIT, ImagePaths, locate
-from fruits.images.rows import LISTED, NAMES, ErrorRow, spark_schema
+from fruits.images.rows import LISTED, NAMES, STORED, ErrorRow, arrow_schema, spark_schema
 from fruits.images.tree import spell_name
 from fruits.workers import prepare_workers
 
@@ -99,6 +101,31 @@ def _extract(
         features.unpersist()
         raise
     return features
+
+
+def extract_here(
+    images: "pd.DataFrame | Sequence[str | Path]", model: Backbone, *, batch_size: int = 16
+) -> tuple[pa.Table, list[ErrorRow]]:
+    """Compute the features of a few images in this process, without Spark, one image after the other.
+
+    Returns
+    -------
+    Table
+        `path`, `label`, `split` (string), `features` (list of float), as `extract_features` gives them.
+    list of ErrorRow
+        The images that cannot be read.
+    """
+    rows, lost = _complete_rows(_read_columns(images)), LocalErrors()
+    extractor = _PathExtractor(
+        model_id=model.model_id,
+        make_predict=local_engine(model),
+        source=ImagePaths(Path.cwd().as_posix()),
+        batch_size=batch_size,
+        errors=lost,
+    )
+    batch = pa.RecordBatch.from_pylist([dict(zip(LISTED, row, strict=True)) for row in rows], arrow_schema(LISTED))
+    table = pa.Table.from_batches(extractor.extract([batch]), arrow_schema(STORED))
+    return table.select([*NAMES, "features"]), lost.value
 
 
 def _check_arguments(images: Any, model: object, *, spark: "SparkSession | None", on_error: str) -> "SparkSession":

@@ -7,6 +7,7 @@ Each uses one thread, because Spark already runs a task on every core.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +81,16 @@ class TensorFlowEngine:
 
 def broadcast_engine(context: "SparkContext", backbone: "Backbone") -> LiteRTEngine | TensorFlowEngine:
     """Send the model to the workers, once, and return the engine that unpacks it there."""
+    return _make_engine(backbone, share=context.broadcast)
+
+
+def local_engine(backbone: "Backbone") -> LiteRTEngine | TensorFlowEngine:
+    """Return the engine for this process, without Spark."""
+    return _make_engine(backbone, share=lambda value: SimpleNamespace(value=value))
+
+
+def _make_engine(backbone: "Backbone", *, share: Callable[[Any], Any]) -> LiteRTEngine | TensorFlowEngine:
     if backbone.engine == "litert":
-        return LiteRTEngine(context.broadcast(backbone.flatbuffer.read_bytes()))
+        return LiteRTEngine(share(backbone.flatbuffer.read_bytes()))
     with np.load(backbone.tensors_file) as tensors:
-        return TensorFlowEngine(context.broadcast([tensors[name] for name in tensors.files]))
+        return TensorFlowEngine(share([tensors[name] for name in tensors.files]))

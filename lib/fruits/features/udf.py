@@ -30,7 +30,6 @@ from fruits.images.source import ImageReader, read_as_listed, tag_of
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
 
-    ErrorRows = Accumulator[list[ErrorRow]]
 
 # What `Extractor.extract` yields.
 SCHEMA = spark_schema(STORED)
@@ -74,6 +73,17 @@ def limit_slice(seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
+@dataclass
+class LocalErrors:
+    """What Spark's accumulator of error rows is, in one process."""
+
+    value: list[ErrorRow] = field(default_factory=list)
+
+    def add(self, rows: list[ErrorRow]) -> None:
+        """Add rows."""
+        self.value += rows
+
+
 @dataclass(frozen=True, kw_only=True)
 class Extractor:
     """What a worker needs to turn images into features: `images.mapInArrow(extractor.extract, SCHEMA)`.
@@ -86,7 +96,7 @@ class Extractor:
     make_predict: Callable[[], Predict]
     source: ImageReader
     batch_size: int
-    errors: "ErrorRows"
+    errors: "Accumulator[list[ErrorRow]] | LocalErrors"
     image_seconds: float = IMAGE_SECONDS
     slice_seconds: float = SLICE_SECONDS
     stop: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), f"fruits-stop-{uuid.uuid4().hex}"))
@@ -161,7 +171,7 @@ def _to_batch(rows: pa.RecordBatch, digests: list[str], features: Features) -> p
     return pa.RecordBatch.from_arrays(columns, schema=arrow_schema(STORED))
 
 
-def collect_errors(context: "SparkContext") -> "ErrorRows":
+def collect_errors(context: "SparkContext") -> "Accumulator[list[ErrorRow]]":
     """Return an accumulator of error rows.
 
     Spark counts an accumulator once for each task of an action, so the rows are right after one write of the
