@@ -21,6 +21,7 @@ from fruits.pca import PCA
 from fruits.results import load_pca, to_matrix
 from fruits.session import open_session
 from fruits.tables import FORMATS
+from fruits_cli.streams import without_stderr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +140,8 @@ def project_images(saved: SavedModel, images: "pd.DataFrame", *, count: int = 3)
 
 
 def _project_here(saved: SavedModel, images: "pd.DataFrame") -> tuple[pa.Table, list[ErrorRow]]:
-    features, errors = extract_here(images, saved.backbone)
+    with without_stderr():  # LiteRT tells its delegate
+        features, errors = extract_here(images, saved.backbone)
     names = features.select(NAMES)
     if not len(features):
         return names, errors

@@ -5,6 +5,8 @@ import os
 import re
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from fruits.progress import BAR_COLUMNS
@@ -42,6 +44,20 @@ def open_outputs() -> None:
         output = io.BufferedWriter(_Output(number, "w", closefd=False))
         stream = io.TextIOWrapper(output, encoding=encoding, errors="backslashreplace", line_buffering=True)
         setattr(sys, name, stream)
+
+
+@contextmanager
+def without_stderr() -> Iterator[None]:
+    """Drop what libraries in C write to the standard error in the block."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class ProgressWriter:
