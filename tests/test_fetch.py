@@ -144,31 +144,23 @@ def apples() -> dict[str, bytes]:
     return {name.removeprefix(f"{ROOT}/"): content for name, content in members().items() if "/Training/Apple" in name}
 
 
-def test_fetches_the_classes_asked_for_and_little_else(tmp_path: Path, archive: Archive) -> None:
+def test_fetches_what_is_asked_for_and_once(
+    tmp_path: Path, archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = fetch_apples(tmp_path, archive.url)
-
+    out, err = capsys.readouterr()
+    assert (out, "24/24" in err, "image" in err) == ("", True, True)  # progress goes to stderr
     assert files_below(tmp_path) == apples()
     assert report == FetchReport(wanted=24, fetched=24)
     assert sum(archive.sent) < len(archive.content) / 2
-
-
-def test_a_second_fetch_reads_the_directory_only(tmp_path: Path, archive: Archive) -> None:
-    fetch_apples(tmp_path, archive.url)
     archive.sent.clear()
+    assert fetch_apples(tmp_path, archive.url) == FetchReport(wanted=24, fetched=0)
+    assert len(archive.sent) == 1  # the directory
 
-    report = fetch_apples(tmp_path, archive.url)
-
-    assert report == FetchReport(wanted=24, fetched=0)
-    assert len(archive.sent) == 1
-
-
-@pytest.mark.parametrize("content", [b"half", bytes(3_000)], ids=["of another length", "of the same length"])
-def test_a_file_of_another_content_is_fetched_again(tmp_path: Path, archive: Archive, content: bytes) -> None:
-    fetch_apples(tmp_path, archive.url)
-    (tmp_path / "Training/Apple Braeburn/3_100.jpg").write_bytes(content)
-
-    assert fetch_apples(tmp_path, archive.url).fetched == 1
-    assert files_below(tmp_path) == apples()
+    for content in (b"of another length", bytes(3_000)):
+        (tmp_path / "Training/Apple Braeburn/3_100.jpg").write_bytes(content)
+        assert fetch_apples(tmp_path, archive.url).fetched == 1
+        assert files_below(tmp_path) == apples()
 
 
 def test_the_few_images_of_a_mode_are_those_the_whole_folder_would_give(tmp_path: Path, archive: Archive) -> None:
@@ -188,27 +180,21 @@ def test_the_few_images_of_a_mode_are_those_the_whole_folder_would_give(tmp_path
 def test_neighbours_come_in_one_request(tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "BLOCK_BYTES", 64 * 1024)
 
-    report = fetch_apples(tmp_path, archive.url, classes=["*"])
-
-    assert report.fetched == 184
+    assert fetch_apples(tmp_path, archive.url, classes=["*"]).fetched == 184
     assert len(archive.sent) <= 1 + -(-len(archive.content) // (60 * 1024))
     assert max(archive.sent) <= 64 * 1024
 
 
 def test_a_wide_gap_is_not_read(tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "GAP_BYTES", 1_000)
-
     fetch_apples(tmp_path, archive.url, max_images=3)
-
     assert sum(archive.sent) < 64 * 1024 + 4 * 3_200
 
 
 def test_a_large_directory_is_read_once(tmp_path: Path, archive: Archive) -> None:
     archive.content = zip_bytes({f"Training/Fig/{n}_100.jpg": b"fig %d" % n for n in range(1_500)})
 
-    report = fetch_apples(tmp_path, archive.url, classes=["Fig"])
-
-    assert report.fetched == 1_500
+    assert fetch_apples(tmp_path, archive.url, classes=["Fig"]).fetched == 1_500
     assert len(archive.sent) == 3
 
 
@@ -217,15 +203,12 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(
 ) -> None:
     monkeypatch.setattr(fetch, "BLOCK_BYTES", 10_000)
     archive.healthy_requests = 4
-
     with pytest.raises(FruitsError, match=r"9 of 24 images are in .*the same command goes on") as failure:
         fetch_apples(tmp_path, archive.url)
-
     assert SIGNED not in str(failure.value)
     assert "ConnectionError, 4 times" in str(failure.value)
     archive.healthy_requests = 1_000
-    report = fetch_apples(tmp_path, archive.url)
-    assert report == FetchReport(wanted=24, fetched=15)
+    assert fetch_apples(tmp_path, archive.url) == FetchReport(wanted=24, fetched=15)
     assert files_below(tmp_path) == apples()
 
 
@@ -272,65 +255,51 @@ def test_bytes_that_are_no_zip_file(tmp_path: Path, archive: Archive, content: b
         (f"http://me:pw@127.0.0.1:9/fruits.zip?{SIGNED}", "http://127.0.0.1:9/fruits.zip: ConnectionError"),
         ("http://", "http://: InvalidURL, 4 times; check address"),
         ("s3://bucket/fruits.zip", "s3://bucket/fruits.zip cannot be opened .*name a zip file or a URL"),
+        ("missing.zip", r"cannot be opened \(No such file.*name a zip file or a URL"),
+        ("/", r"cannot be opened \(Is a .*name a zip file or a URL"),
     ],
 )
 def test_an_address_that_leads_nowhere(tmp_path: Path, url: str, said: str) -> None:
     with pytest.raises(FruitsError, match=said) as failure:
         fetch_apples(tmp_path, url)
-
     assert "pw" not in str(failure.value)
     assert SIGNED not in str(failure.value)
 
 
-@pytest.mark.parametrize(
-    "evil",
-    [
-        "Training/../evil.jpg",
-        "Training/Apple/../../../evil.jpg",
-        "../Training/Apple/evil.jpg",
-        "Training//evil.jpg",
-        "C:\\..\\Training\\Apple\\evil.jpg",
-        "./Training/../Training/Apple/evil.jpg",
-        "Training/@eaDir/evil.jpg",
-        "#recycle/Training/Apple/evil.jpg",
-        "Training/Apple/~$evil.jpg",
-        "Training/Apple/..\\..\\evil.jpg",
-        "Training/..\\Apple/evil.jpg",
-        "Training/Apple/.evil.jpg",
-        "__MACOSX/Training/Apple/evil.jpg",
-        "Training/Apple/evil.sh",
-    ],
-)
+EVIL = [
+    "Training/../evil.jpg", "Training/Apple/../../../evil.jpg", "../Training/Apple/evil.jpg", "Training//evil.jpg",
+    r"C:\..\Training\Apple\evil.jpg", "./Training/../Training/Apple/evil.jpg", "Training/@eaDir/evil.jpg",
+    "#recycle/Training/Apple/evil.jpg", "Training/Apple/~$evil.jpg", r"Training/Apple/..\..\evil.jpg",
+    r"Training/..\Apple/evil.jpg", "Training/Apple/.evil.jpg", "__MACOSX/Training/Apple/evil.jpg",
+    "Training/Apple/evil.sh",
+]  # fmt: skip
+FOREIGN = [
+    r"Training\Apple\1.jpg", r"fruits\fruits-360\Training\Apple\1.jpg", "./Training/Apple/1.jpg",
+    r".\Training\.\Apple\1.jpg", "/Training/Apple/1.jpg", "//server/share/Training/Apple/1.jpg",
+    r"\\server\share\Training\Apple\1.jpg", r"C:\Users\me\Training\Apple\1.jpg", "c:Training/Apple/1.jpg",
+    "Training//Apple///1.jpg",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("evil", EVIL)
 def test_a_name_that_leads_elsewhere_is_never_written(tmp_path: Path, archive: Archive, evil: str) -> None:
     archive.content = zip_bytes({evil: b"evil", "Training/Apple/0_100.jpg": b"apple"})
-
-    report = fetch_apples(tmp_path / "a/b/c", archive.url, classes=["*"])
-
-    assert report.wanted == 1
+    assert fetch_apples(tmp_path / "a/b/c", archive.url, classes=["*"]).wanted == 1
     assert files_below(tmp_path) == {"a/b/c/Training/Apple/0_100.jpg": b"apple"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Training\\Apple\\1.jpg",
-        "fruits\\fruits-360\\Training\\Apple\\1.jpg",
-        "./Training/Apple/1.jpg",
-        ".\\Training\\.\\Apple\\1.jpg",
-        "/Training/Apple/1.jpg",
-        "//server/share/Training/Apple/1.jpg",
-        "\\\\server\\share\\Training\\Apple\\1.jpg",
-        "C:\\Users\\me\\Training\\Apple\\1.jpg",
-        "c:Training/Apple/1.jpg",
-        "Training//Apple///1.jpg",
-    ],
-)
-def test_names_as_other_programs_write_them_are_brought_below_the_destination(tmp_path: Path, name: str) -> None:
-    local = tmp_path / "fruits.zip"
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """Name a zip file on this machine, which a test fills."""
+    return tmp_path / "fruits.zip"
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_names_as_other_programs_write_them_are_brought_below_the_destination(
+    tmp_path: Path, local: Path, name: str
+) -> None:
     local.write_bytes(zip_bytes({name: b"apple", name[::-1]: b"no", f"{name}.txt": b"no"}))
-
     fetch_apples(tmp_path / "a/b/c", local)
-
     assert files_below(tmp_path / "a") == {"b/c/Training/Apple/1.jpg": b"apple"}
 
 
@@ -365,20 +334,17 @@ def edit_zip(
     ],
 )
 def test_archives_that_cannot_be_unpacked_are_not_called_damaged(
-    tmp_path: Path, edit: dict[str, int], said: str
+    tmp_path: Path, local: Path, edit: dict[str, int], said: str
 ) -> None:
-    local = tmp_path / "fruits.zip"
     local.write_bytes(edit_zip(zip_bytes({"Training/Apple/1.jpg": b"apple"}), **edit))
 
     with pytest.raises(UsageError, match=rf"fruits\.zip: Training/Apple/1\.jpg {said}; unpack the archive with 7-Zip"):
         fetch_apples(tmp_path / "images", local)
-
     assert not files_below(tmp_path / "images")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_compressions_are_read_and_their_damage_is_told(tmp_path: Path, method: int) -> None:
-    local = tmp_path / "fruits.zip"
+def test_other_compressions_are_read_and_their_damage_is_told(tmp_path: Path, local: Path, method: int) -> None:
     with zipfile.ZipFile(local, "w", method) as archive:
         archive.writestr("Training/Apple/1.jpg", bytes(3000))
     assert fetch_apples(tmp_path / "images", local).fetched == 1
@@ -408,46 +374,53 @@ UNICODE_PATH = struct.pack(
 )
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_names_in_every_spelling_of_accents(
-    tmp_path: Path, name: str, edit: dict[str, Any], extra: bytes, form: Literal["NFC", "NFD"]
+    tmp_path: Path, local: Path, name: str, edit: dict[str, Any], extra: bytes, form: Literal["NFC", "NFD"]
 ) -> None:
-    local, member = tmp_path / "fruits.zip", zipfile.ZipInfo(name)
+    member = zipfile.ZipInfo(name)
     member.extra = extra
     with zipfile.ZipFile(local, "w") as archive:
         archive.writestr(member, b"peach")
     local.write_bytes(edit_zip(local.read_bytes(), **edit))
-
     fetch_apples(tmp_path / "images", local, classes=[unicodedata.normalize(form, "Pêche")])
-
     (found,) = files_below(tmp_path / "images")
     assert unicodedata.normalize("NFC", found) == "Training/Pêche/1.jpg"
 
 
-def test_a_class_that_is_called_like_the_glob_and_any_split(tmp_path: Path) -> None:
-    local = tmp_path / "fruits.zip"
-    local.write_bytes(zip_bytes({f"Validation/{name}/1.jfif": b"x" for name in ("Pear [ripe]", "Pear r")}))
-
-    fetch_apples(tmp_path / "images", local, split="Validation", classes=["Pear [ripe]"])
-
-    assert files_below(tmp_path / "images") == {"Validation/Pear [ripe]/1.jfif": b"x"}
+SMALL = {f"fruits-360-original-size/{split}/Apple/0.jpg": b"large" for split in ("Training", "Test", "Validation")}
 
 
-def test_names_with_spaces_and_letters_of_any_alphabet(tmp_path: Path, archive: Archive) -> None:
-    contents = {"Training/Apfel grün 苹果/r_0 á.JPG": b"1", "Training/Apple [x] #1?/%20.jpeg": b"2"}
-    archive.content = zip_bytes({f"deep/er/{name}": content for name, content in contents.items()})
-
-    fetch_apples(tmp_path, archive.url, classes=["Ap*"])
-
-    assert files_below(tmp_path) == contents
-
-
-def test_the_root_with_the_most_images_of_the_split_counts(tmp_path: Path, archive: Archive) -> None:
-    small = {f"fruits-360-original-size/{split}/Apple/0.jpg": b"large" for split in ("Training", "Test", "Validation")}
-    large = {f"{ROOT}/Training/Apple/{n}.jpg": b"small" for n in range(2)}
-    archive.content = zip_bytes({**small, **large, f"{ROOT}/test-multiple_fruits/a.jpg": b"many"})
-
-    fetch_apples(tmp_path, archive.url)
-
-    assert files_below(tmp_path) == {f"Training/Apple/{n}.jpg": b"small" for n in range(2)}
+@pytest.mark.parametrize(
+    ("contents", "asked", "found"),
+    [
+        (
+            {f"Validation/{name}/1.jfif": b"x" for name in ("Pear [ripe]", "Pear r")},
+            {"split": "Validation", "classes": ["Pear [ripe]"]},
+            {"Validation/Pear [ripe]/1.jfif": b"x"},
+        ),
+        (
+            {"deep/er/Training/Apfel grün 苹果/r_0 á.JPG": b"1", "deep/er/Training/Apple [x] #1?/%20.jpeg": b"2"},
+            {"classes": ["Ap*"]},
+            {"Training/Apfel grün 苹果/r_0 á.JPG": b"1", "Training/Apple [x] #1?/%20.jpeg": b"2"},
+        ),
+        (
+            {
+                **SMALL,
+                f"{ROOT}/Training/Apple/1.jpg": b"1",
+                f"{ROOT}/Training/Apple/2.jpg": b"2",
+                f"{ROOT}/x/a.jpg": b"",
+            },
+            {},
+            {"Training/Apple/1.jpg": b"1", "Training/Apple/2.jpg": b"2"},
+        ),
+    ],
+    ids=["a class called like the glob", "any alphabet", "the root with the most images of the split"],
+)
+def test_what_is_taken_of_other_archives(
+    tmp_path: Path, archive: Archive, contents: dict[str, bytes], asked: dict[str, Any], found: dict[str, bytes]
+) -> None:
+    archive.content = zip_bytes(contents)
+    fetch_apples(tmp_path, archive.url, **asked)
+    assert files_below(tmp_path) == found
 
 
 @pytest.mark.parametrize(
@@ -464,33 +437,20 @@ def test_the_root_with_the_most_images_of_the_split_counts(tmp_path: Path, archi
 def test_what_the_archive_lacks(tmp_path: Path, archive: Archive, asked: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         fetch_apples(tmp_path, archive.url, **asked)
-
     assert not files_below(tmp_path)
 
 
-def test_a_local_archive_goes_the_same_way(tmp_path: Path) -> None:
-    local = tmp_path / "fruits.zip"
+def test_a_local_archive_goes_the_same_way_and_a_damaged_member_is_not_written(
+    tmp_path: Path, archive: Archive, local: Path
+) -> None:
     local.write_bytes(whole())
+    assert fetch_apples(tmp_path / "whole", local) == FetchReport(wanted=24, fetched=24)
+    assert files_below(tmp_path / "whole") == apples()
 
-    report = fetch_apples(tmp_path / "images", local)
-
-    assert (report.wanted, report.fetched) == (24, 24)
-    assert files_below(tmp_path / "images") == apples()
-
-
-@pytest.mark.parametrize("name", ["missing.zip", "."])
-def test_a_local_archive_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"cannot be opened \((No such file|Is a) .*name a zip file or a URL"):
-        fetch_apples(tmp_path / "images", tmp_path / name)
-
-
-def test_a_damaged_member_is_not_written(tmp_path: Path, archive: Archive) -> None:
     damaged = bytearray(archive.content)
     damaged[archive.content.index(members()[f"{ROOT}/Training/Apple Golden 1/0_100.jpg"][:64])] ^= 0xFF
     archive.content = bytes(damaged)
-    local = tmp_path / "fruits.zip"
     local.write_bytes(damaged)
-
     for source, folder in ((archive.url, "from url"), (local, "from file")):
         with pytest.raises(FruitsError, match=r"Golden 1/0_100.jpg is damaged .*12 of 24 images"):
             fetch_apples(tmp_path / folder, source)
@@ -515,12 +475,3 @@ def test_images_that_vanish_during_the_fetch_are_noticed(
 
     with pytest.raises(FruitsError, match=r"something else changes .*0 of 24 images"):
         fetch_apples(tmp_path, archive.url)
-
-
-def test_progress_goes_to_stderr(tmp_path: Path, archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
-    fetch_apples(tmp_path, archive.url)
-
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "24/24" in err
-    assert "image" in err

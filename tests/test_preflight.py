@@ -56,6 +56,7 @@ def test_run_in_order_passes_and_leaves_no_file(make: Make, changes: dict[str, A
     [
         ({"input_dir": "/nowhere"}, "no folder /nowhere/Training"),
         ({"classes": ("Apple*", "Kiwy")}, "'Kiwy' matches none.*'Kiwi'"),
+        ({"classes": ("Plum",)}, "Plum"),
         ({"input_dir": "s3://bucket/in"}, "input_dir = s3://bucket/in is in S3, .*`make s3`"),
         ({"output_dir": "s3://bucket/out"}, "output_dir = s3://bucket/out is in S3"),
         ({"report_dir": "s3://bucket/rep"}, "report_dir = s3://bucket/rep is in S3"),
@@ -68,8 +69,9 @@ def test_run_in_order_passes_and_leaves_no_file(make: Make, changes: dict[str, A
     ],
 )
 def test_wrong_place_is_refused_and_nothing_is_written(
-    make: Make, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+    make: Make, fruit_folder: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (fruit_folder / "Training/Plum").mkdir()
     monkeypatch.setattr(preflight, "find_s3_jars", list)
     monkeypatch.setattr(preflight, "has_session", lambda: False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -80,29 +82,26 @@ def test_wrong_place_is_refused_and_nothing_is_written(
     assert files(make().path("output_dir")) + files(make().path("report_dir")) == []
 
 
-def test_cluster_is_known_by_what_emr_writes_there(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "job-flow.json").touch()
-    monkeypatch.setattr(preflight, "EMR_NODE", tmp_path / "job-flow.json")
-    check_run(make(target="emr", spark_master=""))
-
-
-def test_a_session_that_is_there_is_the_clusters(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("session", [True, False])
+def test_a_cluster_is_known_by_its_session_or_by_what_emr_writes_there(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: bool
+) -> None:
     monkeypatch.delenv("PYSPARK_SUBMIT_ARGS", raising=False)
-    monkeypatch.setattr(preflight, "has_session", lambda: True)
+    monkeypatch.setattr(preflight, "has_session", lambda: session)
+    (tmp_path / "job-flow.json").touch()
+    monkeypatch.setattr(preflight, "EMR_NODE", tmp_path / ("none" if session else "job-flow.json"))
     check_run(make(target="emr", spark_master=""))
 
 
-def test_folder_that_cannot_be_written_is_refused(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+def test_a_file_in_the_place_of_a_folder_is_refused(make: Make, tmp_path: Path) -> None:
     for key in ("output_dir", "report_dir"):
+        (tmp_path / "file").touch()
         with pytest.raises(FruitsError, match=f"{tmp_path}/file cannot be written"):
             check_run(make(**{key: str(tmp_path / "file")}))
-
-
-def test_class_without_images_is_refused(make: Make, fruit_folder: Path) -> None:
-    (fruit_folder / "Training/Plum").mkdir()
-    with pytest.raises(UsageError, match="Plum"):
-        check_run(make(classes=("Plum",)))
+    make().results_dir.parent.mkdir(parents=True, exist_ok=True)
+    make().results_dir.write_text("a file")
+    with pytest.raises(FruitsError, match="MINI"):
+        check_run(make())
 
 
 def test_folders_are_held_while_the_sample_is_rendered(
@@ -141,17 +140,25 @@ def test_weights_that_are_there_pass_without_network(make: Make, tmp_path: Path)
     check_run(make(weights="imagenet"))
 
 
-@pytest.mark.parametrize("owner", [{"target": "sample", "input_dir": "INPUT"}, {"target": "local", "input_dir": "/x"}])
+@pytest.mark.parametrize(
+    ("owner", "said"),
+    [
+        ({"target": "sample"}, "replaces the results"),
+        ({"input_dir": "/x"}, "replaces the results"),
+        ({}, "takes over the results of an earlier version"),
+    ],
+)
 def test_results_of_another_run_are_kept_unless_they_may_be_replaced(
-    make: Make, fruit_folder: Path, owner: dict[str, str]
+    make: Make, fruit_folder: Path, owner: dict[str, str], said: str
 ) -> None:
     folder = make().results_dir
     folder.mkdir(parents=True)
-    text = json.dumps(owner).replace("INPUT", str(fruit_folder))
+    text = json.dumps({"target": "local", "input_dir": str(fruit_folder)} | owner)
     (folder / "run.json").write_text(text)
-    with pytest.raises(UsageError, match="--replace"):
-        check_run(make())
-    assert "replaces the results" in check_run(make(replace=True))[0]
+    if owner:
+        with pytest.raises(UsageError, match="--replace"):
+            check_run(make())
+    assert said in check_run(make(replace=bool(owner)))[0]
     assert [file.read_text() for file in files(folder)] == [text]
 
 
@@ -173,14 +180,6 @@ def test_a_model_is_known_before_spark_starts(make: Make, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"model_id = mobilenetv2-litert-000000000000; this run is of model_id = mob"):
         check_run(own)
     assert len(check_run(dataclasses.replace(own, replace=True))) == 1
-
-
-def test_own_results_may_be_made_again(make: Make, fruit_folder: Path) -> None:
-    folder = make().results_dir
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps({"target": "local", "input_dir": str(fruit_folder)}))
-    (note,) = check_run(make())
-    assert "takes over the results of an earlier version" in note
 
 
 @pytest.mark.parametrize(
@@ -236,13 +235,6 @@ def test_places_that_a_write_to_one_could_hit_are_refused_first(
 )
 def test_places_that_are_apart_pass(mode: str, target: str, changes: dict[str, str]) -> None:
     preflight.check_apart(dataclasses.replace(load_params(mode, target), **changes))
-
-
-def test_file_in_the_place_of_the_results_is_refused(make: Make) -> None:
-    make().results_dir.parent.mkdir(parents=True)
-    make().results_dir.write_text("a file")
-    with pytest.raises(FruitsError, match="MINI"):
-        check_run(make())
 
 
 @pytest.fixture
