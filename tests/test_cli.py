@@ -88,6 +88,7 @@ def check_refusal(done: Done, *, code: int, message: str) -> None:
         (["run", "MINI", "--set", "seed=2020-13-45"], "seed=2020-13-45"),
         (["fetch", "MINI", "--set", "max_imgs=5"], "max_imgs = 5: unknown"),
         (["fetch", "MINI", "--zip", "none.zip", "--set", "input_dir=in"], "none.zip"),
+        (["fetch", "MINI", "--set", "input_dir=/x/MINI", "--set", "output_dir=/x"], "is the input"),
         (["pack", "nowhere", "new"], "holds nothing to pack"),
         (["pack", "/proc", "s3://"], "names no bucket"),
     ],

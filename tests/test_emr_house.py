@@ -50,13 +50,6 @@ def test_facts_have_one_home(module: Path) -> None:
         assert region not in text or module.name in {"settings.py", "bucket.py"}
 
 
-def test_the_library_never_imports_the_aws_side() -> None:
-    for module in (REPOSITORY / "lib").rglob("*.py"):
-        assert not any(
-            name.split(".")[0] in {"emr", "boto3"} for name in imports_of(ast.walk(ast.parse(module.read_text())))
-        )
-
-
 def test_the_commands_are_those_of_the_contract() -> None:
     assert sorted(cli.commands) == sorted(COMMANDS)
 

@@ -54,9 +54,6 @@ def test_nodes_are_one_primary_and_two_core_and_none_on_spot() -> None:
     assert (spot["InstanceRole"], spot["InstanceCount"], spot["Market"]) == ("TASK", 2, "SPOT")
     assert "BidPrice" not in spot  # the on-demand price is then the most it can cost
     assert all(g["EbsConfiguration"]["EbsBlockDeviceConfigs"][0]["VolumesPerInstance"] == 1 for g in groups)
-
-
-def test_no_key_no_key_name() -> None:
     request = cluster.run_request(SETTINGS, bucket="mine", subnet="subnet-1", groups=GROUPS, key=None)
     assert "Ec2KeyName" not in request.arguments["Instances"]
 
@@ -84,28 +81,17 @@ def test_executors_fill_the_nodes_and_no_more() -> None:
     assert configurations.spark_settings(load_settings(["task_count=1"]))["spark.default.parallelism"] == "12"
 
 
-def test_livy_lets_busy_sessions_live() -> None:
+def test_livy_jupyterhub_and_sparkmagic_are_set_up_in_texts_as_emr_wants_them() -> None:
     livy = classification("livy-conf", "livy_minutes=90")["Properties"]
     assert livy["livy.server.session.timeout"] == "90m"
-    assert livy["livy.server.session.timeout-check.skip-busy"] == "true"
-
-
-def test_jupyterhub_keeps_notebooks_in_the_bucket() -> None:
+    assert livy["livy.server.session.timeout-check.skip-busy"] == "true"  # busy sessions live
     # `persistance`, as some have spelt it, is ignored in silence.
-    assert classification("jupyter-s3-conf")["Properties"] == {
-        "s3.persistence.enabled": "true",
-        "s3.persistence.bucket": "mine",
-    }
-
-
-def test_a_spark_error_fails_a_notebook() -> None:
+    bucket_of_notebooks = {"s3.persistence.enabled": "true", "s3.persistence.bucket": "mine"}
+    assert classification("jupyter-s3-conf")["Properties"] == bucket_of_notebooks
     sparkmagic = classification("jupyter-sparkmagic-conf")["Properties"]
-    assert sparkmagic["all_errors_are_fatal"] == "true"
+    assert sparkmagic["all_errors_are_fatal"] == "true"  # a Spark error fails a notebook
     assert sparkmagic["use_auto_viz"] == "false"
-    assert all(isinstance(value, str) for value in sparkmagic.values())
-
-
-def test_properties_are_text_as_emr_wants_them() -> None:
+    assert json.loads(Path(configurations.SPARKMAGIC).read_text())["cleanup_all_sessions_on_exit"] is True
     for entry in run_job_flow()["Configurations"]:
         for part in (entry, *entry["Configurations"]):
             assert all(isinstance(value, str) for value in part["Properties"].values())
@@ -152,17 +138,12 @@ def test_the_bucket_answers_tls_alone() -> None:
     assert statement["Resource"] == ["arn:aws:s3:::mine", "arn:aws:s3:::mine/*"]
 
 
-def test_logs_and_broken_uploads_do_not_stay() -> None:
+def test_the_bucket_has_its_folders_and_drops_logs_and_broken_uploads() -> None:
     rules = bucket.lifecycle(load_settings(["log_days=7", "multipart_days=2"]))["Rules"]
     assert rules[0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
     assert (rules[1]["Filter"], rules[1]["Expiration"]) == ({"Prefix": "logs/"}, {"Days": 7})
-
-
-def test_the_bucket_has_its_folders() -> None:
-    folders = bucket.prefixes()
-    for folder in ("data/raw/", "data/features/", "reports/", "logs/", "jupyter/", "code/"):
-        assert folder in folders
-    assert {f"data/{mode}/" for mode in list_modes()} <= set(folders)
+    folders = {"data/raw/", "data/features/", "reports/", "logs/", "jupyter/", "code/"}
+    assert folders | {f"data/{mode}/" for mode in list_modes()} <= set(bucket.prefixes())
 
 
 @pytest.mark.parametrize("name", ["ab", "My-Bucket", "a.b.c", "x" * 64, "-ab", "ab-", "a_b", "s3://mine", ""])
@@ -178,10 +159,7 @@ def test_names_that_s3_or_tls_refuse_are_refused(name: str) -> None:
 def test_a_bucket_elsewhere_is_refused(place: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         bucket.check_location({"LocationConstraint": place}, bucket="mine", region="eu-west-1")
-
-
-def test_the_oldest_name_of_ireland_is_known() -> None:
-    bucket.check_location({"LocationConstraint": "EU"}, bucket="mine", region="eu-west-1")
+    bucket.check_location({"LocationConstraint": "EU"}, bucket="mine", region="eu-west-1")  # Ireland's oldest name
 
 
 def test_params_are_filled_and_kept() -> None:
@@ -197,9 +175,6 @@ def test_params_are_filled_and_kept() -> None:
     assert "s3://minerva/x.h5" in moved  # another bucket, though its name begins the same
     assert "s3://mine/" not in moved
     assert bucket.fill_params(moved, bucket="other") == moved
-
-
-def test_params_without_a_bucket_are_refused() -> None:
     with pytest.raises(UsageError, match="output_dir names no bucket"):
         bucket.fill_params("output_dir: data\n", bucket="mine")
 
@@ -240,9 +215,6 @@ def test_emr_may_pass_the_role_of_the_nodes_and_no_other() -> None:
 def test_ssh_is_opened_to_one_address_alone(cidr: str) -> None:
     with pytest.raises(UsageError, match=r"203\.0\.113\.7/32|IPv4"):
         network.check_cidr(cidr)
-
-
-def test_one_address_is_taken() -> None:
     assert network.check_cidr("203.0.113.7/32") == network.check_cidr("203.0.113.7") == "203.0.113.7/32"
     rule = network.ssh_request("sg-1", "203.0.113.7/32").arguments["IpPermissions"][0]
     assert (rule["FromPort"], rule["ToPort"], rule["IpProtocol"]) == (22, 22, "tcp")
@@ -273,7 +245,3 @@ def test_no_request_holds_a_secret_or_an_account() -> None:
     ]
     text = json.dumps([request.as_json() for request in requests])
     assert not re.search(r"AKIA|ASIA|secret|password|\b\d{12}\b", text, re.IGNORECASE)
-
-
-def test_sparkmagic_is_plain_json() -> None:
-    assert json.loads(Path(configurations.SPARKMAGIC).read_text())["cleanup_all_sessions_on_exit"] is True

@@ -100,10 +100,7 @@ def test_an_end_before_it_was_open_is_the_end(start: Start, capsys: pytest.Captu
     assert end.endswith("ended with code 255 before it was open. Look.")
     assert said == []
     assert capsys.readouterr().err == "no such host\n"
-
-
-def test_an_end_with_0_before_it_was_open_is_no_success(start: Start) -> None:
-    assert keep(start("- - 0"))[0].startswith("1 no tunnel: ")
+    assert keep(start("- - 0"))[0].startswith("1 no tunnel: ")  # an end with 0 is no success
 
 
 @pytest.mark.parametrize("runs", [["- key_refused! 255"], ["PORT - 255", "- key_refused! 255", "PORT - 0"]])
@@ -113,10 +110,12 @@ def test_a_refusal_ends_it_at_the_start_and_after_a_cut(start: Start, runs: list
     assert len(said) == 2 * (len(runs) > 1)
 
 
-def test_it_does_not_try_for_ever(start: Start) -> None:
+def test_it_does_not_try_for_ever_unless_it_is_steady(start: Start) -> None:
     end, said = keep(start("PORT - 255", "- - 1", "- - 1", "PORT - 0"))
     assert end == "1 the tunnel was cut and did not come back in 2 tries. Look."
     assert len(said) == 3
+    assert keep(start(*["PORT - 255"] * 4))[0].startswith("1 the tunnel was cut")  # it falls at once
+    assert keep(start(*["PORT - 255"] * 3, "PORT - 0"), steady=0)[0] == "0"
 
 
 def test_aws_is_asked_once_a_cut_after_the_first_try_that_failed(start: Start) -> None:
@@ -131,14 +130,6 @@ def test_a_cluster_that_is_over_ends_the_tries(start: Start) -> None:
         raise FruitsError("the tunnel is over")
 
     assert keep(start("PORT - 255", "- - 1", "PORT - 0"), look=look)[0] == "1 the tunnel is over"
-
-
-def test_a_tunnel_that_falls_at_once_is_not_opened_for_ever(start: Start) -> None:
-    assert keep(start(*["PORT - 255"] * 4))[0].startswith("1 the tunnel was cut")
-
-
-def test_a_steady_tunnel_has_all_its_tries_again(start: Start) -> None:
-    assert keep(start(*["PORT - 255"] * 3, "PORT - 0"), steady=0)[0] == "0"
 
 
 def test_a_signal_is_a_cut(start: Start) -> None:
@@ -156,10 +147,16 @@ def test_systems_manager_ends_idle_sessions_with_0(start: Start, tmp_path: Path)
     assert tunnel.describe_forward(["ssh"], ssm=False, key=tmp_path).zero_is_wanted
 
 
-def test_pauses_grow_and_come_to_ten_minutes() -> None:
+def test_pauses_come_to_ten_minutes_and_dead_peers_are_noticed_within_one(tmp_path: Path) -> None:
     assert list(PAUSES) == sorted(PAUSES)
     assert PAUSES[0] <= 1
     assert 9 * 60 <= sum(PAUSES) <= 10 * 60
+    command = tunnel.ssh_command("ec2-1", key=tmp_path / "key", known_hosts=tmp_path / "hosts", certain=True)
+    options = dict(part.split("=", 1) for part in command if "=" in part)
+    assert int(options["ServerAliveInterval"]) * (int(options["ServerAliveCountMax"]) + 1) <= 60
+    assert int(options["ConnectTimeout"]) <= 30
+    assert options["ExitOnForwardFailure"] == "yes"
+    assert command[1:3] == ["-S", "none"]
 
 
 @pytest.mark.parametrize("ssm", [False, True])
@@ -233,12 +230,3 @@ def test_a_program_that_does_not_listen_is_killed(start: Start, port: int, monke
         process.stdout.readline()
         forwarding._end(process)
         assert process.returncode == -signal.SIGKILL
-
-
-def test_dead_peers_are_noticed_within_a_minute(tmp_path: Path) -> None:
-    command = tunnel.ssh_command("ec2-1", key=tmp_path / "key", known_hosts=tmp_path / "hosts", certain=True)
-    options = dict(part.split("=", 1) for part in command if "=" in part)
-    assert int(options["ServerAliveInterval"]) * (int(options["ServerAliveCountMax"]) + 1) <= 60
-    assert int(options["ConnectTimeout"]) <= 30
-    assert options["ExitOnForwardFailure"] == "yes"
-    assert command[1:3] == ["-S", "none"]

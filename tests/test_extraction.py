@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fruits.features.model import Backbone
 from fruits.features.store import list_batches, list_unfinished, read_features
 from fruits.images import open_images
 from fruits.images.decode import decode_image
+from fruits.pca import fit_pca
 from fruits_cli.pack import pack_images
 
 Run = Callable[..., Computation]
@@ -81,6 +83,15 @@ def list_training(folder: Path) -> pd.DataFrame:
     return open_images(folder).list_images(split="Training", classes=["*"])
 
 
+def read_back(spark: SparkSession, done: Computation, store: Path) -> pd.DataFrame:
+    return read_features(spark, done.images, store=store).to_dataframe().toPandas().sort_values("path")
+
+
+def check_colours(table: pd.DataFrame, folder: Path) -> None:
+    right = [decode_image((folder / path).read_bytes()).mean(axis=(0, 1)).tolist() for path in table["path"]]
+    np.testing.assert_allclose(np.stack(table["features"])[:, :3], right, atol=1e-3)
+
+
 def figures(done: Computation) -> tuple[int, int, list[tuple[str, str, str]]]:
     return done.features, done.computed, done.errors
 
@@ -109,9 +120,9 @@ def test_each_image_goes_through_the_model_once_errors_or_not(
     good = [path for path in paths if path not in stages]
     assert {*read_log(log, "batch")} <= {"batch 1", "batch 2"}
     assert Counter(read_log(log, "image")) == Counter(f"image {c}" for c in colours_of(fruit_folder, good))
-    table = read_features(spark, done.images, store=store).to_dataframe().toPandas().sort_values("path")
+    table = read_back(spark, done, store)
     assert table["path"].tolist() == good
-    np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(fruit_folder, good), atol=1e-3)
+    check_colours(table, fruit_folder)
 
 
 @pytest.fixture
@@ -130,17 +141,16 @@ def test_jobs_belong_to_the_group_that_livy_set(spark: SparkSession, run: Run, g
     assert len(set(tracker.getJobIdsForGroup(group)) - before) >= 2
 
 
-def test_a_worker_builds_the_model_once_for_all_its_tasks(run: Run, fruit_folder: Path, store: Path, log: Path) -> None:
-    done = run(list_training(fruit_folder)[:8], images_per_task=1)
-    assert figures(done) == (8, 8, [])
-    assert len(list(store.rglob("*.parquet"))) > 2
-    assert len(read_log(log, "build")) in (1, 2)
-    assert len(read_log(log, "image")) == 8
-
-
-def test_a_task_without_images_builds_no_model(run: Run, fruit_folder: Path, log: Path) -> None:
-    assert figures(run(list_training(fruit_folder)[:1])) == (1, 1, [])
+def test_a_worker_builds_the_model_once_and_none_for_a_task_without_images(
+    run: Run, fruit_folder: Path, store: Path, log: Path
+) -> None:
+    images = list_training(fruit_folder)
+    assert figures(run(images[:1])) == (1, 1, [])
     assert len(read_log(log, "build")) == 1
+    assert figures(run(images[1:], images_per_task=1)) == (8, 8, [])
+    assert len(list(store.rglob("*.parquet"))) > 3
+    assert len(read_log(log, "build")) in (1, 2)
+    assert len(read_log(log, "image")) == 9
 
 
 @pytest.fixture
@@ -158,13 +168,14 @@ def test_the_second_run_computes_what_is_new_or_changed_alone(
     assert run(images[:6]).computed == 6
     assert figures(run(images)) == (9, 3, [])
     os.utime(alike / images["path"][1], ns=(1, 1))
-    replace_in_place(alike / images["path"][0], image_bytes((250, 0, 0), kind="BMP"))
+    one, other = ((alike / images["path"][number]).read_bytes() for number in (2, 3))
+    for number, content in enumerate([image_bytes((250, 0, 0), kind="BMP"), other, one]):
+        replace_in_place(alike / images["path"][(0, 2, 3)[number]], content)
     done = run(list_training(alike))
     assert figures(done) == (9, 1, [])
     assert figures(run(list_training(alike))) == (9, 0, [])
     assert (len(list_batches(store)), len(read_log(log, "image"))) == (5, 10)
-    table = read_features(spark, done.images, store=store).to_dataframe().toPandas().sort_values("path")
-    np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(alike, table["path"]), atol=1e-3)
+    check_colours(read_back(spark, done, store), alike)
 
 
 def test_copies_and_renamed_images_are_the_same_images(
@@ -177,12 +188,12 @@ def test_copies_and_renamed_images_are_the_same_images(
     (copy / "Training/Apple Braeburn").rename(copy / "Training/Apple Red")
     done = run(list_training(copy), input_dir=copy)
     assert (figures(done), done.notes) == ((10, 0, []), [])
-    table = read_features(spark, done.images, store=store).to_dataframe().toPandas()
+    table = read_back(spark, done, store)
     assert table[["path", "label"]].equals(list_training(copy)[["path", "label"]])
-    np.testing.assert_allclose(np.stack(table["features"])[:, :3], colours_of(copy, table["path"]), atol=1e-3)
+    check_colours(table, copy)
 
 
-def test_copies_within_a_run_have_a_row_each(run: Run, fruit_folder: Path) -> None:
+def test_copies_within_a_run_have_a_row_each_whole_or_broken(run: Run, fruit_folder: Path) -> None:
     kiwi = fruit_folder / "Training/Kiwi"
     for content, name in ((b"no image", "broken"), ((kiwi / "0_100.jpg").read_bytes(), "whole")):
         for number in range(2):
@@ -191,6 +202,9 @@ def test_copies_within_a_run_have_a_row_each(run: Run, fruit_folder: Path) -> No
         done = run(list_training(fruit_folder), fresh=fresh)
         assert (done.features, done.computed) == (11, 11)
         assert sorted(path for path, *_ in done.errors) == [f"Training/Kiwi/broken {number}.jpg" for number in range(2)]
+    images = list_training(fruit_folder)
+    done = run(images[images["path"].str.contains("broken")], fresh=True)
+    assert (done.features, done.computed, len(done.errors)) == (0, 0, 2)
 
 
 def test_features_of_an_earlier_version_are_computed_anew_once_and_it_is_said(
@@ -213,26 +227,21 @@ def test_features_of_an_earlier_version_are_computed_anew_once_and_it_is_said(
     assert (figures(again), again.notes) == ((9, 0, []), [])
 
 
-def test_images_that_all_fail_are_all_errors(run: Run, fruit_folder: Path, log: Path) -> None:
-    for path in list_training(fruit_folder)["path"]:
-        (fruit_folder / path).write_bytes(b"no image")
-    done = run(list_training(fruit_folder))
-    assert (done.features, done.computed, len(done.errors)) == (0, 0, 9)
-    assert read_log(log, "image") == []
-
-
 @pytest.mark.parametrize(("answer", "word"), [("raise", "broken"), ("nan", "finite"), ("narrow", "1000")])
-def test_a_broken_model_fails_the_run_and_leaves_no_batch(
-    answer: str, word: str, run: Run, fruit_folder: Path, store: Path
+def test_a_broken_model_stops_all_batches_and_leaves_none(
+    answer: str, word: str, run: Run, fruit_folder: Path, store: Path, log: Path
 ) -> None:
     def predict(pixels: Any) -> Any:
+        with log.open("a") as stream:
+            stream.writelines(f"image {image.sum()}\n" for image in pixels)
         if answer == "raise":
             raise OSError("broken model")
         return np.full((len(pixels), 1000 if answer == "narrow" else 1280), np.nan, np.float32)
 
     with pytest.raises(FruitsError, match=rf"the extraction of batch .* failed: .*{word}"):
-        run(list_training(fruit_folder), make=lambda: predict)
-    assert list(store.rglob("*.parquet")) == []
+        run(list_training(fruit_folder), make=lambda: predict, images_per_task=1 if answer == "raise" else 9)
+    assert list(store.rglob("*.parquet")) == list_batches(store) == []
+    assert len(set(read_log(log, "image"))) < 9
 
 
 def test_batches_are_equal_and_hold_every_image_once() -> None:
@@ -262,22 +271,12 @@ def test_a_fresh_run_computes_all_anew_and_its_features_are_read(
         fresh = number == 2
         done = run(images[:3] if fresh else images, make=make, fresh=fresh)
         assert figures(done) == expected
+    assert [row[0] for row in read_back(spark, done, store)["features"]] == [2] * 3 + [1] * 6
 
-    table = read_features(spark, done.images, store=store).to_dataframe().toPandas().sort_values("path")
-    assert [row[0] for row in table["features"]] == [2] * 3 + [1] * 6
-
-
-def test_what_cannot_be_read_any_more_is_not_read_back_in_a_fresh_run(
-    run: Run, fruit_folder: Path, store: Path
-) -> None:
-    images = list_training(fruit_folder)
-    run(images)
     (fruit_folder / images["path"][0]).unlink()
-
-    done = run(images, fresh=True)
-
+    done = run(images, make=make, fresh=True)
     assert (done.features, done.computed, [path for path, *_ in done.errors]) == (8, 8, [images["path"][0]])
-    assert images["path"][0] not in set(done.images["path"])
+    assert images["path"][0] not in set(done.images["path"])  # what cannot be read any more is not read back
 
 
 def test_what_another_run_computes_meanwhile_is_no_error_here(
@@ -297,31 +296,28 @@ def test_what_another_run_computes_meanwhile_is_no_error_here(
     assert figures(run(images)) == (9, 7, [])
 
 
-def test_a_worker_that_is_killed_is_replaced(run: Run, fruit_folder: Path, tmp_path: Path, log: Path) -> None:
+@pytest.mark.parametrize("always", [False, True])
+def test_a_worker_that_dies_is_replaced_and_one_that_dies_each_time_fails_the_run(
+    run: Run, fruit_folder: Path, tmp_path: Path, always: bool
+) -> None:
     mark = tmp_path / "killed"
 
     def make() -> Any:
         def predict(pixels: Any) -> Any:
-            if not mark.exists():
+            if always or not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return np.zeros((len(pixels), 1280), np.float32)
 
         return predict
 
-    assert figures(run(list_training(fruit_folder), make=make)) == (9, 9, [])
+    images, failed = (
+        list_training(fruit_folder),
+        r"the extraction of batch \d of \d \(Training/.* to Training/.*\) failed: its",
+    )
+    with pytest.raises(FruitsError, match=failed) if always else nullcontext():
+        assert figures(run(images[: 2 if always else 9], make=make)) == (9, 9, [])
     assert mark.exists()
-
-
-def test_a_worker_that_dies_each_time_fails_the_run_and_names_its_images(run: Run, fruit_folder: Path) -> None:
-    def make() -> Any:
-        return lambda pixels: os.kill(os.getpid(), signal.SIGKILL)
-
-    images = list_training(fruit_folder)
-    with pytest.raises(
-        FruitsError, match=r"the extraction of batch \d of 4 \(Training/.* to Training/.*\) failed: its"
-    ):
-        run(images, make=make)
 
 
 def test_packed_images_have_the_same_features_errors_and_keys(
@@ -341,21 +337,10 @@ def test_packed_images_have_the_same_features_errors_and_keys(
     assert [(path, stage) for path, stage, _ in sorted(tight.errors)] == [(paths[0], "decode"), (paths[1], "read")]
     assert (tight.features, tight.computed) == (loose.features, loose.computed) == (7, 7)
     pairs = ((loose, store), (tight, other))
-    found = [read_features(spark, done.images, store=at).to_dataframe().toPandas() for done, at in pairs]
-    pd.testing.assert_frame_equal(*found)
+    pd.testing.assert_frame_equal(*(read_back(spark, done, at) for done, at in pairs))
+    one, other = (fit_pca(read_features(spark, done.images, store=at), k=2) for done, at in pairs)
+    np.testing.assert_array_equal(one.components, other.components)
     assert run(list_training(packed), input_dir=packed).computed == 0
-
-
-def test_a_batch_that_fails_stops_the_others(run: Run, fruit_folder: Path, store: Path, log: Path) -> None:
-    def fail(pixels: Any) -> Any:
-        with log.open("a") as stream:
-            stream.writelines(f"image {image.sum()}\n" for image in pixels)
-        raise ValueError("broken model")
-
-    with pytest.raises(FruitsError, match="broken model"):
-        run(list_training(fruit_folder), make=lambda: fail, images_per_task=1)
-    assert list_batches(store) == []
-    assert len(set(read_log(log, "image"))) < 9
 
 
 def test_an_interrupted_run_keeps_what_its_workers_have_computed(

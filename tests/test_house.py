@@ -85,8 +85,9 @@ def test_facts_have_one_home(module: Path) -> None:
     }
     for fact, home in homes.items():
         assert fact not in text or name == home, f"{fact} belongs in {home}"
-    frameworks = {used.split(".")[0] for used in imports_of(ast.walk(ast.parse(text)))} & FRAMEWORKS
-    assert frameworks <= USES_FRAMEWORKS.get(name, set()), f"{name} imports {frameworks}"
+    roots = {used.split(".")[0] for used in imports_of(ast.walk(ast.parse(text)))}
+    assert roots & FRAMEWORKS <= USES_FRAMEWORKS.get(name, set()), f"{name} imports {roots & FRAMEWORKS}"
+    assert not roots & {"emr", "boto3"}, "the library never imports the AWS side"
 
 
 def test_workers_import_little() -> None:

@@ -52,6 +52,9 @@ def test_there_is_no_code_and_no_prompt(page):
     assert "secret_code" not in str(page)
     assert not re.search(r"(In|Out)\s*\[", page.get_text())
     assert "<Figure>" not in page.get_text()
+    assert page.html["lang"] == "en"
+    assert page.find("meta", attrs={"name": "viewport"})  # it fits a phone
+    assert page.title.get_text() == "A run"
 
 
 def test_nothing_is_fetched_and_nothing_runs(page):
@@ -101,20 +104,12 @@ def test_stderr_and_errors_are_shown_where_a_cell_failed():
     ]
 
 
-def test_widgets_are_left_out():
+def test_widgets_and_hidden_cells_are_left_out():
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "0%|          | 0/10"}
-
-    assert "0%" not in render(code(new_output("display_data", data=widget))).get_text()
-
-
-def test_hidden_cells_are_left_out():
     note = new_markdown_cell("for developers", metadata={"tags": ["hide"]})
+    cells = [code(new_output("display_data", data=widget)), code(stream("hidden"), tags=["hide"]), code(stream("seen"))]
 
-    assert render(note, code(stream("hidden"), tags=["hide"]), code(stream("seen"))).main.get_text().split() == [
-        "A",
-        "run",
-        "seen",
-    ]
+    assert render(note, *cells).main.get_text().split() == ["A", "run", "seen"]
 
 
 def test_banner_and_title_are_escaped():
@@ -123,10 +118,6 @@ def test_banner_and_title_are_escaped():
     assert page.title.get_text() == "<b>run</b>"
     assert page.find(class_="banner").get_text().strip() == "<script>1</script> & more"
     assert page.find_all(["script", "b"]) == []
-
-
-def test_without_a_banner_there_is_no_box(page):
-    assert page.find(class_="banner") is None
 
 
 def test_contents_link_to_the_sections(page):
@@ -138,35 +129,26 @@ def test_contents_link_to_the_sections(page):
     assert all(unquote(link["href"][1:]) in ids for link in page.select('a[href^="#"]'))
 
 
-def test_headings_of_the_same_name_have_anchors_of_their_own():
-    page = render(new_markdown_cell("# T\n## Same\n## Same\n### Same"))
+def test_headings_are_in_order_with_anchors_of_their_own():
+    page = render(new_markdown_cell("# One\n#### Deep\n# Two\n## Same\n## Same\n### Same"), title="T")
 
-    assert [tag["id"] for tag in page.find_all(["h2", "h3"])] == ["Same", "Same-2", "Same-3"]
-
-
-def test_headings_are_in_order():
-    page = render(new_markdown_cell("# One\n#### Deep\n# Two\n## Three"), title="T")
-
-    assert [tag.name for tag in page.find_all(re.compile(r"^h\d"))] == ["h1", "h2", "h2", "h2"]
+    headings = page.find_all(re.compile(r"^h\d"))
+    assert [tag.name for tag in headings] == ["h1", "h2", "h2", "h2", "h2", "h3"]
+    assert [tag["id"] for tag in headings[3:]] == ["Same", "Same-2", "Same-3"]
 
 
 def test_the_title_stands_in_for_a_missing_first_heading():
     page = render(code(stream("text")), title="A run")
 
     assert [heading.get_text() for heading in page.find_all("h1")] == ["A run"]
-    assert page.find("nav") is None
+    assert page.find("nav") is page.find(class_="banner") is None
 
 
 def test_pictures_are_embedded_and_described(page):
-    assert [picture["alt"] for picture in page.find_all("img")] == [
-        "Variance at 90 %, figure 1",
-        "Variance at 90 %, figure 2",
-    ]
+    described = ["Variance at 90 %, figure 1", "Variance at 90 %, figure 2"]
+    assert [picture["alt"] for picture in page.find_all("img")] == described
     assert {picture["src"] for picture in page.find_all("img")} == {f"data:image/png;base64,{PNG}"}
-
-
-def test_a_cell_can_describe_its_picture():
-    assert render(code(show(image_png=PNG), alt='the "sheet"')).find("img")["alt"] == 'the "sheet"'
+    assert render(code(show(image_png=PNG), alt='the "sheet"')).find("img")["alt"] == 'the "sheet"'  # by the cell
 
 
 def test_tables_scroll_align_numbers_and_name_their_headers(page):
@@ -196,12 +178,6 @@ def test_the_notebook_stays_as_it_was():
     render_html(notebook, title="T")
 
     assert nbformat.writes(notebook) == before
-
-
-def test_the_page_names_its_language_and_fits_a_phone(page):
-    assert page.html["lang"] == "en"
-    assert page.find("meta", attrs={"name": "viewport"})
-    assert page.title.get_text() == "A run"
 
 
 NAMES = [

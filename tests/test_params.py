@@ -36,6 +36,10 @@ WRONG = {  # YAML texts by key, with what is allowed
     ("name", "a folder name other than"): ["features", "Models", "raw", "MINI", "full", "a/b", "..", ".x", " "],
     ("csv", "one of international, excel-fr"): ["excel", "", "EXCEL-FR"],
     ("driver_memory", "at least 512m"): ["1m", "511m", "0g", "4", "4gb", "-4g", "", "4G"],
+    ("seed", "from 0 to 2**32 - 1"): ["-1", "4294967296"],
+    ("max_error_share", "from 0 to 1"): ["-0.1", "1.1", "true"],
+    ("images_per_task", ">= 1"): ["0"],
+    ("batch_size", ">= 1"): ["0"],
     ("seed", "YAML"): ["*", "[", "2020-13-45", "!!int x"],  # what YAML itself stumbles over
 }
 
@@ -118,18 +122,21 @@ def test_every_mode_loads_with_every_target(folder: Path) -> None:
 
 
 def test_one_error_lists_unknown_missing_mistyped_and_misplaced_keys(folder: Path) -> None:
-    spoil(folder / "MINI.yaml", "seed", max_imgs=5, max_images="many", engine="litert")
+    spoil(folder / "MINI.yaml", "seed", max_imgs=5, max_images="many", engine="litert", name=None, mode="MODE")
     spoil(folder / "local.yaml", "output_dir")
     expected = [
+        r"--set: target = 'emr': must equal the file's name, local",
         r"--set: variance_target = 2: .*above 0, at most 1",
         r"params/MINI.yaml: engine = 'litert': .*other file",
         r"params/MINI.yaml: max_images = 'many': .*integer >= 0",
         r"params/MINI.yaml: max_imgs = 5: unknown.*max_images, split",
+        r"params/MINI.yaml: mode = 'MODE': must equal the file's name, MINI",
+        r"params/MINI.yaml: name = None: .*empty \(the mode\)",
         r"params/MINI.yaml: seed: missing.*integer from 0",
         r"params/local.yaml: output_dir: missing.*a folder",
     ]
     with pytest.raises(UsageError) as caught:
-        load_params("MINI", "local", {"variance_target": "2"})
+        load_params("MINI", "local", {"variance_target": "2", "target": "emr"})
     lines = sorted(str(caught.value).splitlines()[1:])
     assert [pattern for pattern, line in zip(expected, lines, strict=True) if not re.search(pattern, line)] == []
 
@@ -152,9 +159,23 @@ def test_a_text_is_taken_as_it_is(key: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "text", "value"),
-    [("max_images", "0", 0), ("seed", "10", 10), ("variance_target", "9.5e-1", 0.95), ("max_error_share", ".5", 0.5)],
+    [
+        *(
+            ("max_images", "0", 0),
+            ("seed", "10", 10),
+            ("variance_target", "9.5e-1", 0.95),
+            ("max_error_share", ".5", 0.5),
+        ),
+        *(
+            ("seed", "0", 0),
+            ("seed", "4294967295", 2**32 - 1),
+            ("max_error_share", "0", 0.0),
+            ("max_error_share", "1", 1.0),
+        ),
+        *((key, "1", 1) for key in ("pca_components", "images_per_task", "batch_size")),
+    ],
 )
-def test_numbers_are_read_as_people_write_them(key: str, text: str, value: float) -> None:
+def test_numbers_are_read_as_people_write_them_up_to_the_last_allowed(key: str, text: str, value: float) -> None:
     taken = getattr(load_params("MINI", "sample", {key: text}), key)
     assert (taken, type(taken)) == (value, type(value))
 
@@ -244,6 +265,7 @@ def test_notebook_gives_the_parameters_and_nothing_else(cells: list[str], change
     [
         ([assign(), inject(max_imgs=7, seed="x")], "max_imgs = 7: unknown(?s:.*)seed = 'x': allowed: an integer"),
         ([assign("seed", mode="MAXI")], "seed: missing(?s:.*)unknown mode 'MAXI'; allowed: APPLES"),
+        ([assign(mode="mini")], "mode = 'mini': allowed: upper-case letters"),
         ([inject(max_images=7), assign()], "lost its `parameters` tag"),
     ],
 )
