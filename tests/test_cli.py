@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fruits import __version__
 from fruits.notebook import WARNINGS
-from fruits_cli import cli
+from fruits_cli import cli, process
 
 FRUITS = str(Path(sys.executable).with_name("fruits"))
 
@@ -38,8 +38,8 @@ def fruits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     # Streams and signals are pytest's.
-    monkeypatch.setattr(cli, "open_outputs", lambda: None)
-    monkeypatch.setattr(cli, "_STOPS", {})
+    monkeypatch.setattr(process, "open_outputs", lambda: None)
+    monkeypatch.setattr(process, "_STOPS", {})
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["fruits", *arguments])
