@@ -8,11 +8,12 @@ from datetime import datetime
 
 from emr.settings import Settings
 from fruits.errors import UsageError
+from fruits.networks import DEFAULT
 from fruits.params import list_modes, load_params
 
 _HOURS_A_MONTH = 730
 _SHORTEST_SECONDS = 60  # EC2 and EMR bill by the second, a minute at least
-_FEATURE_BYTES = 1280 * 4
+_FEATURE_BYTES = 4 * DEFAULT.features
 _PACKED_PER_GET = 1024  # images in a row group, which is what a worker reads at once
 _AIM_EUR = 0.40
 # The predecessor's figures for FULL: what it estimated, and what it said it paid.

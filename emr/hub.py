@@ -8,8 +8,8 @@ from typing import Any
 from emr.bucket import CODE, JUPYTER
 from emr.context import Context
 from emr.request import Request
-from fruits.features.network import NETWORK
 from fruits.features.weights import keras_cache
+from fruits.networks import DEFAULT, NETWORKS
 from fruits.params import keys_of, repository
 from fruits.yaml_text import read_yaml
 
@@ -56,6 +56,8 @@ def _read_places(context: Context) -> dict[str, Any]:
     """Read `params/emr.yaml`; Livy's session has no Keras to download weights, but can copy them from the bucket."""
     file = context.params_file
     values = read_yaml(file if file.is_file() else repository() / "params" / "emr.example.yaml")
-    if values.get("weights") == "imagenet" and (keras_cache() / NETWORK.file).is_file():
-        values["weights"] = f"s3://{context.bucket}/{KERAS_MODELS}{NETWORK.file}"
+    network = NETWORKS.get(values.get("backbone", ""), DEFAULT)
+    name = network.file.format(size=values.get("input_size") or network.size)
+    if values.get("weights") == "imagenet" and (keras_cache() / name).is_file():
+        values["weights"] = f"s3://{context.bucket}/{KERAS_MODELS}{name}"
     return {name: values[name] for name in keys_of("where") if name in values}

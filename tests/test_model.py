@@ -19,7 +19,9 @@ from fruits.features.model import Backbone, find_model_id, load_model
 DRAWS = """
 import json
 from fruits.features.keras_model import build_model, describe_tensors
-print(json.dumps([describe_tensors(build_model(None, seed=seed).get_weights())["values_sha256"] for seed in (3, 3, 4)]))
+from fruits.networks import DEFAULT
+models = [build_model(DEFAULT, None, size=224, seed=seed) for seed in (3, 3, 4)]
+print(json.dumps([describe_tensors(model.get_weights())["values_sha256"] for model in models]))
 """
 
 

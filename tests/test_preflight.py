@@ -14,13 +14,16 @@ from conftest import make_weights_file
 
 from fruits import preflight
 from fruits.errors import FruitsError, UsageError
-from fruits.features.network import NETWORK
 from fruits.local import LocalFolder
+from fruits.networks import DEFAULT
 from fruits.ownership import describe_owner, write_marker
 from fruits.params import RunParams, list_modes, load_params
 from fruits.preflight import check_run
 
 Make = Callable[..., RunParams]
+
+
+KERAS_FILE = DEFAULT.file.format(size=DEFAULT.size)
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def test_broken_java_is_refused_unless_the_session_is_there(make: Make, monkeypa
 
 
 def test_weights_that_are_there_pass_without_network(make: Make, tmp_path: Path) -> None:
-    for name in ("own.h5", f"keras/models/{NETWORK.file}"):
+    for name in ("own.h5", f"keras/models/{KERAS_FILE}"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(make_weights_file())
     check_run(make(weights=str(tmp_path / "own.h5")))

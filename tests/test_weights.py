@@ -19,16 +19,18 @@ import pytest
 from conftest import make_weights_file
 
 from fruits.errors import FruitsError, UsageError
-from fruits.features.network import NETWORK
 from fruits.features.weights import find_weights, keras_cache
 from fruits.folders import hash_file
+from fruits.networks import DEFAULT
 
+KERAS_FILE = DEFAULT.file.format(size=DEFAULT.size)
 CONTENT = make_weights_file()
 DOWNLOADS = """
 import json, sys
 from pathlib import Path
 from fruits.errors import FruitsError
 from fruits.features.weights import find_weights
+
 answers = {}
 for folder in ("short", "good", "short", "portal"):  # The second `short` finds the good file in the cache.
     try:
@@ -133,9 +135,9 @@ def test_a_file_with_other_tensors_is_refused_without_tensorflow(tmp_path: Path)
 
 def test_a_cached_file_is_used_without_a_request(cache: Path, server: Any) -> None:
     cache.mkdir(parents=True)
-    (cache / NETWORK.file).write_bytes(CONTENT)
+    (cache / KERAS_FILE).write_bytes(CONTENT)
     before = len(server.requests)
-    assert find_weights("imagenet", base=cache, url=f"{server.url}/good/") == cache / NETWORK.file
+    assert find_weights("imagenet", base=cache, url=f"{server.url}/good/") == cache / KERAS_FILE
     assert len(server.requests) == before
 
 
@@ -164,7 +166,7 @@ def test_no_download_is_one_sentence_with_the_ways_out_within_15_s(
 @pytest.mark.tensorflow
 def test_a_download_lands_in_the_cache_and_is_asked_for_once(downloads: Any, server: Any) -> None:
     answers, cache = downloads
-    found = [str(cache / NETWORK.file), len(CONTENT)]
+    found = [str(cache / KERAS_FILE), len(CONTENT)]
     assert answers["good"] == [found]
     assert answers["short"][1] == found
     asked = [(method, kind) for method, kind in server.requests if kind in ("good", "short")]
@@ -176,4 +178,4 @@ def test_half_a_file_or_a_log_in_page_is_refused_and_not_kept(downloads: Any) ->
     answers, cache = downloads
     assert "weights=random" in answers["short"][0]
     assert "weights=random" in answers["portal"][0]
-    assert not (cache / NETWORK.file).exists()
+    assert not (cache / KERAS_FILE).exists()

@@ -1,4 +1,4 @@
-"""Images to MobileNetV2 features to principal components, on Spark.
+"""Images to features of a neural network to principal components, on Spark.
 
 `list_images`, `load_model`, `extract_features`, `fit_pca` and `load_pca` work on any Spark session: see README.md.
 """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # New files that may change what a run does.
 _NEW_CODE = re.compile(r"lib/.*\.py|params/[^/]*\.yaml", re.DOTALL)
 STAGES = ("listing", "model", "extraction", "pca", "saving", "report")
-_MODEL_KEYS = ("weights", "sha256", "tensors", "parameters", "bytes", "engine", "model_id")
+_MODEL_KEYS = ("weights", "sha256", "tensors", "parameters", "bytes", "engine", "model_id", "input_size", "features")
 # Spark and this package are not in the list: on a cluster no installer knows their versions.
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "pandas", "papermill", "pillow", "pyarrow")
 
@@ -75,7 +75,7 @@ def build_manifest(
         "started": stopwatch.started,
         **read_commit(find_repository()),
         "params": dataclasses.asdict(params),
-        "model": {name: getattr(backbone, name) for name in _MODEL_KEYS},
+        "model": {name: getattr(backbone, name) for name in _MODEL_KEYS} | {"backbone": params.backbone},
         "model_flatbuffer": str(backbone.flatbuffer),
         "counts": counts,
         "ignored": ignored,

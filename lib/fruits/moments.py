@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fruits.features.store import StoredFeatures
 
 Matrix = npt.NDArray[np.float64]
-# Partial sums (13 MB each in 1280 dimensions) that one worker, or the driver, adds up.
+# Partial sums (13 MB each by default) that one worker, or the driver, adds up.
 _FAN_IN = 8
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fruits import folders
 from fruits.errors import UsageError
+from fruits.networks import NETWORKS, find_network
 from fruits.yaml_text import parse_setting, read_yaml
 
 TARGETS = ("sample", "local", "emr")
@@ -92,6 +93,12 @@ class RunParams:
     images_per_task: int = _where("an integer >= 1", lambda v: _is_integer(v, at_least=1))
     fresh: bool = _where("true or false", lambda v: isinstance(v, bool))
     replace: bool = _where("true or false", lambda v: isinstance(v, bool))
+    backbone: str = _where(f"one of {', '.join(NETWORKS)}", lambda v: v in [*NETWORKS], default="mobilenet_v2")
+    input_size: int = _where(
+        "an integer, the side of the input in pixels (0 = the network's own)",
+        lambda v: _is_integer(v, at_least=0),
+        default=0,
+    )
     csv: str = _where(f"one of {', '.join(CSV_FORMATS)}", lambda v: v in CSV_FORMATS, default="international")
 
     def path(self, key: str) -> Path:
@@ -102,6 +109,11 @@ class RunParams:
     def title(self) -> str:
         """What the results are called: `name`, or the mode."""
         return self.name or self.mode
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        """The keywords of `load_model` that are parameters."""
+        return {key: getattr(self, key) for key in ("backbone", "input_size", "engine", "seed")}
 
     @property
     def results_dir(self) -> Path:
@@ -201,7 +213,9 @@ def build_params(values: Mapping[str, Any], *, sources: Mapping[str, str], probl
             problems.append(f"{sources[key]}: {key} = {value!r}: allowed: {KEYS[key].metadata['allowed']}")
     if problems:
         raise UsageError("the parameters are not valid:\n" + "\n".join(f"  - {problem}" for problem in problems))
-    return RunParams(**{key: _normalise(key, value) for key, value in values.items()})
+    params = RunParams(**{key: _normalise(key, value) for key, value in values.items()})
+    find_network(params.backbone, params.input_size)
+    return params
 
 
 def _normalise(key: str, value: Any) -> Any:

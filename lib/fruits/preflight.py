@@ -60,7 +60,7 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
         ensure_sample(input_dir)
         open_images(input_dir).check_classes(split=params.split, classes=params.classes)
     models, base = output_dir / "models", find_repository()
-    model_id = find_model_id(params.weights, engine=params.engine, seed=params.seed, folder=models, base=base)
+    model_id = find_model_id(params.weights, **params.model_settings, folder=models, base=base)
     kinds = _list_kinds(params, report=replaces_report)
     edited = [note for kind, folder in kinds.items() for note in ownership.list_edited(folder, kind)]
     return [*edited, *_check_owners(params, report=replaces_report, model_id=model_id)]

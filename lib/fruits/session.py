@@ -35,7 +35,7 @@ _QUERY_SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     # Features and components are floats that look random: snappy or zstd cost time and save nothing.
     "spark.sql.parquet.compression.codec": "uncompressed",
-    # A row of 1280 floats is 5 KB: the default batch of 10,000 rows would take 50 MB wherever features go to Python.
+    # A row of features is 5 KB: the default batch of 10,000 rows would take 50 MB wherever features go to Python.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     # Tables of images go to the JVM as Arrow batches, not row by row.
     "spark.sql.execution.arrow.pyspark.enabled": "true",

@@ -35,7 +35,7 @@ _SET = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fruits")
 def cli() -> None:
-    """Folders of fruit images to MobileNetV2 features to principal components, on Spark."""
+    """Folders of images to features of a neural network to principal components, on Spark."""
 
 
 @cli.command()

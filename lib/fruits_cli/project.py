@@ -70,13 +70,8 @@ def load_saved(model: str, *, target: str, settings: Mapping[str, str]) -> Saved
     run = ownership.read_marker(folder, ownership.RESULTS)
     told = {key: run[key] for key in (*ownership.MODEL, "seed") if key in run and key not in settings}
     params = dataclasses.replace(params, **told)
-    backbone = load_model(
-        params.weights,
-        engine=params.engine,
-        seed=params.seed,
-        folder=folder.parent / "models",
-        base=find_repository(),
-    )
+    models = folder.parent / "models"
+    backbone = load_model(params.weights, **params.model_settings, folder=models, base=find_repository())
     if backbone.model_id != run.get("model_id"):
         raise UsageError(
             f"{folder} is of the model {run.get('model_id')}, and what is loaded here is {backbone.model_id}: another "

@@ -15,9 +15,10 @@ from emr.shipment import ship_code
 from emr.state import STATE_FILE
 
 from fruits.errors import FruitsError, UsageError
-from fruits.features.network import NETWORK
+from fruits.networks import DEFAULT
 from fruits.ownership import write_marker
 
+KERAS_FILE = DEFAULT.file.format(size=DEFAULT.size)
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
 RAW = "data/raw/fruits-360/"
@@ -65,7 +66,7 @@ def test_code_model_and_weights_travel_along(with_bucket: Cloud, fruit_folder: P
         (model / name).write_bytes(name.encode())
     (with_bucket.home / "data/models/random-42").mkdir()
     (with_bucket.home / "data/models/random-42/model.json").write_text("{}")
-    keras = with_bucket.home / "keras/models" / NETWORK.file
+    keras = with_bucket.home / "keras/models" / KERAS_FILE
     keras.parent.mkdir(parents=True)
     keras.write_bytes(b"h5")
     weights = with_bucket.home / "mine.h5"
@@ -84,7 +85,7 @@ def test_code_model_and_weights_travel_along(with_bucket: Cloud, fruit_folder: P
 
 
 def test_the_hubs_notebook_waits_where_its_user_finds_it(with_bucket: Cloud, fruit_folder: Path) -> None:
-    keras = with_bucket.home / "keras/models" / NETWORK.file
+    keras = with_bucket.home / "keras/models" / KERAS_FILE
     keras.parent.mkdir(parents=True)
     keras.write_bytes(b"h5")
     key = {"Bucket": BUCKET, "Key": "jupyter/jovyan/emr_jupyterhub.ipynb"}
@@ -93,7 +94,7 @@ def test_the_hubs_notebook_waits_where_its_user_finds_it(with_bucket: Cloud, fru
     text = s3.get_object(**key)["Body"].read().decode()
     assert f"s3://{BUCKET}/data/raw/fruits-360" in text
     # Livy's session has no Keras to download weights: it copies these.
-    assert f"s3://{BUCKET}/code/keras/models/{NETWORK.file}" in text
+    assert f"s3://{BUCKET}/code/keras/models/{KERAS_FILE}" in text
     assert "s3://BUCKET" not in text
     s3.put_object(**key, Body=b"edited")
     assert "stays as it was saved; delete it" in uploads(with_bucket, str(fruit_folder), "--files")

@@ -1,1 +1,1 @@
-"""From image bytes to 1280 MobileNetV2 features, computed once."""
+"""From image bytes to the features of a network, computed once."""

@@ -55,8 +55,8 @@ def extract_features(
     Returns
     -------
     DataFrame
-        `path` (as it was given), `label`, `split` (string), `features` (array<float> of 1280), for each image that can
-        be read. `unpersist()` frees it.
+        `path` (as it was given), `label`, `split` (string), `features` (array<float>), for each image that can be read.
+        `unpersist()` frees it.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def _extract(
 
     context = spark.sparkContext
     prepare_workers(context)
-    extractor = _PathExtractor(
-        model_id=model.model_id,
+    extractor = _PathExtractor.of(
+        model,
         make_predict=broadcast_engine(context, model),
         source=ImagePaths(Path.cwd().as_posix()),
         batch_size=batch_size,
@@ -116,8 +116,8 @@ def extract_here(
         The images that cannot be read.
     """
     rows, lost = _complete_rows(_read_columns(images)), LocalErrors()
-    extractor = _PathExtractor(
-        model_id=model.model_id,
+    extractor = _PathExtractor.of(
+        model,
         make_predict=local_engine(model),
         source=ImagePaths(Path.cwd().as_posix()),
         batch_size=batch_size,

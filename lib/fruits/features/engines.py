@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fruits.features.network import NETWORK
 from fruits.images.decode import Pixels
+from fruits.networks import DEFAULT, Network
 
 if TYPE_CHECKING:
     from pyspark import Broadcast, SparkContext
@@ -32,17 +32,18 @@ class LiteRTEngine:
     flatbuffer: "Broadcast[bytes]"
 
     def __call__(self) -> Predict:
-        """Build the interpreter; predict maps (n, 224, 224, 3) uint8 to (n, 1280) float32."""
+        """Build the interpreter; predict maps (n, size, size, 3) uint8 to (n, d) float32."""
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_content=self.flatbuffer.value, num_threads=1)
         interpreter.allocate_tensors()
         source = interpreter.get_input_details()[0]["index"]
         result = interpreter.get_output_details()[0]["index"]
+        length = interpreter.get_output_details()[0]["shape"][-1]
 
         # One image a call: XNNPACK gains nothing from batches (95 images/s a core at 1, 92 at 8, 86 at 16).
         def predict(pixels: Pixels) -> Features:
-            features = np.empty((len(pixels), NETWORK.features), np.float32)
+            features = np.empty((len(pixels), length), np.float32)
             for row, image in enumerate(pixels):
                 interpreter.tensor(source)()[0] = image
                 interpreter.invoke()
@@ -54,12 +55,14 @@ class LiteRTEngine:
 
 @dataclass(frozen=True)
 class TensorFlowEngine:
-    """Makes a predict function from the 260 broadcast tensors, as a frozen graph."""
+    """Makes a predict function from the broadcast tensors, as a frozen graph."""
 
     tensors: "Broadcast[list[npt.NDArray[Any]]]"
+    network: Network = DEFAULT
+    size: int = DEFAULT.size
 
     def __call__(self) -> Predict:
-        """Freeze the graph; predict maps (n, 224, 224, 3) uint8 to (n, 1280) float32."""
+        """Freeze the graph; predict maps (n, size, size, 3) uint8 to (n, d) float32."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ["KERAS_BACKEND"] = "tensorflow"
         import tensorflow as tf
@@ -69,9 +72,9 @@ class TensorFlowEngine:
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        model = build_model(None)
+        model = build_model(self.network, None, size=self.size)
         model.set_weights(self.tensors.value)
-        scaled = add_scaling(model)
+        scaled = add_scaling(model, self.network)
         pixels = tf.TensorSpec((None, *scaled.input_shape[1:]), tf.uint8)
         traced = tf.function(lambda x: scaled(x, training=False)).get_concrete_function(pixels)
         # Constants let grappler fold the batch normalisation away: 2-3 times the speed of the tf.function.
@@ -93,4 +96,5 @@ def _make_engine(backbone: "Backbone", *, share: Callable[[Any], Any]) -> LiteRT
     if backbone.engine == "litert":
         return LiteRTEngine(share(backbone.flatbuffer.read_bytes()))
     with np.load(backbone.tensors_file) as tensors:
-        return TensorFlowEngine(share([tensors[name] for name in tensors.files]))
+        shared = share([tensors[name] for name in tensors.files])
+    return TensorFlowEngine(shared, backbone.network, backbone.input_size)

@@ -93,8 +93,8 @@ def compute_features(
     images = hash_images(images, source=source, lengths=[] if fresh else list_lengths(store))
     if (missing := images if fresh else find_missing(images, store=store)).empty:
         return Computation(images, 0, [])
-    extractor = Extractor(
-        model_id=backbone.model_id,
+    extractor = Extractor.of(
+        backbone,
         make_predict=broadcast_engine(spark.sparkContext, backbone),
         source=source,
         batch_size=batch_size,

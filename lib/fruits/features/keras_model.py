@@ -1,8 +1,8 @@
-"""MobileNetV2 in Keras: built, checked, converted. Runs in a process of its own.
+"""A network in Keras: built, checked, converted. Runs in a process of its own.
 
-`python -m fruits.features.keras_model WEIGHTS FOLDER SEED` keeps TensorFlow's ten seconds, gigabyte and chatter
-out of the notebook. The scaling x / 127.5 - 1 (`keras.applications.mobilenet_v2.preprocess_input`) is the first
-layer, so that 8-bit pixels go in: on one core that takes 0.3 ms an image instead of 1.0 outside.
+`python -m fruits.features.keras_model WEIGHTS FOLDER BACKBONE SIZE SEED` keeps TensorFlow's ten seconds, gigabyte and
+chatter out of the notebook. The network's `preprocess_input` is the first layer, so that 8-bit pixels go in: on one
+core that takes 0.3 ms an image instead of 1.0 outside.
 """
 
 import hashlib
@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fruits.features.network import NETWORK
-from fruits.images.decode import IMAGE_SIZE
+from fruits.networks import NETWORKS, Network
 
 if TYPE_CHECKING:
     from keras import Model
 
 
-def build_model(weights: Path | None, *, seed: int = 0) -> "Model":
-    """Build MobileNetV2 without its head, average-pooled.
+def build_model(network: Network, weights: Path | None, *, size: int, seed: int = 0) -> "Model":
+    """Build a network without its head, average-pooled.
 
     Parameters
     ----------
@@ -32,32 +31,35 @@ def build_model(weights: Path | None, *, seed: int = 0) -> "Model":
     Returns
     -------
     keras.Model
-        (n, 224, 224, 3) float32 in [-1, 1] to (n, 1280) float32.
+        (n, size, size, 3) float32, prepared, to (n, d) float32.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
-    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
-    application = getattr(keras.applications, NETWORK.application)
-    model: Model = application(weights=None, include_top=False, pooling="avg", input_shape=shape)
+    application = getattr(keras.applications, network.application)
+    model: Model = application(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
     if weights is not None:
         model.load_weights(weights)
     return model
 
 
-def add_scaling(model: "Model") -> "Model":
-    """Put x / 127.5 - 1 before the model: (n, 224, 224, 3) uint8 in."""
+def add_scaling(model: "Model", network: Network) -> "Model":
+    """Put the network's preparation of pixels before the model: (n, size, size, 3) uint8 in."""
     import keras
 
-    pixels = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8")
-    return keras.Model(pixels, model(keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)))
+    pixels = keras.Input(model.input_shape[1:], dtype="uint8")
+    ordered = pixels
+    if network.channels != (0, 1, 2):  # a layer that changes nothing would cost time
+        ordered = keras.ops.take(pixels, network.channels, axis=-1)
+    offset = np.array(network.offset, np.float32) if isinstance(network.offset, tuple) else network.offset
+    return keras.Model(pixels, model(keras.layers.Rescaling(network.scale, offset=offset)(ordered)))
 
 
-def convert_to_flatbuffer(model: "Model") -> bytes:
+def convert_to_flatbuffer(scaled: "Model") -> bytes:
     """Convert a model of pixels to a float32 LiteRT flatbuffer."""
     import tensorflow as tf
 
-    return bytes(tf.lite.TFLiteConverter.from_keras_model(add_scaling(model)).convert())
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(scaled).convert())
 
 
 def describe_tensors(tensors: list[npt.NDArray[Any]]) -> dict[str, Any]:
@@ -73,14 +75,16 @@ def describe_tensors(tensors: list[npt.NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def export_model(weights: Path | None, folder: Path, *, seed: int) -> None:
+def export_model(weights: Path | None, folder: Path, *, network: Network, size: int, seed: int) -> None:
     """Write `weights.npz`, `model.tflite` and, last, `model.json` into a folder."""
-    model = build_model(weights, seed=seed)
+    model = build_model(network, weights, size=size, seed=seed)
     tensors = model.get_weights()
     np.savez(folder / "weights.npz", *tensors)
-    (folder / "model.tflite").write_bytes(convert_to_flatbuffer(model))
+    (folder / "model.tflite").write_bytes(convert_to_flatbuffer(add_scaling(model, network)))
     (folder / "model.json").write_text(json.dumps(describe_tensors(tensors)))
 
 
 if __name__ == "__main__":
-    export_model(Path(sys.argv[1]) if sys.argv[1] else None, Path(sys.argv[2]), seed=int(sys.argv[3]))
+    source, target, backbone, pixels, number = sys.argv[1:]
+    place = Path(source) if source else None
+    export_model(place, Path(target), network=NETWORKS[backbone], size=int(pixels), seed=int(number))

@@ -1,4 +1,4 @@
-"""MobileNetV2 with its weights: identified, converted once, and described."""
+"""A network with its weights: identified, converted once, and described."""
 
 import hashlib
 import importlib.metadata
@@ -8,13 +8,13 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fruits.errors import FruitsError, UsageError
-from fruits.features.network import NETWORK
-from fruits.features.weights import SIZES, check_sizes, find_weights
+from fruits.features.weights import check_counts, find_weights
 from fruits.folders import fetch_folder, find_cache, hash_file
+from fruits.networks import DEFAULT, NETWORKS, Network, find_network
 from fruits.ownership import replaced_folder
 from fruits.params import ENGINES
 
@@ -27,7 +27,7 @@ _ELSEWHERE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """Checked weights of MobileNetV2, and the folder of their converted files."""
+    """Checked weights of a network at an input size, and the folder of their converted files."""
 
     weights: str
     sha256: str
@@ -36,11 +36,18 @@ class Backbone:
     parameters: int
     bytes: int
     folder: Path
+    network: Network = DEFAULT
+    input_size: int = DEFAULT.size
 
     @property
     def model_id(self) -> str:
         """Name of the features this model makes: changes with weights, preprocessing and engine."""
-        return _name_features(self.sha256, self.engine)
+        return _name_features(self.sha256, self.engine, self.network, self.input_size)
+
+    @property
+    def features(self) -> int:
+        """How many features it makes of an image."""
+        return self.network.features
 
     @property
     def flatbuffer(self) -> Path:
@@ -54,8 +61,11 @@ class Backbone:
 
     def describe(self) -> dict[str, str]:
         """Return what a reader is shown before the broadcast."""
-        tensors, parameters, size = SIZES
+        tensors, parameters, size = self.network.counts
         return {
+            "network": f"{self.network.application} of Keras, without its classification layer",
+            "input": f"{self.input_size} x {self.input_size} pixels",
+            "features": f"{self.features:,} of each image",
             "weights": self.weights,
             "SHA-256": self.sha256,
             "tensors": f"{self.tensors} (right: {tensors})",
@@ -67,67 +77,88 @@ class Backbone:
 
 
 def load_model(
-    source: str, *, engine: str = "litert", seed: int = 42, folder: Path | None = None, base: Path | None = Path()
+    source: str,
+    *,
+    backbone: str = "mobilenet_v2",
+    input_size: int = 0,
+    engine: str = "litert",
+    seed: int = 42,
+    folder: Path | None = None,
+    base: Path | None = Path(),
 ) -> Backbone:
-    """Find MobileNetV2's weights, check them, and convert them once for the workers.
+    """Find the weights of a network, check them, and convert them once for the workers.
 
     Parameters
     ----------
     source
         `imagenet` (downloaded by Keras unless it is there), `random` (untrained, drawn with `seed`), or the path of an
-        .h5 file, which may lie in S3.
-    engine
-        `litert`, or `tensorflow` (slower; workers need TensorFlow).
-    folder
-        Where converted models are kept; by default in `~/.cache/fruits/models`.
-    base
-        Where a relative path starts; with None it is refused.
+        .h5 file, which may lie in S3 and, if it is relative, starts at `base`.
+    backbone, input_size
+        A key of `fruits.networks.NETWORKS`; pixels of the squares that images are resized to, 0 for its own.
+    engine, folder
+        `litert`, or `tensorflow` (slower; workers need TensorFlow); of converted models, `~/.cache/fruits/models`.
 
     Raises
     ------
     FruitsError
-        If the weights are missing, are not MobileNetV2's, or cannot be downloaded or converted; says what to do.
+        If the weights are missing, are not the network's, or cannot be downloaded or converted; says what to do.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r}: allowed: {', '.join(ENGINES)}.")
-    file = find_weights(source, base=base)
+    network, size = find_network(backbone, input_size)
+    file = find_weights(source, base=base, network=network, size=size)
     sha256 = hash_file(file) if file else None
-    converted = (folder or find_cache() / "models") / _name_converted(sha256, seed=seed)
+    name = _name_converted(sha256, network.recipe.format(size=size), seed=seed)
+    converted = (folder or find_cache() / "models") / name
     if not all((converted / part).is_file() for part in CONVERTED):
         with replaced_folder(converted, names=CONVERTED) as draft:
-            _convert(file, draft, seed=seed)
-    converted = fetch_folder(converted)
-    facts = json.loads((converted / "model.json").read_text())
-    sizes = {name: facts[name] for name in ("tensors", "parameters", "bytes")}
-    check_sizes(source, *sizes.values(), remedy="name the no_top file of alpha 1.0")
-    return Backbone(
-        weights=str(source), sha256=sha256 or facts["values_sha256"], engine=engine, folder=converted, **sizes
-    )
+            _convert(file, draft, backbone=backbone, size=size, seed=seed)
+    found = _read_model(fetch_folder(converted), network, weights=str(source), sha256=sha256, engine=engine)
+    return replace(found, input_size=size)
 
 
-def find_model_id(source: str, *, engine: str, seed: int, folder: Path, base: Path | None) -> str | None:
+def _read_model(folder: Path, network: Network, *, weights: str, sha256: str | None, engine: str) -> Backbone:
+    facts = json.loads((folder / "model.json").read_text())
+    counts = {name: facts[name] for name in ("tensors", "parameters", "bytes")}
+    check_counts(weights, (*counts.values(),), network, remedy=f"name {network.file.format(size=network.size)}")
+    sha256 = sha256 or facts["values_sha256"]
+    return Backbone(weights=weights, sha256=sha256, engine=engine, folder=folder, network=network, **counts)
+
+
+def find_model_id(
+    source: str,
+    *,
+    backbone: str = "mobilenet_v2",
+    input_size: int = 0,
+    engine: str,
+    seed: int,
+    folder: Path,
+    base: Path | None,
+) -> str | None:
     """Return the `model_id` of what `load_model` would load; None for untrained weights that are not converted yet.
 
     Raises
     ------
     FruitsError
-        If the weights are missing, are not MobileNetV2's, or cannot be downloaded.
+        If the weights are missing, are not the network's, or cannot be downloaded.
     """
-    if file := find_weights(source, base=base):
-        return _name_features(hash_file(file), engine)
+    network, size = find_network(backbone, input_size)
+    if file := find_weights(source, base=base, network=network, size=size):
+        return _name_features(hash_file(file), engine, network, size)
     try:
-        facts = json.loads((folder / _name_converted(None, seed=seed) / "model.json").read_bytes())
-        return _name_features(facts["values_sha256"], engine)
+        name = _name_converted(None, network.recipe.format(size=size), seed=seed)
+        facts = json.loads((folder / name / "model.json").read_bytes())
+        return _name_features(facts["values_sha256"], engine, network, size)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _name_features(sha256: str, engine: str) -> str:
-    digest = hashlib.sha256(f"{sha256} {engine} {NETWORK.recipe}".encode()).hexdigest()
-    return f"{NETWORK.name}-{engine}-{digest[:12]}"
+def _name_features(sha256: str, engine: str, network: Network, size: int) -> str:
+    digest = hashlib.sha256(f"{sha256} {engine} {network.recipe.format(size=size)}".encode()).hexdigest()
+    return f"{network.application.lower()}-{engine}-{digest[:12]}"
 
 
-def _name_converted(sha256: str | None, *, seed: int) -> str:
+def _name_converted(sha256: str | None, recipe: str, *, seed: int) -> str:
     """Name a folder of converted files, which another recipe must not find; untrained weights by what draws them."""
     if sha256 is None:
         try:
@@ -138,13 +169,14 @@ def _name_converted(sha256: str | None, *, seed: int) -> str:
             ) from error
     else:
         sha256 = sha256[:16]
-    return f"{sha256}-{hashlib.sha256(NETWORK.recipe.encode()).hexdigest()[:4]}"
+    return f"{sha256}-{hashlib.sha256(recipe.encode()).hexdigest()[:4]}"
 
 
-def _convert(file: Path | None, folder: Path, *, seed: int) -> None:
+def _convert(file: Path | None, folder: Path, *, backbone: str, size: int, seed: int) -> None:
     if importlib.util.find_spec("keras") is None:
         raise FruitsError(f"there is no converted copy of the weights, and no TensorFlow to make one; {_ELSEWHERE}")
-    command = [sys.executable, "-m", "fruits.features.keras_model", str(file or ""), str(folder), str(seed)]
+    arguments = (str(file or ""), str(folder), backbone, str(size), str(seed))
+    command = [sys.executable, "-m", "fruits.features.keras_model", *arguments]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
     if done.returncode:
@@ -153,6 +185,6 @@ def _convert(file: Path | None, folder: Path, *, seed: int) -> None:
         if done.returncode < 0:
             reason = f"killed by signal {-done.returncode} (9: out of memory?)"
         raise FruitsError(
-            f"weights {file or 'random'}: they could not be loaded into MobileNetV2 without its head and converted: "
-            f"{reason}"
+            f"weights {file or 'random'}: they could not be loaded into {NETWORKS[backbone].application} without its "
+            f"head and converted: {reason}"
         )

@@ -152,7 +152,7 @@ class StoredFeatures:
         return blocks.mapPartitions(lambda blocks: function(_read_blocks(blocks, columns)))
 
     def to_dataframe(self) -> "DataFrame":
-        """Return the rows as a DataFrame: path, label, split (string), features (array<float> of 1280), as selected."""
+        """Return the rows as a DataFrame: path, label, split (string), features (array<float>), as selected."""
         return self.mapInArrow(iter, spark_schema(self.columns)).select(*self.columns)
 
 

@@ -15,20 +15,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import pyarrow as pa
 
 from fruits.arrow import to_column, to_lists, to_strings
 from fruits.features.engines import Features, Predict
-from fruits.features.network import NETWORK
 from fruits.images.decode import DecodeError, Pixels, decode_image
 from fruits.images.rows import STORED, ErrorRow, arrow_schema, spark_schema
 from fruits.images.source import ImageReader, read_as_listed, tag_of
+from fruits.networks import DEFAULT
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
+
+    from fruits.features.model import Backbone
 
 
 # What `Extractor.extract` yields.
@@ -97,9 +99,16 @@ class Extractor:
     source: ImageReader
     batch_size: int
     errors: "Accumulator[list[ErrorRow]] | LocalErrors"
+    size: int = DEFAULT.size
+    length: int = DEFAULT.features
     image_seconds: float = IMAGE_SECONDS
     slice_seconds: float = SLICE_SECONDS
     stop: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), f"fruits-stop-{uuid.uuid4().hex}"))
+
+    @classmethod
+    def of(cls, backbone: "Backbone", **options: Any) -> Self:
+        """Make the extractor of a model; `options` are the fields that the model does not give."""
+        return cls(model_id=backbone.model_id, size=backbone.input_size, length=backbone.features, **options)
 
     def extract(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the features of the images that can be decoded; note the others in `errors`.
@@ -119,7 +128,7 @@ class Extractor:
 
     def _predict(self, pixels: list[Pixels]) -> Features:
         if not pixels:
-            return np.empty((0, NETWORK.features), np.float32)
+            return np.empty((0, self.length), np.float32)
         if self.model_id not in _PREDICTORS:
             _PREDICTORS.clear()
             _PREDICTORS[self.model_id] = self.make_predict()
@@ -133,7 +142,7 @@ class Extractor:
                 with limit_image(self.image_seconds):
                     content, digest = self._read(row)
                     stage = "decode"
-                    pixels.append(decode_image(content))
+                    pixels.append(decode_image(content, size=self.size))
                 kept.append(index)
                 digests.append(digest)
             except TimeoutError as error:
@@ -147,7 +156,7 @@ class Extractor:
                 raise MemoryError(f"{row['path']!r}: {str(error) or f'no memory to {stage} it'}") from error
         if len(kept) < rows.num_rows:
             rows = rows.take(to_column(np.array(kept, np.int64)))
-        return _to_batch(rows, digests, self._predict(pixels))
+        return _to_batch(rows, digests, self._predict(pixels), length=self.length)
 
     def _read(self, row: dict[str, Any]) -> tuple[bytes, str]:
         return read_as_listed(self.source, row["path"], length=row["length"], digest=row["digest"])
@@ -159,11 +168,11 @@ def _give_reason(error: OSError | DecodeError) -> str:
     return " ".join(reason.split())
 
 
-def _to_batch(rows: pa.RecordBatch, digests: list[str], features: Features) -> pa.RecordBatch:
-    if features.shape != (rows.num_rows, NETWORK.features) or not np.isfinite(features).all():
+def _to_batch(rows: pa.RecordBatch, digests: list[str], features: Features, *, length: int) -> pa.RecordBatch:
+    if features.shape != (rows.num_rows, length) or not np.isfinite(features).all():
         raise ValueError(
             f"the model gave features of shape {features.shape} for {rows.num_rows} images, or values that are not "
-            f"finite; allowed: ({rows.num_rows}, {NETWORK.features}), finite. Check the weights."
+            f"finite; allowed: ({rows.num_rows}, {length}), finite. Check the weights."
         )
     tags = map(tag_of, rows.column("digest").to_pylist())
     computed = {"digest": to_strings(digests), "etag": to_strings(tags), "features": to_lists(features)}

@@ -11,26 +11,33 @@ from pathlib import Path
 
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
-from fruits.features.network import NETWORK
+from fruits.networks import DEFAULT, Network
 
-SIZES = (NETWORK.tensors, NETWORK.parameters, 4 * NETWORK.parameters)
 _PATIENCE = 8
 
 
-def find_weights(source: str, *, base: Path | None, url: str = NETWORK.url) -> Path | None:
-    """Return the checked file of the weights, downloaded or copied from S3 if need be; None for `random`."""
+def find_weights(
+    source: str, *, base: Path | None, network: Network = DEFAULT, size: int = DEFAULT.size, url: str = ""
+) -> Path | None:
+    """Return the checked file of the weights, downloaded or copied from S3 if need be; None for `random`.
+
+    Parameters
+    ----------
+    url
+        Where to download from in place of the network's own address.
+    """
     if source == "random":
         return None
     if source == "imagenet":
-        cached = keras_cache() / NETWORK.file
+        cached = keras_cache() / network.file.format(size=size)
         if not cached.is_file():
-            return _download(url)
-        _check_tensors(cached, remedy="delete it, and it is downloaded again")
+            return _download((url or network.url) + cached.name, network)
+        _check_tensors(cached, network, remedy="delete it, and it is downloaded again")
         return cached
     named = folders.resolve(str(source), base=base and base.absolute())
     if not (file := folders.fetch_file(named)).is_file():
         raise UsageError(f"weights: there is no file {named}; allowed: imagenet, random, or the path of an .h5 file.")
-    _check_tensors(file, remedy="name the no_top file of alpha 1.0")
+    _check_tensors(file, network, remedy=f"name {network.file.format(size=size)}")
     return file
 
 
@@ -42,7 +49,7 @@ def keras_cache() -> Path:
     return Path(os.environ.get("KERAS_HOME", home / ".keras")) / "models"
 
 
-def _check_tensors(file: Path, *, remedy: str) -> None:
+def _check_tensors(file: Path, network: Network, *, remedy: str) -> None:
     """Count the tensors of an .h5 file, without TensorFlow and within a second."""
     import h5py
 
@@ -52,32 +59,33 @@ def _check_tensors(file: Path, *, remedy: str) -> None:
             content.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
     except (OSError, RuntimeError) as error:
         raise UsageError(f"weights: {file} cannot be read, it may be incomplete ({error}); {remedy}.") from error
-    check_sizes(file, len(sizes), sum(sizes), remedy=remedy)
+    check_counts(file, (len(sizes), sum(sizes)), network, remedy=remedy)
 
 
-def check_sizes(weights: str | Path, *got: int, remedy: str) -> None:
+def check_counts(weights: str | Path, got: tuple[int, ...], network: Network, *, remedy: str) -> None:
     """Refuse weights of another network by their tensors, parameters and, if they are known, bytes."""
-    right = SIZES[: len(got)]
+    right = network.counts[: len(got)]
     if got != right:
         raise UsageError(
-            f"weights: {weights} holds {_name_sizes(got)}; {NETWORK.application} without its head has "
-            f"{_name_sizes(right)}; {remedy}."
+            f"weights: {weights} holds {_name_counts(got)}; {network.application} without its head has "
+            f"{_name_counts(right)}; {remedy}."
         )
 
 
-def _name_sizes(sizes: tuple[int, ...]) -> str:
-    return ", ".join(f"{size:,} {what}" for size, what in zip(sizes, ("tensors", "parameters", "bytes"), strict=False))
+def _name_counts(counts: tuple[int, ...]) -> str:
+    named = zip(counts, ("tensors", "parameters", "bytes"), strict=False)
+    return ", ".join(f"{count:,} {what}" for count, what in named)
 
 
-def _download(url: str) -> Path:
-    origin = url + NETWORK.file
+def _download(origin: str, network: Network) -> Path:
+    name = origin.rpartition("/")[2]
     if importlib.util.find_spec("keras") is None:
         raise UsageError(
             "weights=imagenet are downloaded by Keras, which is not installed here, as on the nodes of a cluster; "
             "name a copy in the bucket, as `scripts/aws_setup.sh upload-dataset` writes it into the notebook."
         )
     ways_out = (
-        f"download {NETWORK.file} on a machine with internet into {keras_cache()}, or set weights to the path of an "
+        f"download {name} on a machine with internet into {keras_cache()}, or set weights to the path of an "
         ".h5 file, or set weights=random to try the pipeline untrained."
     )
     # Ask first: Keras takes ten seconds to import, and has no time limit.
@@ -87,11 +95,11 @@ def _download(url: str) -> Path:
     try:
         import keras
 
-        file = Path(keras.utils.get_file(NETWORK.file, origin, cache_subdir="models"))
+        file = Path(keras.utils.get_file(name, origin, cache_subdir="models"))
     except Exception as error:
         raise FruitsError(f"the download of {origin} broke off ({error}); run again, or {ways_out}") from error
     try:
-        _check_tensors(file, remedy=ways_out)
+        _check_tensors(file, network, remedy=ways_out)
     except UsageError as error:
         file.unlink()
         raise FruitsError(f"{origin} answered with something else (a log-in page?): {error}") from error

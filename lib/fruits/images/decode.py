@@ -1,4 +1,4 @@
-"""Image bytes to the pixels that MobileNetV2 sees, or a reason why not. Runs on the workers."""
+"""Image bytes to the pixels that a network sees, or a reason why not. Runs on the workers."""
 
 import io
 import struct
@@ -10,13 +10,13 @@ from PIL import Image, UnidentifiedImageError
 
 from fruits.images.formats import describe_jpeg, name_decoded, name_hidden, name_other, skip_to_picture
 from fruits.images.tiff import UnreadTiffError, check_tiff, describe_tiff, read_grey, widen_palette
+from fruits.networks import DEFAULT
 
-IMAGE_SIZE = 224
 # What goes by the name of an image. PIL's other readers are for documents and instruments; EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
 # A quarter of a gigabyte in RGB, PIL's own limit; above it PIL only warns, up to twice as much.
 MAX_PIXELS = 89_478_485
-# As much as a JPEG can have. PIL resizes the width first: 1 x 80,000,000 pixels would become 224 x 80,000,000.
+# As much as a JPEG can have. PIL resizes the width first: 1 x 80,000,000 pixels would become many times as many.
 MAX_SIDE = 65_535
 
 Pixels = npt.NDArray[np.uint8]
@@ -29,10 +29,10 @@ class DecodeError(Exception):
     """These bytes are not an image that can be read; the message says why."""
 
 
-def decode_image(content: bytes, *, size: int = IMAGE_SIZE) -> Pixels:
+def decode_image(content: bytes, *, size: int = DEFAULT.size) -> Pixels:
     """Decode an image and resize it as the field does.
 
-    PIL's `convert("RGB").resize((224, 224))`, which is bicubic, as the EMR run had it that the tests compare with: it
+    PIL's `convert("RGB").resize((size, size))`, which is bicubic, as the EMR run had it that the tests compare with: it
     ignores the orientation in EXIF, shows the colours under transparent pixels, and takes the first of several frames.
     Other than it, grey of 12 or 16 bits keeps its upper 8, and text or zeros before the picture are left out.
 
