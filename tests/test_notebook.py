@@ -2,14 +2,12 @@
 
 import ast
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 from papermill.iorw import load_notebook_node
@@ -112,90 +110,9 @@ def test_a_text_is_markdown_to_jupyter_and_plain_to_livy() -> None:
     assert repr(Markdown(f"**2** of {quote('a`b**c')} and {quote('`x`')}")) == "2 of a`b**c and `x`"
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "it's {mode} [v1] 100% $HOME"
-    folder.mkdir()
-    return folder
-
-
 def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     text = [str(word) for word in command]
     return subprocess.run(text, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-
-
-def settings(place: Path, **more: object) -> list[str]:
-    values = {"input_dir": place / "images", "output_dir": place / "out", "report_dir": place / "reports"} | more
-    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
-
-
-@pytest.fixture(scope="module")
-def done(place: Path) -> subprocess.CompletedProcess[str]:
-    """Run the sample, so that there is a report."""
-    done = run(BIN / "fruits", "run", "MINI", *settings(place), cwd=place)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.mark.notebook
-@pytest.mark.tensorflow
-def test_sample_run_makes_results_and_report(place: Path, done: subprocess.CompletedProcess[str]) -> None:
-    report = place / "reports" / "sample" / "MINI"
-    assert f"Report:  {report / 'run.html'}" in done.stdout
-    assert "100/100" in done.stdout
-    assert sorted(file.name for file in report.iterdir()) == [
-        "manifest.json",
-        "run.html",
-        "run.ipynb",
-        "run.json",
-        "variance.png",
-    ]
-    manifest = json.loads((report / "manifest.json").read_text())
-    assert manifest["counts"] == {"listed": 100, "features": 100, "errors": 0, "reused": 0, "computed": 100}
-    assert manifest["pca"]["kept"] == 99
-    assert Path(manifest["model_flatbuffer"]).stat().st_size == pytest.approx(8.85e6, rel=0.01)
-    html = (report / "run.html").read_text()
-    assert "says nothing about fruit" in html
-    assert "import" not in re.sub(r"@import|important", "", html)
-    scores = pd.read_csv(place / "out/MINI/pca/csv/pca.csv").filter(like="pc_")
-    assert scores.shape == (100, 99)
-    np.testing.assert_allclose(scores.mean(), 0, atol=1e-6)
-
-
-@pytest.mark.notebook
-@pytest.mark.tensorflow
-@pytest.mark.usefixtures("done")
-def test_a_failing_cell_keeps_the_last_report(place: Path) -> None:
-    report = place / "reports" / "sample" / "MINI"
-    before = {file.name: file.read_bytes() for file in report.iterdir()}
-
-    done = run(BIN / "fruits", "run", "MINI", "--replace", *settings(place, max_images=1), cwd=place)
-
-    assert done.returncode == 1
-    assert "PCA needs at least 2 images, got 1" in done.stderr
-    assert "Traceback" not in done.stderr
-    after = {file.name: file.read_bytes() for file in report.iterdir()}
-    assert nbformat.reads(after.pop("run.failed.ipynb").decode(), as_version=4).cells
-    assert after == before
-    assert [folder.name for folder in report.parent.iterdir()] == ["MINI"]
-
-
-@pytest.mark.notebook
-@pytest.mark.tensorflow
-def test_plain_papermill_from_anywhere(place: Path) -> None:
-    elsewhere = place / "elsewhere"
-    elsewhere.mkdir()
-    lines = [f"{key}: {place / value}" for key, value in (("output_dir", "out"), ("report_dir", "reports"))]
-    (elsewhere / "places.yaml").write_text("\n".join([*lines, f"input_dir: {place / 'images'}"]))
-    files = [REPOSITORY / "params/APPLES.yaml", REPOSITORY / "params/sample.yaml", "places.yaml"]
-    options = [word for file in files for word in ("-f", file)]
-
-    done = run(BIN / "papermill", NOTEBOOK, "OUT.ipynb", *options, "--no-progress-bar", cwd=elsewhere)
-
-    assert done.returncode == 0, done.stderr
-    manifest = json.loads((place / "reports/sample/APPLES/by-hand/manifest.json").read_text())
-    assert manifest["counts"]["listed"] == 128
-    assert len(pd.read_csv(place / "out/APPLES/metadata/metadata.csv")) == 128
 
 
 @pytest.mark.notebook
@@ -214,17 +131,17 @@ def test_plain_papermill_refuses_wrong_parameters(tmp_path: Path, parameters: st
 
 @pytest.mark.notebook
 @pytest.mark.tensorflow
-def test_all_apples_of_fruits_360(place: Path, shared: Path) -> None:
-    folders = settings(place, input_dir=shared / "fruits-360", weights=shared / WEIGHTS, output_dir=place / "real")
-
+def test_all_apples_of_fruits_360(tmp_path: Path, shared: Path) -> None:
+    values = {"input_dir": shared / "fruits-360", "weights": shared / WEIGHTS}
+    values |= {"output_dir": tmp_path / "real", "report_dir": tmp_path / "reports"}
+    folders = [f"--set={key}={value}" for key, value in values.items()]
     done = run(BIN / "fruits", "run", "APPLES", "--target", "local", *folders, cwd=REPOSITORY)
 
     assert done.returncode == 0, done.stderr
-    manifest = json.loads((place / "reports/local/APPLES/manifest.json").read_text())
+    manifest = json.loads((tmp_path / "reports/local/APPLES/manifest.json").read_text())
     assert manifest["counts"] == {"listed": 6404, "features": 6404, "errors": 0, "reused": 0, "computed": 6404}
     assert manifest["pca"]["kept"] == 200
     # shared/README.md: equal to an independent EMR run of the official weights.
-    variance = pd.read_csv(place / "real/APPLES/model_info/variance.csv", index_col="component")
+    variance = pd.read_csv(tmp_path / "real/APPLES/model_info/variance.csv", index_col="component")
     assert variance["share"][1] == pytest.approx(0.211406, abs=1e-5)
     assert variance["cumulative"][50] == pytest.approx(0.833971, abs=1e-5)
-    assert os.environ.get("FRUITS_REPORT_DRAFT") is None
