@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hypothesis
@@ -13,6 +14,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.features.model import load_model
+from fruits.images import open_images
 from fruits.session import open_session
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,6 +45,19 @@ def replace_in_place(file: Path, content: bytes) -> None:
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def put(root: Path, *files: str, content: bytes = b"x") -> Path:
+    """Write files of this content below a folder."""
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(content)
+    return root
+
+
+def list_paths(root: Path, classes: Sequence[str] = ("*",), split: str = "Training") -> list[str]:
+    """List the images of a folder by their paths."""
+    return open_images(root).list_images(split=split, classes=classes)["path"].tolist()
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = open_session(master="local[2]", driver_memory="1g", name="tests")
@@ -70,11 +85,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def image_bytes() -> Callable[..., bytes]:
     """Make the bytes of a small image of one colour with a little noise."""
 
-    def make(colour: Sequence[int] = (200, 30, 40), *, size: int = 20, kind: str = "JPEG", seed: int = 0) -> bytes:
+    def make(
+        colour: Sequence[int] = (200, 30, 40), *, size: int = 20, kind: str = "JPEG", seed: int = 0, **options: Any
+    ) -> bytes:
         noise = np.random.default_rng(seed).integers(-9, 9, (size, size, 3))
         pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
         stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, kind)
+        Image.fromarray(pixels).save(stream, kind, **options)
         return stream.getvalue()
 
     return make

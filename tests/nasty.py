@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 from tiffs import make_lossless_jpeg, make_tiff
 
@@ -37,6 +38,12 @@ class Nasty:
 def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def encode_heic(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream)
     return stream.getvalue()
 
 
@@ -72,6 +79,7 @@ def drop_tables(jpeg: bytes, *, marker: bytes) -> bytes:
 RGB = noise(30, 40, 3)
 JPEG = encode(RGB)
 PNG = encode(RGB, "PNG")
+HEIC = encode_heic(RGB)
 # Coded arithmetically, which PIL reads but does not write: `cjpeg -arithmetic -quality 75 -grayscale` of
 # libjpeg-turbo 2.1.5 on 12 x 8 pixels of a slope.
 ARITHMETIC = base64.b64decode(
@@ -121,11 +129,15 @@ READABLE: dict[str, bytes] = {
     "a warning before.png": b"<br />\n<b>Warning</b>: session_start()\n" + PNG,
     "a file with jfif.jfif": JPEG,
     "a file with jpe.JPE": JPEG,
+    "animation.gif": encode(RGB, "GIF", save_all=True, append_images=[noise(30, 40, 3)]),
+    "a phone's.HEIC": HEIC,
+    "a phone's": HEIC,
+    "a HEIC.jpg": HEIC,
     "a file of 12 bits.jpg": make_tiff(GREY_12[:, :, None], bits=12, photometric=1),
     "a large profile.png": encode(RGB, "PNG", icc_profile=bytes(2**21)),
 }
 
-NO_IMAGE = r"not an image \([\d,]+ bytes that start with b.+\); JPEG, PNG, GIF, BMP, WEBP, TIFF, AVIF are read"
+NO_IMAGE = r"not an image \([\d,]+ bytes that start with b.+\); JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, HEIF are read"
 TRUNCATED = r"truncated {}: its [\d,]+ bytes end before the picture does"
 TOO_LARGE = (
     r"{} pixels out of [\d,]+ bytes; at most 89,478,485 in all and 65,535 on a side are decoded: make the image smaller"
@@ -163,7 +175,8 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "PostScript.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", OTHER.format("a PostScript document")),
     "archive.jpg": (b"PK\3\4" + bytes(60), OTHER.format("a ZIP archive or an Office document")),
     "JPEG 2000.jpg": (encode(RGB, "JPEG2000"), UNREAD.format("JPEG 2000")),
-    "HEIC.jpg": (b"\0\0\0\x18ftypheic" + bytes(60), UNREAD.format("HEIC")),
+    "HEIC.jpg": (b"\0\0\0\x18ftypheic" + bytes(60), HEADER.format("HEIF")),
+    "cut.heic": (HEIC[:-20], r"damaged HEIF \([\d,]+ bytes\): .*Unexpected end of file.*"),
     "grey of 12 bits.jpg": (make_lossless_jpeg(GREY_12, bits=12), UNREAD_JPEG.format("lossless, 12 bits a sample")),
     "floats of two.jpg": (
         make_tiff(np.ones((3, 4, 2)), bits=32, photometric=1, kind=3),
@@ -234,10 +247,10 @@ IGNORED: dict[str, Ignored] = {
     "Training/odd/~$UPPER.jpg": ("system", JPEG),
     "Training/odd/Icon\r": ("system", JPEG),
     "Training/odd/half.jpg.part": (".part", JPEG[:300]),
-    "Training/odd/animation.gif": (".gif", encode(RGB, "GIF")),
+    "Training/odd/layers.psd": (".psd", b"8BPS"),
     "Training/odd/LICENSE": ("no suffix", b"MIT License"),
     "Training/odd/CHECKSUMS": ("no suffix", b""),
-    "Training/odd/photo": ("no suffix", b"\0\0\0\x18ftypheic" + bytes(60)),
+    "Training/odd/photo": ("no suffix", b"\xff\x0a\xfa\x1f" + bytes(60)),
     "Training/odd/pipe.jpg": ("pipe", os.mkfifo),
     "Training/odd/.cache": ("hidden", lambda folder: folder.mkdir()),
     "Training/odd/@eaDir": ("system", lambda folder: folder.mkdir()),

@@ -1,5 +1,6 @@
 """The store of features: whole batches only, each image once, known by its content."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +8,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import put
+from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
-from fruits.features.store import find_earlier, find_missing, list_batches, list_lengths, read_features, write_batch
+from fruits.features.store import find_earlier, find_missing, list_batches, list_known, read_features, write_batch
+from fruits.images import open_images
 from fruits.images.rows import LISTED, NAMES, STORED, spark_schema
+from fruits.images.shards import SCHEMA
+from fruits.images.source import hash_images, read_as_listed
 from fruits.pca import fit_pca
+from fruits_cli.pack import pack_images
 
 Write = Callable[..., Path]
 
@@ -37,7 +45,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(spark: SparkSession, store: Path) -> Write:
-    def write_rows(images: pd.DataFrame, *, folder: Path = store, tag: str = "") -> Path:
+    def write_rows(images: pd.DataFrame, *, folder: Path = store, tag: Any = "") -> Path:
         rows = images.assign(etag=tag, features=[number_features(n) for n in range(len(images))])
         return write_batch(spark.createDataFrame(rows, spark_schema(STORED)).coalesce(1), store=folder)
 
@@ -103,11 +111,38 @@ def test_batches_of_an_earlier_version_are_passed_over(spark: SparkSession, stor
     assert find_missing(list_some(0, 1), store=store).equals(list_some(0, 1))
     assert find_earlier(list_some(1, 2), store=store).equals(list_some(1))
     assert find_earlier(list_some(1, modified=7), store=store).empty
-    assert list_lengths(store).empty
+    assert list_known(store).empty
     write(list_some(1))
     assert find_missing(list_some(0, 1), store=store).equals(list_some(0))
-    assert list_lengths(store).tolist() == [7]
+    assert list_known(store)["length"].tolist() == [7]
     assert read_rows(spark, list_some(0, 1), store)["path"].tolist() == list_some(1)["path"].tolist()
+
+
+@pytest.mark.parametrize("kind", ["files", "S3", "shards"])
+def test_of_what_an_earlier_version_stored_turned_images_alone_are_missing(
+    spark: SparkSession, store: Path, write: Write, tmp_path: Path, image_bytes: Callable[..., bytes], kind: str
+) -> None:
+    """It knew them by their SHA-256 or tag, as if they were upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    contents = [image_bytes(seed=1), image_bytes(seed=2, exif=exif)]
+    for name, content in zip("ab", contents, strict=True):
+        put(tmp_path / "in", f"Training/Kiwi/{name}.jpg", content=content)
+    listed = open_images(tmp_path / "in").list_images(split="Training", classes=["*"])
+    earlier = listed.assign(digest=[hashlib.sha256(content).hexdigest() for content in contents])
+    write(earlier, tag=["etag:a-9", "etag:b-9"] if kind == "S3" else "")
+    folder = tmp_path / "in"
+    if kind == "S3":
+        listed["digest"] = ["tag:a-9", "tag:b-9"]
+    if kind == "shards":
+        pack_images(tmp_path / "in", folder := tmp_path / "packed")
+        shard = earlier.assign(content=contents)
+        pq.write_table(pa.Table.from_pandas(shard, schema=SCHEMA.remove_metadata()), folder / "images-00000.parquet")
+        listed = open_images(folder).list_images(split="Training", classes=["*"])
+    now = hash_images(listed, source=open_images(folder), known=list_known(store))
+    assert find_missing(now, store=store)["path"].tolist() == ["Training/Kiwi/b.jpg"]
+    for image in now.itertuples():
+        read_as_listed(open_images(folder), image.path, length=image.length, digest=image.digest)
 
 
 def test_a_batch_without_its_marker_is_not_there(spark: SparkSession, store: Path, write: Write) -> None:

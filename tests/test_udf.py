@@ -134,7 +134,7 @@ def test_a_file_that_changed_since_it_was_listed_is_an_error_row(tmp_path: Path,
 
 def test_a_file_replaced_by_one_of_the_same_length_is_not_stored_as_the_old_one(fruit_folder: Path) -> None:
     images = open_images(fruit_folder).list_images(split="Training", classes=["Kiwi"])
-    images = hash_images(images, source=ClassFolders(fruit_folder), lengths=images["length"])
+    images = hash_images(images, source=ClassFolders(fruit_folder), known=images.assign(etag=""))
     file = fruit_folder / images["path"][0]
     content = file.read_bytes()
     file.with_suffix(".new").write_bytes(content[::-1])

@@ -18,7 +18,9 @@ _OPTIONS: dict[str, Any] = {
     # minute in all, and s3fs above it once more.
     "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 7}, "connect_timeout": 5, "read_timeout": 60},
 }
-TAG = "etag:"
+TAG = "tag:"
+# Earlier versions did not turn an image as EXIF says: what they stored under such a tag may be of the unturned one.
+EARLIER_TAG = "etag:"
 # The file that says that a folder is whole: see `ownership`.
 MARKER = "run.json"
 

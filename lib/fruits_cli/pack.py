@@ -1,4 +1,4 @@
-"""A class-folder tree bundled into a few Parquet shards."""
+"""A folder of images bundled into a few Parquet shards."""
 
 import sys
 from collections.abc import Iterator
@@ -13,6 +13,8 @@ from tqdm import tqdm
 from fruits.errors import FruitsError, UsageError
 from fruits.folders import as_folder, open_output, relate
 from fruits.images import open_images
+from fruits.images.labels import LabelledImages
+from fruits.images.rows import ALL
 from fruits.images.shards import GROUP_ROWS, SCHEMA, list_shards, name_shard, open_shard
 from fruits.images.source import read_as_listed
 from fruits.images.tree import ClassFolders
@@ -35,12 +37,13 @@ class PackReport:
 
 
 def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_BYTES) -> PackReport:
-    """Bundle all splits and classes of a folder into shards; the same images make the same bytes.
+    """Bundle all images of a folder into shards; the same images make the same bytes.
 
     Parameters
     ----------
     input_dir
-        The folder that holds the splits, such as `Training/` and `Test/`: all folders with images in class folders.
+        The folder that holds the splits, such as `Training/` and `Test/`: all folders with images in class folders. One
+        without splits, or with a `labels.csv`, is packed as it is listed.
     output_dir
         A new or empty folder, or an older pack, which is replaced when the new one is whole.
     shard_bytes
@@ -52,10 +55,8 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
         If there is nothing to pack, or `output_dir` holds other things.
     """
     tree = _check_folders(input_dir, output_dir)
-    splits = tree.list_splits()
-    if not splits:
-        raise UsageError(f"{input_dir} holds nothing to pack; name the folder that holds <split>/<class>/<image>.")
-    tables = [tree.list_images(split=split, classes=["*"]) for split in splits]
+    splits = [] if isinstance(tree, LabelledImages) else tree.list_splits()
+    tables = [tree.list_images(split=split, classes=["*"]) for split in splits or [ALL]]
     images = pd.concat(tables).sort_values("path", ignore_index=True)
     unreadable: list[str] = []
     as_folder(output_dir.parent).hold()
@@ -80,7 +81,7 @@ def _check_folders(input_dir: Path, output_dir: Path) -> ClassFolders:
         as_folder(folder).check_listable()
     tree = open_images(input_dir)
     if not isinstance(tree, ClassFolders):
-        raise UsageError(f"{input_dir} is packed already; name the folder that holds Training/<class>/<image>.")
+        raise UsageError(f"{input_dir} is packed already; name the folder that holds the image files.")
     _check_replaceable(output_dir)
     if how := relate(output_dir, input_dir):
         raise UsageError(f"{output_dir} {how} {input_dir}, the images to pack; name a folder outside of them.")
@@ -103,7 +104,8 @@ def _read_group(tree: ClassFolders, images: pd.DataFrame, unreadable: list[str])
             unreadable.append(image.path)
     contents, digests = zip(*found, strict=True)
     table = pa.Table.from_pandas(images.assign(content=contents, digest=digests), schema=SCHEMA, preserve_index=False)
-    return table.replace_schema_metadata()  # pandas would add its version, and other bytes with each release
+    # pandas would add its version, and other bytes with each release.
+    return table.replace_schema_metadata(SCHEMA.metadata)
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_tree_is_listed_as_on_a_disk(tmp_path: Path) -> None:
         "Kiwi/EMPTY": b"",
         "Kiwi/.h/1.jpg": jpeg,
         "Kiwi/.h/2.jpg": jpeg,
-        "Fig/1.gif": b"G",
+        "Fig/1.psd": b"G",
     }
     for name, content in files.items():
         (tmp_path / "Validation" / name).parent.mkdir(parents=True, exist_ok=True)

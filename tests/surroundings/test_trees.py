@@ -21,7 +21,7 @@ PEACH = unicodedata.normalize("NFD", "Pêche")
 FEATURES = ["Pear [ripe]/0.jpg", "Pear [ripe]/1.JFIF", "Pear [ripe]/IMG_2", f"{PEACH}/0.jpg", f"{PEACH}/12 bits.jpg"]
 FEATURES += [f"{PEACH}/a line before.jpe", "@home/0.jpg", "@home/1.jpg"]
 ERRORS = {
-    f"{PEACH}/phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(60), "HEIC, which is not read; convert it to JPEG"),
+    f"{PEACH}/phone.jpg": (b"\xff\x0a\xfa\x1f" + bytes(60), "JPEG XL, which is not read; convert it to JPEG"),
     "@home/14 bits.png": (make_tiff(GREY, bits=14, photometric=1), "TIFF with 14 bits a sample, unsigned, photometric"),
 }
 IGNORED = {
@@ -31,8 +31,8 @@ IGNORED = {
     f"{PEACH}/Thumbs.db": "system",
     f"{PEACH}/._0.jpg": "hidden",
     "Pear [ripe]/Icon\r": "system",
-    "Fig/0.gif": ".gif",
-    "Fig/1.gif": ".gif",
+    "Fig/0.psd": ".psd",
+    "Fig/1.psd": ".psd",
 }
 
 
@@ -73,7 +73,7 @@ def test_a_tree_of_all_kinds(tmp_path: Path, tree: Path, models: Path) -> None:
 
     refused = run_fruits(tmp_path, tree, classes=classes, **settings)
     assert refused.returncode == 2
-    assert "class folder 'Fig' holds 2 files, none is an image: 2 .gif" in refused.stderr
+    assert "class folder 'Fig' holds 2 files, none is an image: 2 .psd" in refused.stderr
 
     (tree / "Validation/Fig/2.png").write_bytes((tree / "Validation/@home/1.jpg").read_bytes())
     done = run_fruits(tmp_path, tree, classes=classes, **settings)
@@ -90,4 +90,4 @@ def test_a_tree_of_all_kinds(tmp_path: Path, tree: Path, models: Path) -> None:
     manifest = json.loads((tmp_path / "reports/local/MINI/manifest.json").read_text())
     assert manifest["counts"]["listed"] == len(features) + len(errors)
     assert manifest["ignored"] == len(IGNORED)
-    assert manifest["ignored_kinds"] == {"system": 4, ".gif": 2, "no suffix": 1, "hidden": 1}
+    assert manifest["ignored_kinds"] == {"system": 4, ".psd": 2, "no suffix": 1, "hidden": 1}

@@ -12,9 +12,9 @@ from fruits.errors import FruitsError, UsageError, explain_failures
 from fruits.features.engines import broadcast_engine, local_engine
 from fruits.features.model import Backbone
 from fruits.features.udf import SCHEMA, Extractor, LocalErrors, collect_errors
-from fruits.images.paths import NO_SPLIT, ImagePaths, locate
-from fruits.images.rows import LISTED, NAMES, STORED, ErrorRow, arrow_schema, spark_schema
-from fruits.images.tree import spell_name
+from fruits.images.paths import ImagePaths, locate
+from fruits.images.rows import ALL, LISTED, NAMES, STORED, ErrorRow, arrow_schema, spark_schema
+from fruits.images.walk import spell_name
 from fruits.workers import prepare_workers
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _complete_rows(columns: dict[str, list[Any]]) -> list[tuple[Any, ...]]:
         (
             spell_name(str(path)),
             spell_name(locate(str(path), base).rpartition("/")[0].rpartition("/")[2] if pd.isna(label) else str(label)),
-            NO_SPLIT if pd.isna(split) else spell_name(str(split)),
+            ALL if pd.isna(split) else spell_name(str(split)),
             *(None, None, ""),
         )
         for path, label, split in zip(paths, labels, splits, strict=True)

@@ -16,7 +16,7 @@ import pandas as pd
 from fruits.errors import explain_failures
 from fruits.features.engines import broadcast_engine
 from fruits.features.model import Backbone
-from fruits.features.store import find_earlier, find_missing, list_lengths, name_digests, write_batch
+from fruits.features.store import find_earlier, find_missing, list_known, name_digests, write_batch
 from fruits.features.udf import SCHEMA, Extractor, collect_errors
 from fruits.images import open_images
 from fruits.images.rows import ErrorRow
@@ -90,7 +90,7 @@ def compute_features(
         If the model, Spark or the disk fails; an image that cannot be decoded is an error row instead.
     """
     source = open_images(input_dir)
-    images = hash_images(images, source=source, lengths=[] if fresh else list_lengths(store))
+    images = hash_images(images, source=source, known=list_known(store)[: 0 if fresh else None])
     if (missing := images if fresh else find_missing(images, store=store)).empty:
         return Computation(images, 0, [])
     extractor = Extractor.of(

@@ -67,10 +67,10 @@ def find_missing(images: "pd.DataFrame", *, store: Path, batches: Sequence[Path]
     return images[~images["digest"].isin(known["digest"])].reset_index(drop=True)
 
 
-def list_lengths(store: Path) -> "pd.Series[int]":
-    """Return the lengths of the images whose features the store holds: one of another length is none of them."""
+def list_known(store: Path) -> "pd.DataFrame":
+    """Return length and tag of the images whose features the store holds: one of another length is none of them."""
     known = _read_keys(list_batches(store))
-    return known.loc[known["digest"] != "", "length"]
+    return known.loc[known["digest"] != "", ["length", "etag"]]
 
 
 def find_earlier(images: "pd.DataFrame", *, store: Path) -> "pd.DataFrame":

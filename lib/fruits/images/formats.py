@@ -2,9 +2,8 @@
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png")
 Why = tuple[str, str]  # the kind of an ignored file, and the reason why it is ignored
 
 # So many bytes tell what a file is.
@@ -28,18 +27,24 @@ _SYSTEM = {
 _SYSTEM_FORM = re.compile(r"~\$|(?i:found\.\d{3})\Z|@GMT-\d{4}\.")
 _SYSTEM_REASON = "made by an operating system, a file server or an Office program for itself"
 
+# What is decoded: PIL's name of it, the first bytes, the suffixes.
 _DECODED = {
-    "JPEG": rb"\xff\xd8\xff",
-    "PNG": rb"\x89PNG",
-    "GIF": rb"GIF8",
-    "BMP": rb"BM.{4}\0{4}",
-    "WebP": rb"RIFF.{4}WEBP",
-    "TIFF": rb"II[*+]\0|MM\0[*+]",
-    "AVIF": _ftyp % rb"avi[fs]|(mif1|msf1).{4}(....){0,16}?avi[fs]",
+    "JPEG": (rb"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif")),
+    "PNG": (rb"\x89PNG", (".png",)),
+    "GIF": (rb"GIF8", (".gif",)),
+    "BMP": (rb"BM.{4}\0{4}", (".bmp",)),
+    "WebP": (rb"RIFF.{4}WEBP", (".webp",)),
+    "TIFF": (rb"II[*+]\0|MM\0[*+]", (".tif", ".tiff")),
+    "AVIF": (_ftyp % rb"avi[fs]|(mif1|msf1).{4}(....){0,16}?avi[fs]", (".avif",)),
+    "HEIF": (
+        _ftyp % rb"hei[cxmsf]|hev[cxms]|mi[ah]f|mif1|msf1|MiHB|....{4}(....){0,16}?(hei[cxms]|mif1)",
+        (".heic", ".heif"),
+    ),
 }
+FORMATS = tuple(_DECODED)
+IMAGE_SUFFIXES = tuple(suffix for _, suffixes in _DECODED.values() for suffix in suffixes)
 # Pictures of other formats: a person can convert them.
 _PICTURES = {
-    "HEIC": _ftyp % rb"hei[cxmsf]|hev[cxms]|mi[ah]f|mif1|msf1|MiHB|....{4}(....){0,16}?(hei[cxms]|mif1)",
     "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
     "JPEG 2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ",
     "JPEG XR": rb"II\xbc",
@@ -83,7 +88,8 @@ def _compile(table: dict[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     return {name: re.compile(mark, re.DOTALL) for name, mark in table.items()}
 
 
-_DECODED_MARKS, _PICTURE_MARKS, _OTHER_MARKS = map(_compile, (_DECODED, _PICTURES, _OTHERS))
+_DECODED_MARKS = _compile({name: mark for name, (mark, _) in _DECODED.items()})
+_PICTURE_MARKS, _OTHER_MARKS = _compile(_PICTURES), _compile(_OTHERS)
 # What programs put before a picture: blank lines, zeros, a byte order mark, headers of HTTP, warnings of PHP.
 _BEFORE = re.compile(
     rb"(?:[\t\n\r\x20-\x7e\0]|\xef\xbb\xbf){1,4096}?"
@@ -104,7 +110,7 @@ def explain_ignored_name(name: str) -> Why | None:
     return None
 
 
-def explain_ignored_file(name: str, *, in_class: bool, read_head: Callable[[], bytes]) -> Why | None:
+def explain_ignored_file(name: str, *, read_head: Callable[[], bytes]) -> Why | None:
     """Return why a file is not listed as an image; None if it is.
 
     Parameters
@@ -113,13 +119,13 @@ def explain_ignored_file(name: str, *, in_class: bool, read_head: Callable[[], b
         Returns its first bytes or raises OSError; called for names without a suffix only.
     """
     if not has_suffix(name):
-        if reason := _explain_head(read_head):
-            return "no suffix", f"no suffix, and {reason}"
-    elif not name.lower().endswith(IMAGE_SUFFIXES):
-        suffix = "." + name.rpartition(".")[2].lower()
-        common = len(suffix) <= 20 and suffix.isprintable() and " " not in suffix
-        return suffix if common else "other suffix", f"not a suffix of images: {', '.join(IMAGE_SUFFIXES)}"
-    return None if in_class else ("no class", "beside the class folders, not in one")
+        reason = _explain_head(read_head)
+        return ("no suffix", f"no suffix, and {reason}") if reason else None
+    if name.lower().endswith(IMAGE_SUFFIXES):
+        return None
+    suffix = "." + name.rpartition(".")[2].lower()
+    common = len(suffix) <= 20 and suffix.isprintable() and " " not in suffix
+    return suffix if common else "other suffix", f"not a suffix of images: {', '.join(IMAGE_SUFFIXES)}"
 
 
 def has_suffix(name: str) -> bool:
@@ -171,13 +177,22 @@ def skip_to_picture(content: bytes) -> bytes:
 
 def describe_jpeg(content: bytes) -> str | None:
     """Say of what kind a JPEG is, if it is one that PIL cannot read; None for all others."""
-    place = 2
-    while place + 5 <= len(content) and content[place] == 0xFF:
-        marker, (length,) = content[place + 1], struct.unpack_from(">H", content, place + 2)
-        if marker in _FRAMES or marker in {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}:
-            kind, bits = _FRAMES.get(marker, ""), content[place + 4]
+    for marker, segment in walk_jpeg(content):
+        if segment and (marker in _FRAMES or marker in {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}):
+            kind, bits = _FRAMES.get(marker, ""), segment[0]
             if bits == 8 and kind in {"", "lossless,"}:
                 return None
             return f"{kind} {bits} bits a sample".strip()
-        place += 1 if marker == 0xFF else 2 + length
     return None
+
+
+def walk_jpeg(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the segments of a JPEG, without marker and length, up to where they are no longer well formed."""
+    place = 2
+    while place + 5 <= len(content) and content[place] == 0xFF:
+        marker, (length,) = content[place + 1], struct.unpack_from(">H", content, place + 2)
+        if marker == 0xFF:
+            place += 1
+        else:
+            yield marker, content[place + 4 : place + 2 + length]
+            place += 2 + length

@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,69 +11,42 @@ from typing import TYPE_CHECKING
 
 from fruits import folders
 from fruits.errors import UsageError
-from fruits.images.rows import NAMES
-from fruits.images.selection import match_classes
-from fruits.images.shards import PackedShards, list_shards, open_shard
-from fruits.images.tree import ClassFolders, spell_name, walk
+from fruits.images import open_images
+from fruits.images.rows import ALL, NAMES
+from fruits.images.shards import PackedShards, list_shards
+from fruits.images.tree import ClassFolders
+from fruits.images.walk import spell_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# The split of images that lie in none.
-NO_SPLIT = "all"
-
 
 def list_images(folder: str | Path, *, split: str | None = None, classes: Sequence[str] = ("*",)) -> "pd.DataFrame":
-    """List the images below a folder: split folders, class folders, a flat folder, or shards that `fruits pack` made.
+    """List the images below a folder: in split and class folders, in any others, flat, or packed by `fruits pack`.
 
     Parameters
     ----------
     folder
-        On this machine or in S3.
+        On this machine or in S3. A table `labels.csv` in it says which images there are, and their labels.
     split
-        Keep the images of this split only.
+        List the images of this split only; by default all.
     classes
         Keep the labels that match one of these globs.
 
     Returns
     -------
     DataFrame
-        One row an image, sorted by path: `path` (str, absolute), `label` (str, the folder that holds the image),
-        `split` (str: the first folder below `folder` if the image lies in split/class/, else "all").
+        One row an image, sorted by path: `path` (str, absolute), `label` (str, the path of the folder that holds the
+        image; of a split that is asked for, its name), `split` (str: Training, Test, ..., else "all").
 
     Raises
     ------
     UsageError
         If the folder cannot be listed, or no image is left.
     """
-    import pandas as pd
-
-    rows = sorted(_list_rows(folders.resolve(str(folder), base=Path.cwd())))
-    there = sorted({row[2] for row in rows})
-    if not rows:
-        raise UsageError(f"{folder} holds no images (.jpg, .jpeg, .png); name a folder that has some below it.")
-    if split is not None and split not in there:
-        raise UsageError(f"{folder} has no split {split!r}; there are {', '.join(there)}.")
-    table = pd.DataFrame([row for row in rows if split in (None, row[2])], columns=NAMES)
-    asked = match_classes(table["label"], classes, where=f"labels below {folder}")
-    return table[table["label"].isin(asked)].reset_index(drop=True)
-
-
-def _list_rows(root: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield path, label and split of each image in the shards of a folder, or below it."""
-    if shards := list_shards(root):
-        for shard in shards:
-            for row in open_shard(shard).read(NAMES).to_pylist():
-                yield f"{root}/{row['path']}", row["label"], row["split"]
-        return
-    for place in walk(root):
-        above = Path(place.below).parts
-        split = spell_name(above[0]) if len(above) > 1 else NO_SPLIT
-        # In a flat folder the images have no class folder.
-        flat = [name for name, (kind, _) in place.ignored.items() if kind == "no class"]
-        folder = root / place.below
-        for name in [*place.images, *flat]:
-            yield spell_name(f"{folder}/{name}"), spell_name(folder.name), split
+    root = folders.resolve(str(folder), base=Path.cwd())
+    images = open_images(root).list_images(split=split or ALL, classes=classes)[[*NAMES]]
+    return images.assign(path=[f"{spell_name(str(root))}/{path}" for path in images["path"]])
 
 
 @dataclass(frozen=True)

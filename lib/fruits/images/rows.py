@@ -7,11 +7,11 @@ import pyarrow as pa
 
 _TYPES = {
     "path": pa.string(),  # relative to the input folder, with `/`
-    "label": pa.string(),  # the parent folder
+    "label": pa.string(),  # the class
     "split": pa.string(),
     "length": pa.int64(),  # bytes
     "modified": pa.int64(),  # nanoseconds since 1970
-    "digest": pa.string(),  # identifies the content: its SHA-256, or its tag in S3; empty if unknown
+    "digest": pa.string(),  # identifies the content: `source.hash_content`, or its tag in S3; empty if unknown
     "etag": pa.string(),  # the tag in S3; empty for local files
     "content": pa.binary(),
     "features": pa.list_(pa.float32()),
@@ -24,6 +24,8 @@ _SPARK_TYPES = {
     pa.list_(pa.float32()): "array<float>",
 }
 
+# The split of images that lie in none. Whoever asks for it gets every image, of all splits.
+ALL = "all"
 NAMES = ("path", "label", "split")
 LISTED = (*NAMES, "length", "modified", "digest")
 PACKED = (*LISTED, "content")

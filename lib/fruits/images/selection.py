@@ -102,8 +102,9 @@ def select_images(images: "pd.DataFrame", *, max_images: int, seed: int) -> "pd.
 
 def describe_empty_classes(images: "pd.DataFrame", ignored: "pd.DataFrame") -> list[str]:
     """Name the class folders whose files are all ignored, given both listings of the same classes."""
-    files = ignored[~ignored["kind"].isin({"no class", "hidden", "system"})]
-    names = sorted(set(files["path"].str.split("/").str[-2]) - set(images["label"]))
+    files = ignored.loc[~ignored["kind"].isin({"no class", "not in labels.csv", "hidden", "system"}), "path"]
+    empty, full = ({path.rpartition("/")[0] for path in table} for table in (files, images["path"]))
+    names = sorted({folder.rpartition("/")[2] for folder in empty - full - {""}})
     said = f"{len(names)} class folders hold no image: {quote_first(names)}; ignored.csv says why."
     return [said] if names else []
 

@@ -15,14 +15,16 @@ import pyarrow.parquet as pq
 
 from fruits.errors import FruitsError, UsageError
 from fruits.folders import as_folder, compose, open_parquet
-from fruits.images.rows import LISTED, PACKED, IgnoredRow, arrow_schema
+from fruits.images.rows import ALL, LISTED, PACKED, IgnoredRow, arrow_schema
 from fruits.images.selection import match_classes
 from fruits.images.source import ImageSource
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = arrow_schema(PACKED)
+# Earlier versions did not say it: they gave turned images the digest of upright ones.
+_KNOWS_TURNED = {b"fruits.turned": b"yes"}
+SCHEMA = arrow_schema(PACKED).with_metadata(_KNOWS_TURNED)
 # Of the shards that earlier versions packed.
 _WITHOUT_DIGEST = SCHEMA.remove(SCHEMA.get_field_index("digest"))
 # What a worker reads at once: 5 MB of Fruits-360.
@@ -73,16 +75,19 @@ class PackedShards(ImageSource):
         self._group = -1
         self._images: dict[str, bytes | None] = {}
 
+    def list_splits(self) -> list[str]:
+        """Return the splits that were packed, sorted."""
+        return sorted(set(self._table["split"]))
+
     def list_images(self, *, split: str, classes: Sequence[str]) -> "pd.DataFrame":
-        """List the images in the shards; those packed by an earlier version have no digest."""
-        tables = [open_shard(shard).read(LISTED) for shard in list_shards(self.folder)]
-        joined = pa.concat_tables([arrow_schema(LISTED).empty_table(), *tables], promote_options="default")
-        table: pd.DataFrame = joined.to_pandas().fillna({"digest": ""})
-        images = table[table["split"].map(compose) == compose(split)]
+        """List the images in the shards, with the labels they were packed with."""
+        table = self._table
+        images = table if split == ALL else table[table["split"].map(compose) == compose(split)]
         if images.empty:
-            there = ", ".join(sorted(set(table["split"]))) or "no images"
+            there = ", ".join(self.list_splits()) or "no images"
             raise UsageError(
-                f"{self.folder} is packed and holds no {split} images, but {there}; pack a folder that has them."
+                f"{self.folder} is packed and holds no {split} images, but {there}; set split to one of them or to "
+                f"{ALL} (every image), or pack a folder that has them."
             )
         asked = match_classes(images["label"], classes, where=f"classes of {split} packed in {self.folder}")
         return images[images["label"].isin(asked)].sort_values("path", ignore_index=True)
@@ -111,6 +116,17 @@ class PackedShards(ImageSource):
         if content is None:
             raise OSError("could not be read when it was packed")
         return content
+
+    @cached_property
+    def _table(self) -> "pd.DataFrame":
+        """All images; those packed by an earlier version have no digest."""
+        tables = [arrow_schema(LISTED).empty_table()]
+        for file in list_shards(self.folder):
+            shard = open_shard(file)
+            known = _KNOWS_TURNED.items() <= (shard.schema_arrow.metadata or {}).items()
+            tables.append(shard.read([name for name in LISTED if known or name != "digest"]))
+        table: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
+        return table.fillna({"digest": ""})
 
     @cached_property
     def _groups(self) -> list[tuple[pq.ParquetFile, int]]:

@@ -3,18 +3,21 @@
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fruits.images.decode import DecodeError, Pixels, decode_image
-from fruits.s3 import TAG
+from fruits.images.formats import skip_to_picture
+from fruits.images.orientation import UPRIGHT, read_orientation
+from fruits.s3 import EARLIER_TAG, TAG
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_TURNED = "-turned"
 CHANGED = "changed since it was listed; run again"
 # Threads hide the latency of a network disk; files in memory are hashed as fast by one.
 _THREADS = 8
@@ -39,22 +42,27 @@ class ImageSource(ABC):
         return type(self), (self.folder,)
 
     @abstractmethod
+    def list_splits(self) -> list[str]:
+        """Return the splits that can be asked for, sorted; of folders those that hold images in class folders."""
+
+    @abstractmethod
     def list_images(self, *, split: str, classes: Sequence[str]) -> "pd.DataFrame":
         """List the images of some classes, whether or not they can be read.
 
         Parameters
         ----------
         split
-            `Training`, `Test`, or any other folder there.
+            `Training`, `Test`, or any other folder there; `rows.ALL` is every image.
         classes
-            Globs on the name of the folder that holds the image: see `selection.match_classes`.
+            Globs on the labels: see `selection.match_classes`.
 
         Returns
         -------
         DataFrame
-            One row an image, sorted by path, with the columns `rows.LISTED`. `path` is written as `tree.spell_name`
-            does. `length` and `modified` are 0 where the file cannot be looked at. `digest` is known for packed
-            images (their SHA-256) and in S3 (their tag), and empty for local files.
+            One row an image, sorted by path, with the columns `rows.LISTED`. `path` is written as `walk.spell_name`
+            does. `label` is the name of the folder that holds the image; its path, below its split if it has one,
+            where every image is asked for. `length` and `modified` are 0 where the file cannot be looked at. `digest`
+            is known for packed images (`hash_content`) and in S3 (their tag), and empty for local files.
 
         Raises
         ------
@@ -101,11 +109,13 @@ def read_as_listed(source: ImageReader, path: str, *, length: int, digest: str) 
 
 
 def hash_content(content: bytes) -> str:
-    """Return the SHA-256 of some bytes, 64 hexadecimal digits.
+    """Return the SHA-256 of an image, in hexadecimal; with a suffix if decoding turns it.
 
-    A photograph of 3 MB takes 2 ms with the processor's SHA instructions and 7 ms without; decoding it takes 200.
+    Earlier versions did not turn it, and stored other features of it under the SHA-256 alone. A photograph of 3 MB
+    takes 2 ms with the processor's SHA instructions and 7 ms without; decoding it takes 200.
     """
-    return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(content).hexdigest()
+    return digest if read_orientation(skip_to_picture(content)) == UPRIGHT else f"{digest}{_TURNED}"
 
 
 def tag_of(digest: str) -> str:
@@ -113,12 +123,19 @@ def tag_of(digest: str) -> str:
     return digest if digest.startswith(TAG) else ""
 
 
-def hash_images(images: "pd.DataFrame", *, source: ImageSource, lengths: Collection[int]) -> "pd.DataFrame":
-    """Fill in missing digests by reading the images whose length is among `lengths`.
+def hash_images(images: "pd.DataFrame", *, source: ImageSource, known: "pd.DataFrame") -> "pd.DataFrame":
+    """Fill in missing digests by reading the images whose length is among the `known` ones.
 
-    The digest stays empty for images of other lengths, and for those that cannot be read.
+    The digest stays empty for images of other lengths, and for those that cannot be read. Images in S3 are read if
+    their tag is known as an earlier version wrote it.
+
+    Parameters
+    ----------
+    known
+        `length` and `etag` of images, as `store.list_known` returns them.
     """
-    unknown = images["digest"].eq("") & images["length"].isin(lengths)
+    earlier = images["digest"].str.replace(TAG, EARLIER_TAG, regex=False).isin({*known["etag"]} - {""})
+    unknown = (images["digest"].eq("") | earlier) & images["length"].isin(known["length"])
     paths = images.loc[unknown, "path"].tolist()
 
     def hash_chunk(start: int) -> list[str]:
