@@ -89,7 +89,7 @@ def check_refusal(done: Done, *, code: int, message: str) -> None:
         (["fetch", "MINI", "--set", "max_imgs=5"], "max_imgs = 5: unknown"),
         (["fetch", "MINI", "--zip", "none.zip", "--set", "input_dir=in"], "none.zip"),
         (["fetch", "MINI", "--set", "input_dir=/x/MINI", "--set", "output_dir=/x"], "is the input"),
-        (["pack", "nowhere", "new"], "holds nothing to pack"),
+        (["pack", "nowhere", "new"], "cannot be listed"),
         (["pack", "/proc", "s3://"], "names no bucket"),
     ],
 )

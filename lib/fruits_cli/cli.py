@@ -17,9 +17,9 @@ from fruits_cli.process import run_command, tell, when_stopped
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _target_option(*, default: str) -> Callable[[_Command], _Command]:
+def _target_option(*, default: str | None, said: str | bool = True) -> Callable[[_Command], _Command]:
     return click.option(
-        "--target", default=default, show_default=True, type=click.Choice(TARGETS), help="Where: params/TARGET.yaml."
+        "--target", default=default, show_default=said, type=click.Choice(TARGETS), help="Where: params/TARGET.yaml."
     )
 
 
@@ -39,22 +39,30 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("mode")
-@_target_option(default="sample")
+@click.argument("mode", required=False)
+@click.option("--images", metavar="FOLDER", help="Run on the images below FOLDER; without MODE on all of them.")
+@click.option("--name", help="What the results are called. [default: MODE; with --images FOLDER's name]")
+@_target_option(default=None, said="sample; with --images local")
 @_SET
 @click.option("--fresh", is_flag=True, help="Compute all features anew; stored ones are neither used nor deleted.")
 @click.option("--replace", is_flag=True, help="Replace results of another target, input, choice of images or model.")
-def run(mode: str, target: str, settings: Sequence[str], fresh: bool, replace: bool) -> None:
+def run(settings: Sequence[str], fresh: bool, replace: bool, **choice: str | None) -> None:
     """Run the pipeline in MODE (a file in params/) and write its report."""
+    if not (choice["mode"] or choice["images"]):
+        raise click.UsageError("Missing argument 'MODE', or --images FOLDER.")
+    from fruits_cli.choice import choose_params
+
     flags = {"fresh": fresh, "replace": replace}
     overrides = _split_settings(settings) | {key: "true" for key, value in flags.items() if value}
-    params = load_params(mode, target, overrides)
+    params, notes = choose_params(settings=overrides, **choice)
     started = time.monotonic()
 
     def say(sentence: str) -> None:
         tell(f"{time.monotonic() - started:5.0f} s  {sentence}")
 
-    say(f"{mode}, target {target}: first checks")
+    say(f"{params.title}, target {params.target}: first checks")
+    for note in notes:
+        say(note)
     from fruits_cli.run import run_pipeline
     from fruits_cli.summary import describe_run, describe_stop
 
@@ -152,7 +160,7 @@ def neighbours(model: str, image: str, count: int, target: str, settings: Sequen
 @click.argument("input_dir", metavar="INPUT", type=click.Path(path_type=str))
 @click.argument("output_dir", metavar="OUT", type=click.Path(path_type=str))
 def pack(input_dir: str, output_dir: str) -> None:
-    """Bundle the class folders of INPUT into a few Parquet shards in OUT, which may then be an `input_dir`."""
+    """Bundle the images of INPUT into a few Parquet shards in OUT, which may then be an `input_dir`."""
     from fruits_cli.pack import pack_images
 
     source, packed = (folders.resolve(folder, base=Path.cwd()) for folder in (input_dir, output_dir))

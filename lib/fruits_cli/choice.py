@@ -1,0 +1,58 @@
+"""Which parameters a run takes: those of a mode, or what suits a folder of images."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from fruits import folders
+from fruits.errors import UsageError
+from fruits.images import open_images
+from fruits.images.rows import ALL
+from fruits.params import KEYS, RunParams, load_params
+
+# Of this mode, with every class and every image, a folder takes what it does not say itself.
+_MODE = "FULL"
+_EVERYTHING = {"classes": '["*"]', "max_images": "0", "split": ALL}
+
+
+def choose_params(
+    mode: str | None, target: str | None, *, images: str | None, name: str | None, settings: Mapping[str, str]
+) -> tuple[RunParams, list[str]]:
+    """Return the parameters of a run, and sentences that say what was chosen for the user.
+
+    Parameters
+    ----------
+    mode, target
+        None takes every image of the folder; target `local` for a folder, else `sample`.
+    images, name
+        A folder, relative to the current one, and what the results are called, by default as the folder is.
+    settings
+        As `--set` takes them; they win over all others.
+
+    Raises
+    ------
+    UsageError
+        If the parameters are not valid, or the folder's name is not one for results.
+    """
+    chosen = {} if name is None else {"name": name}
+    if images is None:
+        return load_params(mode or "", target or "sample", {**chosen, **settings}), []
+    if target == "sample":
+        raise UsageError("--images with --target sample: it renders its own images; allowed: local, emr.")
+    folder = folders.resolve(images, base=Path.cwd())
+    chosen = {"input_dir": str(folder), "name": folder.name, **chosen, **({} if mode else _EVERYTHING), **settings}
+    if not (chosen["name"] and KEYS["name"].metadata["check"](chosen["name"])):
+        allowed = KEYS["name"].metadata["allowed"]
+        raise UsageError(f"the results cannot be called {chosen['name']!r}; name them by --name: {allowed}.")
+    params = load_params(mode or _MODE, target or "local", chosen)
+    return _find_split(params) if mode and "split" not in settings else (params, [])
+
+
+def _find_split(params: RunParams) -> tuple[RunParams, list[str]]:
+    """Take every image of a folder that lacks the split of the mode."""
+    folder = params.path("input_dir")
+    there = map(folders.compose, open_images(folder).list_splits())
+    if folders.compose(params.split) in there:
+        return params, []
+    said = f"{folder} has no {params.split} with classes: every image below it is taken (split = {ALL})"
+    return dataclasses.replace(params, split=ALL), [said]
