@@ -157,7 +157,7 @@ def test_whatever_is_raised_ends_in_a_sentence_and_a_trace_that_it_names(
 
     monkeypatch.setattr(cli, "load_params", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    done = fruits("run", "MINI")
+    done = fruits("fetch", "MINI")
     assert done.returncode == 1
     assert done.stderr.startswith(sentence)
     assert done.stderr.count("\n") == 1
@@ -166,16 +166,16 @@ def test_whatever_is_raised_ends_in_a_sentence_and_a_trace_that_it_names(
     assert "in fail" in trace.read_text()
     assert "AKIA" not in trace.read_text()
     monkeypatch.setattr("tempfile.NamedTemporaryFile", open)  # no place for the trace costs the trace alone
-    assert fruits("run", "MINI").stderr == done.stderr.replace(f" Trace: {trace}", "")
+    assert fruits("fetch", "MINI").stderr == done.stderr.replace(f" Trace: {trace}", "")
 
 
 def test_version_and_help_exit_0_and_do_not_depend_on_docstrings(fruits: Fruits) -> None:
     assert __version__ in fruits("--version").stdout
-    assert "MODE" in fruits("run", "-h").stdout
+    assert "--images FOLDER" in fruits("run", "-h").stdout
     assert "default: local" in fruits("fetch", "--help").stdout  # no real images in the sample
     environ = os.environ | {"PYTHONOPTIMIZE": "2"}
     done = subprocess.run([FRUITS, "pack", "-h"], env=environ, capture_output=True, text=True, check=True)
-    assert "Bundle the class folders" in done.stdout
+    assert "Bundle the images" in done.stdout
 
 
 def test_pack_says_what_it_did_and_refuses_in_a_sentence(fruits: Fruits, fruit_folder: Path, tmp_path: Path) -> None:
