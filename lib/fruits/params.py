@@ -67,7 +67,7 @@ class RunParams:
     mode: str = _what("upper-case letters, digits and _", lambda v: _is_text(v) and bool(_MODE_NAME.fullmatch(v)))
     classes: tuple[str, ...] = _what('a list of globs on class folders, such as ["Apple*"]', _is_globs)
     max_images: int = _what("an integer >= 0 (0 = all images)", lambda v: _is_integer(v, at_least=0))
-    split: str = _what("the name of a folder in input_dir, such as Training or Test", _is_folder_name)
+    split: str = _what("all (images), or the name of a folder in input_dir, such as Training or Test", _is_folder_name)
     pca_components: int = _what("an integer >= 1", lambda v: _is_integer(v, at_least=1))
     variance_target: float = _what("a number above 0, at most 1", _is_share)
     max_error_share: float = _what("a number from 0 to 1 (0 = none at all)", lambda v: _is_share(v, zero=True))
@@ -79,7 +79,7 @@ class RunParams:
     )
 
     target: str = _where(f"one of {', '.join(TARGETS)}", lambda v: v in TARGETS)
-    input_dir: str = _where("the folder that holds Training/ and Test/, packed or not", _is_text)
+    input_dir: str = _where("the folder of the images, packed or not", _is_text)
     output_dir: str = _where("a folder for features and results", _is_text)
     report_dir: str = _where("a folder for reports", _is_text)
     weights: str = _where("imagenet, random, or the path of an .h5 file", _is_text)
