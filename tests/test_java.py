@@ -60,12 +60,6 @@ def test_missing_or_failing_java_has_no_version(make_home: MakeHome, tmp_path: P
     assert read_java_version(tmp_path / "none") is None
 
 
-@pytest.mark.parametrize("version", ["1.8.0_392", "11.0.21", "17.0.9"])
-def test_usable_java_home_is_taken(make_home: MakeHome, version: str) -> None:
-    home = make_home(f'openjdk version "{version}"')
-    assert find_java_home({"JAVA_HOME": str(home), "PATH": ""}) == home
-
-
 @pytest.mark.parametrize(
     ("said", "code", "found"),
     [
@@ -85,10 +79,12 @@ def test_unusable_java_home_is_refused(
     assert "unset" in str(caught.value)
 
 
-@pytest.mark.parametrize("environ", [{}, {"JAVA_HOME": ""}], ids=["unset", "empty"])
-def test_usable_java_on_the_path_is_used(make_home: MakeHome, environ: dict[str, str]) -> None:
-    home = make_home('openjdk version "11.0.21"')
-    assert find_java_home(environ | {"PATH": str(home / "bin")}) is None
+@pytest.mark.parametrize("version", ["1.8.0_392", "11.0.21", "17.0.9"])
+def test_usable_java_is_taken_from_java_home_or_the_path(make_home: MakeHome, version: str) -> None:
+    home = make_home(f'openjdk version "{version}"')
+    assert find_java_home({"JAVA_HOME": str(home), "PATH": ""}) == home
+    for environ in ({}, {"JAVA_HOME": ""}):
+        assert find_java_home(environ | {"PATH": str(home / "bin")}) is None
 
 
 @pytest.mark.parametrize("said", ['openjdk version "21.0.1"', "no Java runtime present", None])

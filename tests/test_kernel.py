@@ -68,13 +68,6 @@ def test_a_kernel_works_in_a_folder_of_its_own(start, monkeypatch: pytest.Monkey
     assert folder not in path
 
 
-def test_a_kernel_that_ends_at_once_is_a_sentence(start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "_START", "raise ImportError('zmq is broken')")
-
-    with pytest.raises(kernel.KernelStartError, match=r"did not start: .* Its last words: ImportError: zmq is broken"):
-        start()
-
-
 def test_a_kernel_that_does_not_answer_is_a_sentence(start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_START", "import time; time.sleep(60)")
     monkeypatch.setattr(kernel, "START_SECONDS", 1)
@@ -122,6 +115,7 @@ def test_a_start_that_fails_is_tried_twice_and_its_trace_is_kept(run_report, mon
     said, log = run_report()
 
     assert "the notebook's kernel did not start" in said
+    assert "Its last words: ImportError: zmq is broken" in said
     assert "ImportError: zmq is broken" in said
     assert log.count("\nImportError: zmq is broken") == 2
     assert "KernelStartError" in log

@@ -65,13 +65,10 @@ def test_error_leaves_the_old_folder_and_no_draft(tmp_path: Path, error: type[Ba
     assert names(tmp_path) == ["final", "final/old"]
 
 
-def test_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    LocalFolder(tmp_path / "a/b").check_writable()
-    assert names(tmp_path) == ["a", "a/b"]
-
-
 @pytest.mark.parametrize("folder", ["file", "file/below"])
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: str) -> None:
+    LocalFolder(tmp_path / "a/b").check_writable()
+    assert names(tmp_path) == ["a", "a/b"]  # a writable folder is made and left empty
     (tmp_path / "file").touch()
     with pytest.raises(FruitsError, match=f"{tmp_path / folder} cannot be written"):
         LocalFolder(tmp_path / folder).check_writable()
@@ -138,6 +135,9 @@ def shared_folder() -> Iterator[Path]:
 
 
 def test_many_hold_a_folder_and_none_is_alone_then(tmp_path: Path) -> None:
+    for _ in range(3):
+        with LocalFolder(tmp_path).held_alone(), pytest.raises(FruitsError), LocalFolder(tmp_path).held_alone():
+            pass
     for _ in range(2):
         LocalFolder(tmp_path / "new").hold()
         LocalFolder(tmp_path).hold()
@@ -145,13 +145,6 @@ def test_many_hold_a_folder_and_none_is_alone_then(tmp_path: Path) -> None:
     assert done.stdout == "held\n"
     with pytest.raises(FruitsError, match="a run is at work in"), LocalFolder(tmp_path).held_alone():
         pass
-
-
-def test_a_folder_can_be_held_alone_again_and_again(tmp_path: Path) -> None:
-    folder = LocalFolder(tmp_path)
-    for _ in range(3):
-        with folder.held_alone(), pytest.raises(FruitsError), folder.held_alone():
-            pass
 
 
 @pytest.mark.parametrize("mode", [0o644, 0])

@@ -25,6 +25,7 @@ from fruits_cli.pack import pack_images
 
 @pytest.fixture
 def packed(fruit_folder: Path, tmp_path: Path) -> Path:
+    os.utime(fruit_folder / "Test/Kiwi/0_100.jpg", ns=(1, 1_600_000_000_123_456_789))  # which must survive
     (fruit_folder / "Training/Kiwi/d'été #1 [2].jpg").write_bytes(b"no image")
     (fruit_folder / "Training/Kiwi/empty.JPG").touch()
     pack_images(fruit_folder, tmp_path / "packed")
@@ -71,22 +72,13 @@ def test_every_image_comes_back_in_any_order(fruit_folder: Path, tmp_path: Path,
 
 def test_row_groups_are_found_by_their_first_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fruits_cli.pack.GROUP_ROWS", 3)
-    folder = tmp_path / "images/Training/a"
-    folder.mkdir(parents=True)
+    (tmp_path / "images/Training/a").mkdir(parents=True)
     for number in range(10):
-        (folder / f"{number}.jpg").write_bytes(bytes([number]))
+        (tmp_path / f"images/Training/a/{number}.jpg").write_bytes(bytes([number]))
     pack_images(tmp_path / "images", tmp_path / "packed")
-
     source = PackedShards(tmp_path / "packed")
-
     assert pq.ParquetFile(list_shards(tmp_path / "packed")[0]).num_row_groups == 4
-    assert [source.read(f"Training/a/{number}.jpg") for number in (9, 0, 3, 2, 5)] == [
-        b"\t",
-        b"\0",
-        b"\3",
-        b"\2",
-        b"\5",
-    ]
+    assert [source.read(f"Training/a/{number}.jpg")[0] for number in (9, 0, 3, 2, 5)] == [9, 0, 3, 2, 5]
 
 
 def test_the_same_images_make_the_same_bytes_and_replace_the_old_pack(fruit_folder: Path, packed: Path) -> None:
@@ -96,26 +88,18 @@ def test_the_same_images_make_the_same_bytes_and_replace_the_old_pack(fruit_fold
     assert b"pandas" not in before[0]
 
 
-def test_time_of_modification_survives(fruit_folder: Path, tmp_path: Path) -> None:
-    image = fruit_folder / "Test/Kiwi/0_100.jpg"
-    os.utime(image, ns=(1, 1_600_000_000_123_456_789))
-    pack_images(fruit_folder, tmp_path / "packed")
-    table = open_images(tmp_path / "packed").list_images(split="Test", classes=["Kiwi"])
-    assert table["modified"].tolist() == [1_600_000_000_123_456_789]
-
-
 def test_what_cannot_be_read_is_told_and_stays_an_error(fruit_folder: Path, tmp_path: Path) -> None:
     (fruit_folder / "Training/Kiwi/gone.jpg").symlink_to("nowhere.jpg")
+    (fruit_folder / os.fsdecode(b"Test/Kiwi/p\xeache.jpg")).write_bytes(b"x")
     report = pack_images(fruit_folder, tmp_path / "packed")
     source = PackedShards(tmp_path / "packed")
 
-    assert report.unreadable == ["Training/Kiwi/gone.jpg"]
-    for path, reason in {
-        "Training/Kiwi/gone.jpg": "when it was packed",
-        "Training/Kiwi/x.jpg": "not in the sh",
-    }.items():
+    assert sorted(report.unreadable) == [r"Test/Kiwi/p\udceache.jpg", "Training/Kiwi/gone.jpg"]
+    listed = open_images(tmp_path / "packed").list_images(split="Test", classes=["*"])
+    assert r"Test/Kiwi/p\udceache.jpg" in listed["path"].to_numpy()
+    for name, reason in (("gone", "when it was packed"), ("x", "not in the sh")):
         with pytest.raises(OSError, match=reason):
-            source.read(path)
+            source.read(f"Training/Kiwi/{name}.jpg")
 
 
 def test_what_changes_while_it_is_packed_is_told(
@@ -179,37 +163,22 @@ def test_a_parquet_file_that_is_no_shard_is_named(tmp_path: Path) -> None:
         open_images(tmp_path).list_images(split="Training", classes=["*"])
 
 
-def write_sales(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table({"precious": [1, 2, 3]}), folder / "sales.parquet")
-
-
-def write_foreign_table(folder: Path) -> None:
-    write_sales(folder)
-    (folder / "sales.parquet").rename(folder / "images-00000.parquet")
-
-
-def add_a_note(folder: Path) -> None:
-    shutil.copytree(folder.parent / "packed", folder, dirs_exist_ok=True)
-    (folder / ".note").touch()
-
-
-def damage_a_shard(folder: Path) -> None:
+def write_sales(folder: Path, name: str = "sales.parquet") -> None:
     folder.mkdir()
-    (folder / "images-00000.parquet").write_bytes(b"PAR1 half")
+    pq.write_table(pa.table({"precious": [1, 2, 3]}), folder / name)
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        write_sales,
-        write_foreign_table,
-        add_a_note,
-        damage_a_shard,
-        lambda folder: (folder / "images-00000.parquet").mkdir(parents=True),
-        lambda folder: folder.symlink_to("nowhere"),
-    ],
-)
+SPOILT: dict[str, Callable[[Path], Any]] = {
+    "sales": write_sales,
+    "another table": lambda folder: write_sales(folder, "images-00000.parquet"),
+    "a note": lambda folder: (shutil.copytree(folder.parent / "packed", folder) / ".note").touch(),
+    "damage": lambda folder: folder.mkdir() or (folder / "images-00000.parquet").write_bytes(b"PAR1 half"),
+    "a folder": lambda folder: (folder / "images-00000.parquet").mkdir(parents=True),
+    "a link": lambda folder: folder.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 def test_a_folder_with_anything_else_in_it_stays(
     fruit_folder: Path, packed: Path, tmp_path: Path, spoil: Callable[[Path], Any]
 ) -> None:
@@ -257,21 +226,6 @@ def test_nobody_cleans_up_where_images_are_packed(
 
     monkeypatch.setattr(ClassFolders, "read", read)
     assert len(pack_images(fruit_folder, tmp_path / "place/packed").unreadable) == 12
-
-
-def test_folders_are_found_out_by_looking(fruit_folder: Path, packed: Path) -> None:
-    assert isinstance(open_images(fruit_folder), ClassFolders)
-    assert isinstance(open_images(packed), PackedShards)
-
-
-def test_a_name_that_is_not_utf8_is_told_and_stays_an_error(fruit_folder: Path, tmp_path: Path) -> None:
-    (fruit_folder / os.fsdecode(b"Test/Kiwi/p\xeache.jpg")).write_bytes(b"x")
-    report = pack_images(fruit_folder, tmp_path / "packed")
-    assert report.unreadable == [r"Test/Kiwi/p\udceache.jpg"]
-    assert (
-        report.unreadable[0]
-        in open_images(tmp_path / "packed").list_images(split="Test", classes=["*"])["path"].to_numpy()
-    )
 
 
 def test_a_split_that_cannot_be_listed_is_not_left_out(fruit_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
