@@ -13,7 +13,7 @@ from fruits.features.model import Backbone
 from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, read_versions, summarise
 from fruits.moments import Moments
 from fruits.params import load_params
-from fruits.pca import decompose, format_share, format_target
+from fruits.pca import decompose
 
 
 @pytest.fixture
@@ -58,10 +58,6 @@ def test_a_package_that_is_not_there_has_no_version(spark: SparkSession, monkeyp
 
 def _raise(name: str) -> None:
     raise importlib.metadata.PackageNotFoundError(name)
-
-
-def test_a_manifest_without_a_repository_names_no_commit() -> None:
-    assert read_commit(None) == {"git_commit": None, "git_dirty": None}
 
 
 def test_pca_is_honest_about_the_target(manifest: dict[str, object]) -> None:
@@ -138,18 +134,4 @@ def test_a_copy_inside_another_repository_has_no_commit(checkout: Path) -> None:
     copy = checkout / "vendor/fruits"
     copy.mkdir(parents=True)
     assert read_commit(copy) == {"git_commit": None, "git_dirty": None}
-    assert read_commit(checkout.parent) == {"git_commit": None, "git_dirty": None}
-
-
-@pytest.mark.parametrize(
-    ("share", "said"), [(0.9999, "99.9%"), (0.95, "95.0%"), (0.9496, "94.9%"), (1 - 1e-14, "100.0%"), (0.07, "7.0%")]
-)
-def test_a_share_is_cut_off_and_not_rounded(share: float, said: str) -> None:
-    assert format_share(share) == said
-
-
-@pytest.mark.parametrize(
-    ("target", "said"), [(0.95, "95%"), (0.999, "99.9%"), (0.99999999999, "99.999999999%"), (1, "100%"), (0.1, "10%")]
-)
-def test_a_target_has_all_its_digits(target: float, said: str) -> None:
-    assert format_target(target) == said
+    assert read_commit(checkout.parent) == read_commit(None) == {"git_commit": None, "git_dirty": None}
