@@ -17,13 +17,7 @@ import pytest
 import requests
 from pyspark.sql import SparkSession
 
-from fruits.session import (
-    choose_environment,
-    choose_java_options,
-    choose_settings,
-    describe_cluster,
-    open_session,
-)
+from fruits.session import choose_environment, choose_java_options, choose_settings, describe_cluster, open_session
 
 ELSEWHERE = {"PYSPARK_PYTHON": "/opt/fruits/venv/bin/python"}
 
@@ -125,9 +119,6 @@ def test_node_of_emr_names_its_cluster(spark: SparkSession, tmp_path: Path) -> N
     assert told["executors"] == "none yet, or the driver itself (2 cores)"
     assert told["Python"].startswith("3.11.")
     assert "aws_setup.sh terminate" in told["stop it"]
-
-
-def test_other_machine_says_that_it_is_not_a_node_of_emr(spark: SparkSession, tmp_path: Path) -> None:
     told = describe_cluster(spark, node=tmp_path / "nothing")
     assert (told["cluster"], told["cost"]) == ("this is not a node of EMR", "unknown")
     assert "after ? idle minutes" in told["it ends"]
