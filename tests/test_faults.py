@@ -1,5 +1,6 @@
 """Runs of the command that are killed, stopped, starved of disk or doubled: nothing is lost, nothing is left."""
 
+import io
 import os
 import random
 import shutil
@@ -8,9 +9,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from faults import Place, make_place, wait_for
+from faults import FRUITS, Place, make_place, wait_for
+from PIL import Image
 
 from fruits.features.model import load_model
 from fruits.features.store import list_batches, list_unfinished
@@ -18,22 +21,14 @@ from fruits.ownership import check_whole
 from fruits.results import read_scores
 
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
-IMAGES, TASK = 1500, 100
-# 1,500 images are 16 tasks of equal size on 2 cores.
-BATCH = 93
+# Some 30 batches, of which each run that is ended leaves a few.
+IMAGES, TASK = 1500, 50
 WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 
 
 @pytest.fixture(scope="module")
-def images(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make 1,500 images of three kinds of apples: some ten seconds of extraction."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     root, noise = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for number in range(IMAGES):
         folder = root / "Training" / f"Apple {number % 3}"
@@ -44,10 +39,13 @@ def images(
     return root
 
 
-@pytest.fixture
-def place(tmp_path: Path, models: Path, images: Path) -> Iterator[Place]:
-    settings = {"input_dir": images, "weights": "random", "images_per_task": TASK, "pca_components": 20}
-    yield from make_place(tmp_path, models=models, **settings)
+def make_settings(images: Path) -> dict[str, object]:
+    return {"input_dir": images, "weights": "random", "images_per_task": TASK, "pca_components": 20}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, models: Path, images: Path) -> Iterator[Place]:
+    yield from make_place(tmp_path_factory.mktemp("place"), models=models, **make_settings(images))
 
 
 def check_complete(place: Place, *, images: int = IMAGES, mode: str = "APPLES") -> None:
@@ -62,69 +60,69 @@ def count_stored(place: Place) -> int:
     return sum(len(pd.read_parquet(file, columns=["path"])) for file in files)
 
 
-@pytest.mark.parametrize("victim", ["command", "kernel", "JVM"])
-def test_a_killed_run_leaves_nothing_running_and_the_next_goes_on(place: Place, victim: str) -> None:
-    run = place.start()
-    run.wait_for_batches(3)
-    run.kill(victim)
-    _, complained = run.end(code=-signal.SIGKILL if victim == "command" else 1)
-    if victim != "command":
-        assert "run again to continue" in complained
-        assert (place.report / "run.failed.ipynb").exists()
-    place.wait_until_alone()
+ENDS = {"SIGINT": 130, "SIGTERM": 143, "command": -signal.SIGKILL, "kernel": 1, "JVM": 1}
 
-    stored, begun = count_stored(place), list_unfinished(place.store)
-    assert stored >= 3 * BATCH
-    assert len(begun) <= 3  # a batch a core, and the next in line
-    assert not place.output.joinpath("APPLES").exists()
+
+def test_runs_that_are_ended_leave_nothing_running_and_the_next_goes_on(place: Place) -> None:
+    for end, code in ENDS.items():
+        stored, known = count_stored(place), {*list_batches(place.store), *list_unfinished(place.store)}
+        run = place.start()
+        run.wait_for_batches(len(list_batches(place.store)) + 1)
+        if end.startswith("SIG"):
+            run.process.send_signal(signal.Signals[end])  # to the command alone: it must pass it on
+        else:
+            run.kill(end)
+        _, complained = run.end(code=code)
+
+        place.wait_until_alone(3 if end.startswith("SIG") else 15)
+        assert count_stored(place) > stored, end
+        assert len({*list_unfinished(place.store)} - known) <= 3  # a batch a core, and the next in line
+        assert not place.output.joinpath("APPLES").exists()
+        if code == 1:
+            assert "run again to continue" in complained
+            assert (place.report / "run.failed.ipynb").exists()
+        else:
+            assert list(place.report.parent.iterdir()) == []
+
+    stored = count_stored(place)
     place.start().end(code=0)
     assert place.manifest["counts"]["reused"] == stored
     check_complete(place)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_stops_spark_and_keeps_its_batches(place: Place, number: signal.Signals, code: int) -> None:
-    run = place.start()
-    run.wait_for_batches(2)
-
-    run.process.send_signal(number)  # to the command alone: it must pass it on
-    run.end(code=code)
-
-    place.wait_until_alone(3)
-    assert count_stored(place) >= 2 * BATCH
-    assert not place.report.exists()
-    assert [entry.name for entry in place.report.parent.iterdir()] == []
-
-
 def test_a_kill_while_saving_leaves_the_last_results_whole(place: Place) -> None:
-    place.start(max_images=300).end(code=0)
+    if not place.output.joinpath("APPLES").exists():
+        place.start().end(code=0)
     before = place.output.joinpath("APPLES/run.json").read_bytes()
-    run = place.start("--replace", max_images=400)
+    run = place.start(pca_components=19)
     wait_for(lambda: bool(list(place.output.glob(".APPLES.*.draft"))), what="the draft", unless=run.process)
     run.kill("kernel")
     run.end(code=1)
 
-    check_complete(place, images=300)
+    check_complete(place)
     assert place.output.joinpath("APPLES/run.json").read_bytes() == before
     leftovers = subprocess.run(clean(place), capture_output=True, text=True, check=True).stdout
     assert ".draft" in leftovers
     assert "add --yes to delete them" in leftovers
     subprocess.run([*clean(place), "--yes"], check=True, capture_output=True)
     assert not list(place.output.glob(".APPLES.*"))
-    check_complete(place, images=300)
+    check_complete(place)
 
 
 def clean(place: Place) -> list[str]:
-    from faults import FRUITS
-
     folders = {"output_dir": place.output, "report_dir": place.folder / "reports"}
     return [str(FRUITS), "clean", "--target", "local", *(f"--set={key}={value}" for key, value in folders.items())]
 
 
-def test_runs_at_once_are_all_right(place: Place) -> None:
+@pytest.fixture
+def new_place(tmp_path: Path, models: Path, images: Path) -> Iterator[Place]:
+    yield from make_place(tmp_path, models=models, **make_settings(images))
+
+
+def test_runs_at_once_are_all_right(new_place: Place) -> None:
+    place = new_place
     runs = [place.start(), place.start(), place.start(mode="MINI")]
-    busy = runs[0]
-    busy.wait_for_batches(1)
+    runs[0].wait_for_batches(1)
     refused = subprocess.run([*clean(place), "--yes"], capture_output=True, text=True, check=False)
 
     for run in runs:
@@ -154,8 +152,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(
     small_disk: Path, tmp_path: Path, models: Path, images: Path
 ) -> None:
     shutil.copytree(models, small_disk / "models")
-    settings = {"input_dir": images, "weights": "random", "images_per_task": TASK, "pca_components": 20}
-    place = Place(tmp_path, settings)
+    place = Place(tmp_path, make_settings(images))
     _, complained = place.start().end(code=1)
 
     assert "is full: free some space, or name another folder" in complained
@@ -167,14 +164,14 @@ def test_a_full_disk_is_said_in_a_sentence_and_loses_nothing(
 
 
 @pytest.mark.parametrize("folder", ["output_dir", "report_dir"])
-def test_a_folder_that_cannot_be_written_is_refused(place: Place, folder: str) -> None:
-    closed = place.folder / "closed"
+def test_a_folder_that_cannot_be_written_is_refused(new_place: Place, folder: str) -> None:
+    closed = new_place.folder / "closed"
     closed.mkdir(mode=0o555)
     drop = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
     if os.getuid() == 0 and not shutil.which("setpriv"):
         pytest.skip("setpriv is not there to drop root's rights")
 
-    run = place.start(prefix=drop if os.getuid() == 0 else (), **{folder: closed / "new"})
+    run = new_place.start(prefix=drop if os.getuid() == 0 else (), **{folder: closed / "new"})
 
     _, complained = run.end(code=1)
     assert f"{closed}/new cannot be written (Permission denied)" in complained
