@@ -39,6 +39,7 @@ def test_a_folder_alone_is_taken_whole(folder: Path) -> None:
         "imagenet",
     )
     assert (params.classes, params.max_images, params.split, notes) == (("*",), 0, "all", [])
+    assert params.max_error_share == 1
     params, _ = choose(images=str(folder), name="mine", settings={"split": "Test", "weights": "random"})
     assert (params.title, params.split, params.weights) == ("mine", "Test", "random")
 
