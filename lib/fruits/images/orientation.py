@@ -4,7 +4,7 @@ import re
 import struct
 from contextlib import suppress
 
-from fruits.images.formats import name_decoded, walk_jpeg
+from fruits.images.formats import name_decoded, skip_to_picture, walk_jpeg
 
 UPRIGHT = 1
 _TAG, _SHORT = 0x0112, 3
@@ -19,12 +19,15 @@ def read_orientation(content: bytes) -> int:
 
     It is 1 for TIFF and HEIF: their readers turn the picture themselves.
     """
-    kind = name_decoded(content)
+    if (kind := name_decoded(content)) is None:
+        content = skip_to_picture(content)
+        kind = name_decoded(content)
     if kind == "AVIF":
         turn, mirror = _TURN.search(content), _MIRROR.search(content)
         return _OF_AVIF[mirror[1][0] & 1 if mirror else None][turn[1][0] & 3 if turn else 0]
     with suppress(struct.error, KeyError):
-        return _read_tag(_find_exif(content, kind))
+        if exif := _find_exif(content, kind):
+            return _read_tag(exif)
     return UPRIGHT
 
 
