@@ -24,7 +24,7 @@ class Network:
     size, sizes
         Its own input size in pixels, and all that are allowed.
     channels, scale, offset
-        Its `preprocess_input`: the order of red (0), green and blue, then x * scale + offset.
+        Its `preprocess_input`: the order of red (0), green and blue, then x * scale + offset, for all or for each.
     recipe
         What an image goes through before the network: it identifies features, so a change makes new ones. It starts
         with the network's name where another network has the same.
@@ -39,7 +39,7 @@ class Network:
     size: int
     sizes: Sequence[int]
     channels: tuple[int, int, int] = (0, 1, 2)
-    scale: float
+    scale: float | tuple[float, float, float]
     offset: float | tuple[float, float, float]
     recipe: str
 

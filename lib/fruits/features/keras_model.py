@@ -51,8 +51,9 @@ def add_scaling(model: "Model", network: Network) -> "Model":
     ordered = pixels
     if network.channels != (0, 1, 2):  # a layer that changes nothing would cost time
         ordered = keras.ops.take(pixels, network.channels, axis=-1)
-    offset = np.array(network.offset, np.float32) if isinstance(network.offset, tuple) else network.offset
-    return keras.Model(pixels, model(keras.layers.Rescaling(network.scale, offset=offset)(ordered)))
+    parts = (network.scale, network.offset)
+    scale, offset = (np.array(part, np.float32) if isinstance(part, tuple) else part for part in parts)
+    return keras.Model(pixels, model(keras.layers.Rescaling(scale, offset=offset)(ordered)))
 
 
 def convert_to_flatbuffer(scaled: "Model") -> bytes:
