@@ -55,11 +55,13 @@ def test_exactly_the_rows_are_listed(folder: Path, tmp_path: Path) -> None:
         "path;label\nPêche/1.jpg;Fruit d'été, mûr\n",
         '\ufeffLabel,group, Path\r\n"Fruit d\'été, mûr",7,Pêche/1.jpg\r\n\r\n',
         "\ufefflabel;camera;path\nFruit d'été, mûr;a,b,c;Pe\u0302che//1.jpg",
+        "path;label\n.\\Pêche\\1.jpg;Fruit d'été, mûr;\n",
+        "path;label\n{folder}/Pêche/1.jpg;Fruit d'été, mûr\n",
     ],
 )
 def test_a_table_may_have_many_forms(tmp_path: Path, text: str) -> None:
     put(tmp_path, "Pe\u0302che/1.jpg")  # as macOS writes it
-    put(tmp_path, LABELS, content=text.encode())
+    put(tmp_path, LABELS, content=text.replace("{folder}", str(tmp_path)).encode())
     (image,) = open_images(tmp_path).list_images(split="all", classes=["*"]).to_dict("records")
     assert (image["path"], image["label"], image["split"]) == ("Pe\u0302che/1.jpg", "Fruit d'été, mûr", "all")
     assert open_images(tmp_path).list_ignored(split="all", classes=["*"]).empty
@@ -83,8 +85,10 @@ def test_a_table_may_have_many_forms(tmp_path: Path, text: str) -> None:
         ),
         ("path,label\n" + ",A\n" * 9, ["line 6: path is empty", "and 4 more"]),
         ('path,label\na.jpg,"' + "A" * 200_000, ["line 2: field larger than field limit"]),
+        ("path,label\na.jpg,A, red\n", ["line 2: 3 cells, the header has 2; quote a text that holds a comma"]),
+        ("path,label,Label\na.jpg,A,B\n", ["line 1: the header has label twice"]),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_what_is_wrong_comes_in_one_error(tmp_path: Path, text: str, said: list[str]) -> None:
     with pytest.raises(UsageError, match=r"labels\.csv cannot be used; its columns are path \(below") as caught:

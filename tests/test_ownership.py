@@ -239,7 +239,7 @@ def test_a_folder_exchanged_meanwhile_is_no_strange_file(saved: Path, monkeypatc
 def test_an_owner_is_what_tells_results_apart(tmp_path: Path) -> None:
     params = dataclasses.replace(load_params("MINI", "local"), input_dir=str(tmp_path))
     described = ownership.describe_owner(params, model_id="m")
-    assert described.keys() - ownership.MODEL == OWNER.keys()
+    assert described.keys() - ownership.TOLD == OWNER.keys()
     assert {"weights", "engine"} <= described.keys()
     assert ownership.describe_owner(params)["input_dir"] == str(tmp_path)
     assert OWNER.keys() > ownership.SAME

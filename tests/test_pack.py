@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import put
 
 from fruits.errors import FruitsError, UsageError
 from fruits.images import open_images
@@ -39,6 +40,18 @@ def test_listing_is_that_of_the_folders(fruit_folder: Path, packed: Path, split:
     loose = open_images(fruit_folder).list_images(split=split, classes=classes)
     digests = [hashlib.sha256((fruit_folder / path).read_bytes()).hexdigest() for path in loose["path"]]
     pd.testing.assert_frame_equal(images, loose.assign(digest=digests))
+
+
+def test_images_beside_the_class_folders_are_packed_too(fruit_folder: Path, tmp_path: Path) -> None:
+    names = ["loose.jpg", "Training/beside.jpg", "Training/Kiwi/deep/1.jpg", "Other/1.jpg"]
+    put(fruit_folder, *names)
+    assert pack_images(fruit_folder, tmp_path / "packed").images == 16
+    packed, loose = open_images(tmp_path / "packed"), open_images(fruit_folder)
+    for split in ("Training", "Test"):
+        here, there = (images.list_images(split=split, classes=["*"]) for images in (packed, loose))
+        pd.testing.assert_frame_equal(here.drop(columns="digest"), there.drop(columns="digest"))
+    everything = packed.list_images(split="all", classes=["*"]).set_index("path")
+    assert everything.loc[names, "split"].tolist() == ["all", "all", "Training", "all"]
 
 
 def test_shards_of_an_earlier_version_are_listed_without_digests(fruit_folder: Path, packed: Path) -> None:

@@ -33,7 +33,9 @@ WRONG = {  # YAML texts by key, with what is allowed
         *("nonsense", "local[]", "local[0]", "local[2,0]", "LOCAL[2]", "local[*] ", "spark://", "yarn client", "2"),
         *('""', "local-cluster[2,1]", "k8s:host"),
     ],
-    ("name", "a folder name other than"): ["features", "Models", "raw", "MINI", "full", "a/b", "..", ".x", " "],
+    ("name", "a folder name other than"): [
+        *("features", "Models", "raw", "MINI", "full", "a/b", "..", ".x", " ", "a" * 201, "a\nb"),
+    ],
     ("csv", "one of international, excel-fr"): ["excel", "", "EXCEL-FR"],
     ("driver_memory", "at least 512m"): ["1m", "511m", "0g", "4", "4gb", "-4g", "", "4G"],
     ("seed", "from 0 to 2**32 - 1"): ["-1", "4294967296"],

@@ -135,6 +135,10 @@ def test_features_of_another_model_are_refused_if_the_models_are_known(spark: Sp
         pca.transform(other)
     with pytest.raises(FruitsError, match=r"^features of length 3 do not go with features of length 12; use one model"):
         pca.transform(cloud[:, :3])
+    with pytest.raises(UsageError, match=r"features is an array of shape \(12,\); it must be \(n, 12\)"):
+        pca.transform(cloud[0])
+    with pytest.raises(UsageError, match=r"features is a builtins\.list; it must be a Spark DataFrame"):
+        pca.transform(cloud.tolist())
 
 
 def test_rows_of_other_lengths_and_null_are_refused(spark: SparkSession) -> None:

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -64,7 +66,7 @@ def test_an_image_of_the_run_gets_its_scores_and_finds_itself(
     assert first["distance"].max() < 1e-5
     lines = describe_neighbours(done, most=8)
     assert lines[0] == done.scores["path"][0].as_py()
-    assert lines[1].startswith("  nearest classes: Apple Braeburn (0.00), ")
+    assert lines[1].startswith("  nearest classes: Apple Braeburn (")
     assert lines[-2:] == ["and 1 more images", f"cannot be read: {broken} ({done.errors[0].reason})"]
 
 
@@ -86,11 +88,22 @@ def test_tables_replace_those_of_an_earlier_projection_and_nothing_else(
 
 
 def test_what_does_not_go_together_is_refused_in_a_sentence(saved: Path, fruit_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"is of the model mobilenetv2-litert-\S+, and .* is mobilenetv2-tensorflow"):
-        load(saved, engine="tensorflow")
+    models = sorted((saved.parent / "models").iterdir())
+    for key, value in (("engine", "tensorflow"), ("backbone", "resnet50"), ("input_size", "96")):
+        with pytest.raises(UsageError, match=rf"{key} = .*, here it is {value}; leave out --set {key}\."):
+            load(saved, **{key: value})
+    assert sorted((saved.parent / "models").iterdir()) == models  # nothing was converted for it
+    marker = json.loads((saved / "run.json").read_text())
+    (saved / "run.json").write_text(json.dumps(marker | {"model_id": "other"}))
+    with pytest.raises(UsageError, match=r"MINI is of the model other, and what is loaded here is mobilenetv2-litert-"):
+        load(saved)
+    (saved / "run.json").write_text(json.dumps(marker))
     with pytest.raises(UsageError, match=r"APPLES holds no results of a run; in .*/out there are MINI\. Name one"):
         load(Path("APPLES"), output_dir=str(saved.parent))
-    assert load(Path("MINI"), output_dir=str(saved.parent)).folder == saved
+    accents = saved.with_name(unicodedata.normalize("NFC", "été"))
+    saved.rename(accents)
+    assert load_saved("e\u0301te\u0301/", target="sample", settings={"output_dir": str(saved.parent)}).folder == accents
+    accents.rename(saved)
     with pytest.raises(UsageError, match="there is no file or folder"):
         find_images([str(tmp_path / "none.jpg")])
     broken = fruit_folder / "broken.jpg"
@@ -99,7 +112,30 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(saved: Path, fruit_f
         project_images(load(saved), find_images([str(broken)]))
 
 
+def test_results_that_were_moved_use_the_models_of_the_target_and_their_own_csv_format(
+    saved: Path, tmp_path: Path
+) -> None:
+    marker = json.loads((saved / "run.json").read_text())
+    (saved / "run.json").write_text(json.dumps(marker | {"csv": "excel-fr"}))
+    shutil.copytree(saved, moved := tmp_path / "elsewhere/renamed")
+    found = load(moved, output_dir=str(saved.parent))
+    assert found.backbone.folder.is_relative_to(saved.parent)
+    assert found.params.csv == "excel-fr"
+    assert [entry.name for entry in moved.parent.iterdir()] == ["renamed"]
+
+
+def test_a_terminal_is_shown_no_control_characters() -> None:
+    rows = [["a\n\x1b[2J.jpg", kind, 1, "=é\r", "b.jpg", 0.00012345] for kind in ("class", "image")]
+    found = pd.DataFrame(rows, columns=["path", "kind", "rank", "label", "nearest", "distance"])
+    done = project.Projection(scores=pa.table({}), neighbours=found, errors=[])
+    assert describe_neighbours(done, most=3) == [
+        r"a\n\x1b[2J.jpg",
+        r"  nearest classes: =é\r (0.000123)",
+        "  nearest images : b.jpg (0.000123)",
+    ]
+
+
 def test_results_of_an_earlier_version_take_the_model_of_the_target(saved: Path) -> None:
     marker = json.loads((saved / "run.json").read_text())
-    (saved / "run.json").write_text(json.dumps({key: marker[key] for key in marker if key not in ownership.MODEL}))
+    (saved / "run.json").write_text(json.dumps({key: marker[key] for key in marker if key not in ownership.TOLD}))
     assert load(saved).backbone.model_id == marker["model_id"]

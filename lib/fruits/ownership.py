@@ -33,8 +33,8 @@ BY_HAND = "by-hand"
 # Results are the same only if these are equal; the other keys of an owner may change from run to run.
 SAME = {"target", "input_dir", "split", "classes", "max_images", "seed", "model_id"}
 _MAY_CHANGE = {"pca_components", "variance_target", "max_error_share"}
-# How to load the model again; `model_id` tells whether it is the same.
-MODEL = {"weights", "engine", "backbone", "input_size"}
+# For `fruits project`: how to load the model again, and how tables are written.
+TOLD = {"weights", "engine", "backbone", "input_size", "csv"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def describe_owner(params: RunParams, *, model_id: str | None = None) -> dict[st
     values = dataclasses.asdict(params) | {"input_dir": str(params.path("input_dir")), "model_id": model_id}
     # Names are compared in one form of their accents, as the classes are looked for.
     values |= {"split": compose(params.split), "classes": [*map(compose, params.classes)]}
-    return {key: value for key, value in values.items() if key in SAME | _MAY_CHANGE | MODEL and value is not None}
+    return {key: value for key, value in values.items() if key in SAME | _MAY_CHANGE | TOLD and value is not None}
 
 
 def write_marker(folder: Path, *, owner: dict[str, Any], kind: Kind = RESULTS) -> None:
@@ -93,7 +93,7 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
     marker = read_marker(folder, kind)
     if not marker:
         return _take_over(folder, kind, replace=replace)
-    owner = {key: value for key, value in json.loads(redact_secrets(json.dumps(owner))).items() if key not in MODEL}
+    owner = {key: value for key, value in json.loads(redact_secrets(json.dumps(owner))).items() if key not in TOLD}
     notes = []
     differ = [key for key in owner if key in marker and owner[key] != marker[key]]
     others = [key for key in differ if key in SAME]

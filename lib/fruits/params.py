@@ -17,6 +17,8 @@ ENGINES = ("litert", "tensorflow")
 CSV_FORMATS = ("international", "excel-fr")
 # Folders beside the results in `output_dir`.
 RESERVED = {"features", "models", "raw", "projected"}
+# A file system takes 255 bytes; drafts have longer names.
+_NAME_BYTES = 200
 _MODE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 # The forms that SparkContext.createTaskScheduler takes, less Mesos, which Spark 4 no longer knows.
 _MASTER = re.compile(r"|local(\[(\*|[1-9]\d*)(, ?[1-9]\d*)?\])?|local-cluster\[\d+,\d+,\d+\]|yarn|(spark|k8s)://\S+")
@@ -47,7 +49,8 @@ def _is_folder_name(value: object) -> bool:
 
 def _is_free_name(value: object) -> bool:
     taken = RESERVED | {mode.casefold() for mode in (list_modes() if find_repository() else ())}
-    return value == "" or (_is_folder_name(value) and str(value).casefold() not in taken)
+    fits = str(value).isprintable() and len(str(value).encode(errors="replace")) <= _NAME_BYTES
+    return value == "" or (_is_folder_name(value) and fits and str(value).casefold() not in taken)
 
 
 def _key(group: str, allowed: str, check: _Check, *, default: Any = dataclasses.MISSING) -> Any:

@@ -111,8 +111,8 @@ class PCA:
     ) -> "DataFrame":
         from pyspark.sql import DataFrame, functions
 
-        names = [name for name in NAMES if name in features.columns]
         _check_features(features)
+        names = [name for name in NAMES if name in features.columns]
         if (found := find_model_id(features)) and self.model_id and found != self.model_id:
             raise UsageError(
                 f"these features are of the model {found}, the PCA is of {self.model_id}; compute them with the same "
@@ -148,6 +148,8 @@ class PCA:
 
 
 def _center(rows: npt.NDArray[Any], vectors: Matrix, offset: Matrix) -> npt.NDArray[np.float32]:
+    if rows.ndim != 2:
+        raise UsageError(f"features is an array of shape {rows.shape}; it must be (n, {len(vectors)}).")
     check_length(rows.shape[1], len(vectors))
     return (rows @ vectors - offset).astype(np.float32)
 

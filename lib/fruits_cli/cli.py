@@ -151,9 +151,11 @@ def neighbours(model: str, image: str, count: int, target: str, settings: Sequen
     from fruits_cli.project import find_images, load_saved, project_images
 
     found = find_images([image])
+    if len(found) != 1:
+        raise click.UsageError(f"{image} holds {len(found)} images; name one, or use `fruits project` for all of them.")
     saved = load_saved(model, target=target, settings=_split_settings(settings))
     table = project_images(saved, found, count=count).neighbours
-    click.echo(redact_secrets(table.drop(columns="path").to_string(index=False, float_format="{:.3f}".format)))
+    click.echo(redact_secrets(table.drop(columns="path").to_string(index=False, float_format="{:.3g}".format)))
 
 
 @cli.command()

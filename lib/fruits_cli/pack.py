@@ -55,9 +55,7 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
         If there is nothing to pack, or `output_dir` holds other things.
     """
     tree = _check_folders(input_dir, output_dir)
-    splits = [] if isinstance(tree, LabelledImages) else tree.list_splits()
-    tables = [tree.list_images(split=split, classes=["*"]) for split in splits or [ALL]]
-    images = pd.concat(tables).sort_values("path", ignore_index=True)
+    images = _list_everything(tree)
     unreadable: list[str] = []
     as_folder(output_dir.parent).hold()
     with as_folder(output_dir).replaced() as draft:
@@ -74,6 +72,16 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
         size = sum(shard.stat().st_size for shard in shards)
         _check_replaceable(output_dir)  # once more: others may have put files there meanwhile
     return PackReport(len(images), len(shards), size, unreadable)
+
+
+def _list_everything(tree: ClassFolders) -> pd.DataFrame:
+    """List the images of all splits with the labels that these have there, and all others without a split."""
+    splits = [] if isinstance(tree, LabelledImages) else tree.list_splits()
+    named = [tree.list_images(split=split, classes=["*"]) for split in splits]
+    everything = tree.list_images(split=ALL, classes=["*"])
+    if named:
+        everything = everything[~everything["path"].isin(pd.concat(named)["path"])].assign(split=ALL)
+    return pd.concat([*named, everything]).sort_values("path", ignore_index=True)
 
 
 def _check_folders(input_dir: Path, output_dir: Path) -> ClassFolders:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,7 @@ from fruits.features.model import Backbone, load_model
 from fruits.images.paths import list_images, locate
 from fruits.images.rows import NAMES, SCORED, ErrorRow, arrow_schema
 from fruits.neighbours import load_neighbourhood
+from fruits.networks import find_network
 from fruits.params import RunParams, find_repository, list_modes, load_params
 from fruits.pca import PCA
 from fruits.results import load_pca, to_matrix
@@ -68,9 +69,11 @@ def load_saved(model: str, *, target: str, settings: Mapping[str, str]) -> Saved
     params = load_params(list_modes()[0], target, settings)  # any mode does: the folders are the target's
     folder = _find_results(model, params)
     run = ownership.read_marker(folder, ownership.RESULTS)
-    told = {key: run[key] for key in (*ownership.MODEL, "seed") if key in run and key not in settings}
+    told = {key: run[key] for key in (*ownership.TOLD, "seed") if key in run and key not in settings}
     params = dataclasses.replace(params, **told)
-    models = folder.parent / "models"
+    _check_settings(folder, run, params)
+    places = [place / "models" for place in (folder.parent, params.path("output_dir"))]
+    models = next((place for place in places if folders.as_folder(place).exists()), places[-1])
     backbone = load_model(params.weights, **params.model_settings, folder=models, base=find_repository())
     if backbone.model_id != run.get("model_id"):
         raise UsageError(
@@ -80,15 +83,29 @@ def load_saved(model: str, *, target: str, settings: Mapping[str, str]) -> Saved
     return SavedModel(folder=folder, params=params, backbone=backbone, pca=load_pca(folder))
 
 
+def _check_settings(folder: Path, run: Mapping[str, Any], params: RunParams) -> None:
+    """Refuse another network, input size or engine before it is loaded, which may convert it."""
+    for key in ("backbone", "input_size", "engine"):
+        asked, used = getattr(params, key), run.get(key)
+        if key == "input_size" and used is not None:
+            asked, used = (find_network(run["backbone"], size)[1] for size in (asked, used))
+        if used not in (None, asked):
+            raise UsageError(f"{folder} was computed with {key} = {used}, here it is {asked}; leave out --set {key}.")
+
+
 def _find_results(model: str, params: RunParams) -> Path:
     output_dir = params.path("output_dir")
     places = [folders.resolve(model, base=Path.cwd())]
-    if "/" not in model:
-        places.insert(0, output_dir / model)
+    if "/" not in (name := model.rstrip("/")):
+        # Accents may be written in another form.
+        there = folders.as_folder(output_dir).list_folders()
+        same = [found for found in there if folders.compose(found) == folders.compose(name)]
+        places = [*(output_dir / found for found in same or [name]), *places]
     for place in places:
         if ownership.read_marker(place, ownership.RESULTS):
             return place
-    there = [name for name in folders.as_folder(output_dir).list_folders() if (output_dir / name / "run.json").exists()]
+    names = folders.as_folder(output_dir).list_folders()
+    there = [name for name in names if (output_dir / name / ownership.MARKER).exists()]
     raise UsageError(
         f"{places[0]} holds no results of a run; in {output_dir} there are {', '.join(there) or 'none'}. Name one of "
         "them, a results folder, or another --target."
@@ -128,7 +145,8 @@ def project_images(saved: SavedModel, images: "pd.DataFrame", *, count: int = 3)
     project = _project_here if len(images) <= _WITHOUT_SPARK else _project_on_spark
     scores, errors = project(saved, images)
     if not len(scores):
-        raise FruitsError(f"none of the {len(images)} images can be read; {errors[0].path}: {errors[0].reason}.")
+        said = "; ".join(f"{_show(row.path)}: {row.reason}" for row in errors[:5])
+        raise FruitsError(f"none of the {len(images)} images can be read; {said}.")
     neighbourhood = load_neighbourhood(saved.folder)
     found = neighbourhood.find(scores["path"].to_pylist(), to_matrix(scores), count=count)
     return Projection(scores=scores, neighbours=found, errors=errors)
@@ -172,11 +190,16 @@ def describe_neighbours(projection: Projection, *, most: int) -> list[str]:
     """Return what is nearest to each of the first `most` images, as lines of text."""
     lines = []
     for path, found in [*projection.neighbours.groupby("path", sort=False)][:most]:
-        lines.append(str(path))
+        lines.append(_show(path))
         for kind, name in (("class", "label"), ("image", "nearest")):
             rows = found[found["kind"] == kind]
-            texts = [f"{text} ({gap:.2f})" for text, gap in zip(rows[name], rows["distance"], strict=True)]
+            texts = [f"{_show(text)} ({gap:.3g})" for text, gap in zip(rows[name], rows["distance"], strict=True)]
             lines.append(f"  nearest {'classes' if kind == 'class' else 'images '}: {', '.join(texts)}")
     if left := projection.neighbours["path"].nunique() - most:
         lines += [f"and {left:,} more images"] if left > 0 else []
-    return lines + [f"cannot be read: {row.path} ({row.reason})" for row in projection.errors[:most]]
+    return lines + [f"cannot be read: {_show(row.path)} ({row.reason})" for row in projection.errors[:most]]
+
+
+def _show(text: object) -> str:
+    """Write what would move the cursor of a terminal as its escape."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text))

@@ -29,16 +29,16 @@ _SYSTEM_REASON = "made by an operating system, a file server or an Office progra
 
 # What is decoded: PIL's name of it, the first bytes, the suffixes.
 _DECODED = {
-    "JPEG": (rb"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif")),
-    "PNG": (rb"\x89PNG", (".png",)),
+    "JPEG": (rb"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")),
+    "PNG": (rb"\x89PNG", (".png", ".apng")),
     "GIF": (rb"GIF8", (".gif",)),
     "BMP": (rb"BM.{4}\0{4}", (".bmp",)),
     "WebP": (rb"RIFF.{4}WEBP", (".webp",)),
     "TIFF": (rb"II[*+]\0|MM\0[*+]", (".tif", ".tiff")),
-    "AVIF": (_ftyp % rb"avi[fs]|(mif1|msf1).{4}(....){0,16}?avi[fs]", (".avif",)),
+    "AVIF": (_ftyp % rb"avi[fs]|(mif1|msf1).{4}(....){0,16}?avi[fs]", (".avif", ".avifs")),
     "HEIF": (
         _ftyp % rb"hei[cxmsf]|hev[cxms]|mi[ah]f|mif1|msf1|MiHB|....{4}(....){0,16}?(hei[cxms]|mif1)",
-        (".heic", ".heif"),
+        (".heic", ".heif", ".hif", ".heics", ".heifs"),
     ),
 }
 FORMATS = tuple(_DECODED)

@@ -54,7 +54,8 @@ class LabelledImages(ClassFolders):
         composed = {compose(path): path for path in files}
         images: dict[str, Found] = {}
         for path, label, split in read_labels(self.folder / LABELS):
-            real = path if path in files else composed.get(compose(path), path)
+            forms = (path, composed.get(compose(path)), composed.get(normpath(compose(path).replace("\\", "/"))))
+            real = next((form for form in forms if form in files), path)
             below, _, name = real.rpartition("/")
             images[real] = Found(below, {name: files.get(real) or self._name_missing(real)}, label=label, split=split)
         why = (f"not in {LABELS}", f"{LABELS} does not name it")
@@ -87,7 +88,7 @@ def read_labels(file: Path) -> list[Label]:
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;", key=first.count))
     rows: list[Label] = []
-    problems = list(_parse(reader, rows))
+    problems = list(_parse(reader, rows, folder=f"{file.parent}/"))
     if problems or not rows:
         more = f"\n  - and {len(problems) - _MOST} more" * (len(problems) > _MOST)
         said = "".join(f"\n  - {problem}" for problem in problems[:_MOST] or ["it names no image"])
@@ -95,18 +96,23 @@ def read_labels(file: Path) -> list[Label]:
     return rows
 
 
-def _parse(reader: Any, rows: list[Label]) -> Iterator[str]:
+def _parse(reader: Any, rows: list[Label], *, folder: str) -> Iterator[str]:
     """Append the rows that are right, and yield what is wrong with the others."""
     try:
         names = [name.strip().lower() for name in next(reader, [])]
         if missing := [name for name in ("path", "label") if name not in names]:
             yield f"line 1: the header has no {' and no '.join(missing)}; it is {', '.join(names) or 'empty'}"
             return
+        if twice := {name for name in names if name and names.count(name) > 1}:
+            yield f"line 1: the header has {', '.join(sorted(twice))} twice"
         lines: dict[str, int] = {}
         for cells in reader:
             cell = dict.fromkeys(names, "") | dict(zip(names, map(str.strip, cells), strict=False))
-            path, label, line = cell["path"], cell["label"], reader.line_num
+            path, label, line = cell["path"].removeprefix(folder), cell["label"], reader.line_num
             if not any(cells):
+                continue
+            if any(cells[len(names) :]):
+                yield f"line {line}: {len(cells)} cells, the header has {len(names)}; quote a text that holds a comma"
                 continue
             if not path or not label:
                 yield f"line {line}: {'label' if path else 'path'} is empty"

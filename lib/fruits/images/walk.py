@@ -113,6 +113,8 @@ def _scan(folder: Path) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"{folder} cannot be listed ({error.strerror}); name a folder that is there.") from error
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be listed ({error.strerror}); make it readable, or move it elsewhere."
