@@ -191,8 +191,9 @@ def _read_tensors(weights: str) -> list[Any]:
 
 def _build_model(tensors: list[Any]) -> Any:
     from fruits.features.keras_model import build_model
+    from fruits.networks import DEFAULT
 
-    model = build_model(None)
+    model = build_model(DEFAULT, None, size=DEFAULT.size)
     model.set_weights(tensors)
     return model
 
@@ -211,4 +212,5 @@ def _clock(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def facts_of(backbone: Any) -> str:
     """Spell a prepared backbone for a job's process."""
-    return json.dumps({**vars(backbone), "folder": str(backbone.folder)})
+    facts = {name: value for name, value in vars(backbone).items() if name != "network"}  # the default
+    return json.dumps({**facts, "folder": str(backbone.folder)})

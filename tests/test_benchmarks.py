@@ -6,10 +6,11 @@ from typing import Any
 
 import nbformat
 import pytest
-from benchmarks import report
+from benchmarks import baselines, jobs, report
 from benchmarks.corpus import make_corpus
 from benchmarks.sections import AFTER, BEFORE, read_sections
 
+from fruits.features.model import Backbone
 from fruits.images import open_images
 
 
@@ -99,3 +100,10 @@ def test_sections_of_a_notebook_add_up(tmp_path: Path) -> None:
     sections = read_sections(tmp_path / "run.ipynb", started=start + 4, ended=start + 20)
 
     assert sections == {BEFORE: 6.0, "1. A": 2.5, "2. B": 4.0, AFTER: 3.0}
+
+
+def test_a_model_reaches_the_process_of_a_job_whole() -> None:
+    model = Backbone(
+        weights="w.h5", sha256="ab", engine="litert", tensors=260, parameters=1, bytes=4, folder=Path("/models")
+    )
+    assert jobs._load_backbone(baselines.facts_of(model)) == model
