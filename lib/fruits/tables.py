@@ -57,7 +57,7 @@ class CsvFormat:
         with open_output(file) as stream:
             stream.write((self.delimiter.join(names) + "\n").encode(self.encoding))
             for start in range(0, len(scores), _ROWS):
-                part = scores.slice(start, _ROWS).combine_chunks()
+                part = scores.slice(start, _ROWS)
                 # Doubles spell a float32 exactly; its own shortest text is off by 1e-6 and more beyond 16.
                 matrix = to_matrix(part["pca"].combine_chunks()).astype("float64")
                 table = pa.table([*(part[name] for name in NAMES), *map(pa.array, matrix.T.copy())], names=names)

@@ -95,16 +95,15 @@ def _check_settings(folder: Path, run: Mapping[str, Any], params: RunParams) -> 
 
 def _find_results(model: str, params: RunParams) -> Path:
     output_dir = params.path("output_dir")
+    names = folders.as_folder(output_dir).list_folders()
     places = [folders.resolve(model, base=Path.cwd())]
-    if "/" not in (name := model.rstrip("/")):
+    if "/" not in (asked := model.rstrip("/")):
         # Accents may be written in another form.
-        there = folders.as_folder(output_dir).list_folders()
-        same = [found for found in there if folders.compose(found) == folders.compose(name)]
-        places = [*(output_dir / found for found in same or [name]), *places]
+        same = [name for name in names if folders.compose(name) == folders.compose(asked)]
+        places = [*(output_dir / name for name in same or [asked]), *places]
     for place in places:
         if ownership.read_marker(place, ownership.RESULTS):
             return place
-    names = folders.as_folder(output_dir).list_folders()
     there = [name for name in names if (output_dir / name / ownership.MARKER).exists()]
     raise UsageError(
         f"{places[0]} holds no results of a run; in {output_dir} there are {', '.join(there) or 'none'}. Name one of "

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fruits.errors import FruitsError, UsageError
@@ -113,16 +113,17 @@ def load_model(
     if not all((converted / part).is_file() for part in CONVERTED):
         with replaced_folder(converted, names=CONVERTED) as draft:
             _convert(file, draft, backbone=backbone, size=size, seed=seed)
-    found = _read_model(fetch_folder(converted), network, weights=str(source), sha256=sha256, engine=engine)
-    return replace(found, input_size=size)
+    return _read_model(fetch_folder(converted), network, size, weights=str(source), sha256=sha256, engine=engine)
 
 
-def _read_model(folder: Path, network: Network, *, weights: str, sha256: str | None, engine: str) -> Backbone:
+def _read_model(
+    folder: Path, network: Network, size: int, *, weights: str, sha256: str | None, engine: str
+) -> Backbone:
     facts = json.loads((folder / "model.json").read_text())
     counts = {name: facts[name] for name in ("tensors", "parameters", "bytes")}
-    check_counts(weights, (*counts.values(),), network, remedy=f"name {network.file.format(size=network.size)}")
-    sha256 = sha256 or facts["values_sha256"]
-    return Backbone(weights=weights, sha256=sha256, engine=engine, folder=folder, network=network, **counts)
+    check_counts(weights, (*counts.values(),), network, remedy=f"name {network.file.format(size=size)}")
+    sha256, known = sha256 or facts["values_sha256"], {"network": network, "input_size": size, **counts}
+    return Backbone(weights=weights, sha256=sha256, engine=engine, folder=folder, **known)
 
 
 def find_model_id(

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from fruits.errors import UsageError
@@ -49,7 +49,7 @@ class Found:
     label: str = ""  # of its images; empty for a folder whose images have none
     split: str = ""
 
-    @property
+    @cached_property
     def images(self) -> dict[str, File]:
         """The files that are not ignored."""
         return {name: file for name, file in self.files.items() if name not in self.ignored}
