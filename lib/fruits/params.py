@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from fruits.yaml_text import parse_setting, read_yaml
 TARGETS = ("sample", "local", "emr")
 ENGINES = ("litert", "tensorflow")
 CSV_FORMATS = ("international", "excel-fr")
+# Fruits-360: `r2_12_100.jpg` is frame 12 of the film `r2`; names without a prefix are of one more film.
+FILM = r"^(?:(r\d*)_)?\d+_"
 # Folders beside the results in `output_dir`.
 RESERVED = {"features", "models", "raw", "projected"}
 # A file system takes 255 bytes; drafts have longer names.
@@ -53,6 +56,12 @@ def _is_free_name(value: object) -> bool:
     return value == "" or (_is_folder_name(value) and fits and str(value).casefold() not in taken)
 
 
+def _is_group_pattern(value: object) -> bool:
+    with suppress(re.error):
+        return value == "" or (isinstance(value, str) and re.compile(value).groups > 0)
+    return False
+
+
 def _key(group: str, allowed: str, check: _Check, *, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"group": group, "allowed": allowed, "check": check})
 
@@ -78,6 +87,13 @@ class RunParams:
     name: str = _what(
         f"empty (the mode), or a folder name other than a mode's and {', '.join(sorted(RESERVED))}",
         _is_free_name,
+        default="",
+    )
+    evaluate: bool = _what("true or false", lambda v: isinstance(v, bool), default=True)
+    group: str = _what("a regular expression with a group, or empty (no groups)", _is_group_pattern, default=FILM)
+    against: str = _what(
+        "empty (Test for Training, Training for Test), or the name of another split",
+        lambda v: v == "" or _is_folder_name(v),
         default="",
     )
 
