@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 import fruits
 from fruits.features.model import Backbone
-from fruits.manifest import STAGES, Stopwatch, build_manifest, read_commit, read_versions, summarise
+from fruits.manifest import STAGES, Stopwatch, build_manifest, read_author, read_commit, read_versions, summarise
 from fruits.moments import Moments
 from fruits.params import load_params
 from fruits.pca import decompose
@@ -38,7 +38,7 @@ def manifest(spark: SparkSession) -> dict[str, object]:
 
 def test_keys_that_others_rely_on(manifest: dict[str, object]) -> None:
     keys = {"mode", "target", "model_flatbuffer", "params", "git_commit", "versions", "started", "seconds"}
-    assert manifest.keys() >= keys | {"counts", "images_per_second", "model", "pca"}
+    assert manifest.keys() >= keys | {"author", "counts", "images_per_second", "model", "pca"}
     assert tuple(manifest["seconds"]) == STAGES == ("listing", "model", "extraction", "pca", "saving", "report")
     assert manifest["model"].keys() >= {"weights", "sha256", "tensors", "parameters", "bytes", "engine"}
     assert manifest["model_flatbuffer"] == "/models/x/model.tflite"
@@ -135,3 +135,13 @@ def test_a_copy_inside_another_repository_has_no_commit(checkout: Path) -> None:
     copy.mkdir(parents=True)
     assert read_commit(copy) == {"git_commit": None, "git_dirty": None}
     assert read_commit(checkout.parent) == read_commit(None) == {"git_commit": None, "git_dirty": None}
+
+
+def test_the_author_is_the_one_that_git_knows(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(checkout))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(checkout))
+    assert read_author(None) is None
+    ask_git(checkout, "config", "user.name", "Élodie Example")
+    assert read_author(checkout) == "Élodie Example"
+    ask_git(checkout, "config", "user.name", "")
+    assert read_author(checkout) is None

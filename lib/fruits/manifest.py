@@ -74,6 +74,7 @@ def build_manifest(
         **{name: getattr(params, name) for name in ("mode", "target")},
         "started": stopwatch.started,
         **read_commit(find_repository()),
+        "author": read_author(find_repository()),
         "params": dataclasses.asdict(params),
         "model": {name: getattr(backbone, name) for name in _MODEL_KEYS} | {"backbone": params.backbone},
         "model_flatbuffer": str(backbone.flatbuffer),
@@ -156,6 +157,14 @@ def read_commit(folder: Path | None) -> dict[str, Any]:
         return nothing
     edited = any(not change.startswith("?? ") or _NEW_CODE.match(change[3:]) for change in filter(None, changes))
     return {"git_commit": commit, "git_dirty": edited}
+
+
+def read_author(folder: Path | None) -> str | None:
+    """Return the name that git would give the author of a commit in a folder; None if it knows none."""
+    try:
+        return _ask_git(folder, "config", "user.name").strip() or None if folder else None
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def _ask_git(folder: Path, *words: str) -> str:
