@@ -66,8 +66,6 @@ def build_manifest(
         `listed`, `features`, `errors`, `reused` and `computed`.
     ignored, ignored_kinds
         Number of files in the class folders that are not images, in all and of each kind.
-    notes
-        Sentences for the reader, such as why features were computed again.
     """
     extraction, computed = stopwatch.seconds["extraction"], counts["computed"]
     return {
