@@ -11,6 +11,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from fruits.notebook import quote
+from fruits_cli.front import Front
 from fruits_cli.html import render_html
 
 # One white pixel.
@@ -85,6 +86,43 @@ def test_what_outputs_would_fetch_or_run_is_removed():
 
 def test_progress_bars_are_shown_as_they_ended(page):
     assert [pre.get_text() for pre in page.find_all("pre")] == ["extract: 100%\n"]
+
+
+def test_a_finished_bar_is_a_sentence_and_an_unfinished_one_stays():
+    bars = [f"{n}%|███ | {n}/100 [00:08<00:00, 11.16 images/s]" for n in (40, 100)]
+    page = render(code(stream("\r".join(bars))), code(stream(bars[0])))
+
+    assert "100 images in 00:08, 11.16 images/s" in [tag.get_text() for tag in page.find_all("p")]
+    assert [pre.get_text() for pre in page.find_all("pre")] == [bars[0]]
+
+
+def test_the_appendix_comes_last_and_its_sections_are_not_numbered():
+    setup = new_markdown_cell("## 1. Set-up", metadata={"tags": ["appendix"]})
+    cells = [new_markdown_cell("# T"), setup, code(stream("values"), tags=["appendix"]), new_markdown_cell("## 2. PCA")]
+
+    page = render(*cells)
+
+    headings = [(tag.name, tag.find(string=True)) for tag in page.find_all(re.compile(r"^h\d"))]
+    assert headings == [("h1", "T"), ("h2", "PCA"), ("h2", "Appendix"), ("h3", "Set-up")]
+    assert page.find("pre").find_previous("h3")
+
+
+def test_an_empty_table_is_a_sentence():
+    table = pd.DataFrame(columns=["path", "stage", "reason"])
+
+    page = render(new_markdown_cell("# T"), code(show(text_html=table.to_html())))
+
+    assert page.find("table") is None
+    assert "The table of path, stage and reason has no rows." in page.get_text()
+
+
+def test_the_front_stands_below_the_question():
+    front = Front("MINI", "Two <i>numbers</i>.", [("images", "12")], [("author", "É & co")])
+
+    page = render(new_markdown_cell("# T\n\nHow many?\n\nThe method."), front=front)
+
+    told = [" ".join(tag.get_text().split()) for tag in page.select("h1, p, dl")]
+    assert told == ["T", "How many?", "MINI", "Two <i>numbers</i>.", "images 12", "author É & co", "The method."]
 
 
 def test_stderr_and_errors_are_shown_where_a_cell_failed():

@@ -11,15 +11,18 @@ from bs4 import BeautifulSoup, Tag
 from jupyter_core.paths import ENV_JUPYTER_PATH
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 from traitlets.config import Config
 
 from fruits.errors import UsageError
 from fruits.folders import write_bytes
 from fruits.notebook import WARNINGS
 from fruits.redaction import redact_secrets
+from fruits_cli.front import Front
+from fruits_cli.page_tables import HEADINGS, read_text, set_tables
 
 TEMPLATES = Path(__file__).with_name("templates")
-HIDE_TAG = "hide"
+HIDE_TAG, APPENDIX_TAG = "hide", "appendix"
 # Readers get pictures and tables; a widget's plain text is the state it began with, so it is left out.
 SHOWN_TYPES = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex", "text/plain"]
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -27,8 +30,8 @@ _ACTIVE_TAGS = ["applet", "base", "embed", "frame", "iframe", "link", "meta", "o
 _ADDRESSES = {"action", "background", "data", "formaction", "href", "ping", "poster", "src", "srcset", "xlink:href"}
 _FETCHING_STYLE = re.compile(r"@import|//|url\(\s*['\"]?(?!data:|#)", re.IGNORECASE)
 _NO_ALT = ("", "No description has been provided for this image")
-_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
-_NUMBER = re.compile(r"[-+−]?\d[\d,.\s]*(e[-+]?\d+)?\s*%?|nan|[-—–]?", re.IGNORECASE)
+_BAR = re.compile(r"^100%\|[^|]*\| (\S+)/\S+ \[(\S+)<[^,]*, +(\S+)( \S+)/s\]$", re.MULTILINE)
+_NUMBERED = re.compile(r"^(##+) \d+\. ", re.MULTILINE)
 
 
 def write_page(notebook: Path, page: Path) -> None:
@@ -56,11 +59,14 @@ def write_page(notebook: Path, page: Path) -> None:
     write_bytes(page, redact_secrets(render_html(notebook, title=notebook.stem, banner=banner)).encode())
 
 
-def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None = None) -> str:
+def render_html(
+    notebook: Path | NotebookNode, *, title: str, banner: str | None = None, front: Front | None = None
+) -> str:
     """Render an executed notebook as a self-contained page without code.
 
-    Cells tagged `hide` are left out, and so is what cells that did not fail wrote to stderr. Progress bars are
-    shown as they ended. The page contains its styles and pictures, runs no script, and loads nothing.
+    Cells tagged `hide` are left out, and so is what cells that did not fail wrote to stderr. Cells tagged `appendix`
+    are moved to the end. Progress bars are shown as they ended, in words. The page contains its styles and pictures,
+    runs no script, and loads nothing.
 
     Parameters
     ----------
@@ -68,13 +74,17 @@ def render_html(notebook: Path | NotebookNode, *, title: str, banner: str | None
         Pictures that its texts name by a relative path are embedded if it is a file.
     title, banner
         The page's title, also its first heading if the notebook has none of level 1; plain text for a box at the top.
+    front
+        Shown below the question, the first paragraph of the page.
     """
-    page = BeautifulSoup(_export(notebook, title=title, banner=banner), "html.parser")
+    page = BeautifulSoup(_export(notebook, title=title, banner=banner, front=front), "html.parser")
     for main in page.find_all("main"):
         _close_off(main)
         _order_headings(main, title=title)
+        _place_front(main)
+        _finish_bars(main)
         _describe_pictures(main)
-        _set_tables(main)
+        set_tables(main)
     _link_headings(page)
     return str(page)
 
@@ -85,7 +95,7 @@ class _ReaderExporter(HTMLExporter):
         return list(ENV_JUPYTER_PATH)
 
 
-def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None) -> str:
+def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None, front: Front | None) -> str:
     folder = ""
     if isinstance(notebook, Path):
         folder = str(notebook.parent)
@@ -103,19 +113,31 @@ def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None) ->
         embed_images=bool(folder),
         exclude_anchor_links=True,
     )
-    resources = {"metadata": {"name": title, "path": folder}, "banner": banner}
+    resources = {"metadata": {"name": title, "path": folder}, "banner": banner, "front": front}
     html, _ = exporter.from_notebook_node(_select_for_readers(notebook), resources=resources)
     return str(html)
 
 
 def _select_for_readers(notebook: Any) -> NotebookNode:
-    """Copy a notebook without widgets and the stderr of cells that did not fail."""
+    """Copy a notebook without widgets and the stderr of cells that did not fail; the appendix comes last."""
     selected: NotebookNode = copy.deepcopy(notebook)
+    _move_appendix(selected)
     for cell in selected.cells:
         if outputs := cell.get("outputs"):
             failed = any(output.output_type == "error" for output in outputs)
             cell.outputs = [output for output in outputs if _is_shown(output, failed=failed)]
     return selected
+
+
+def _move_appendix(notebook: NotebookNode) -> None:
+    moved = [cell for cell in notebook.cells if APPENDIX_TAG in cell.metadata.get("tags", [])]
+    if not moved:
+        return
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # sections out of order cannot be numbered
+            cell.source = _NUMBERED.sub("### " if cell in moved else r"\1 ", cell.source)
+    others = [cell for cell in notebook.cells if cell not in moved]
+    notebook.cells = [*others, new_markdown_cell("## Appendix"), *moved]  # type: ignore[no-untyped-call]
 
 
 def _is_shown(output: NotebookNode, *, failed: bool) -> bool:
@@ -157,65 +179,43 @@ def _order_headings(main: Tag, *, title: str) -> None:
         heading.string = title
         main.insert(0, heading)
     level = 0
-    for heading in main.find_all(_HEADINGS):
+    for heading in main.find_all(HEADINGS):
         level = min(max(int(heading.name[1]), 2 if level else 1), level + 1)
         heading.name = f"h{level}"
+
+
+def _place_front(main: Tag) -> None:
+    front, heading = main.find(class_="front"), main.find("h1")
+    if front and heading:
+        (heading.find_next_sibling("p") or heading).insert_after(front.extract())
+
+
+def _finish_bars(main: Tag) -> None:
+    """Say in words what a progress bar that ended shows."""
+    for stream in main.select("pre.stdout"):
+        text, count = _BAR.subn(r"\1\4 in \2, \3\4/s", stream.get_text().strip())
+        if count and "|" not in text:
+            stream.name, stream.string = "p", text
 
 
 def _describe_pictures(main: Tag) -> None:
     """Give each picture without an alternative text the heading above it, and its place under that heading."""
     heading, place = "", 0
-    for tag in main.find_all([*_HEADINGS, "img"]):
+    for tag in main.find_all([*HEADINGS, "img"]):
         if tag.name != "img":
-            heading, place = _text(tag), 0
+            heading, place = read_text(tag), 0
             continue
         place += 1
         if tag.get("alt", "") in _NO_ALT:
             tag["alt"] = f"{heading}, figure {place}"
 
 
-def _set_tables(main: Tag) -> None:
-    """Let wide tables scroll in a box of their own, align numbers on the right, and tell headers by their scope."""
-    for table in main.find_all("table"):
-        for tag in (table, *table.find_all("tr")):
-            for name in ("border", "style"):
-                del tag[name]
-        for header in table.find_all("th"):
-            header["scope"] = "col" if header.find_parent("thead") else "row"
-        _join_index_names(table)
-        _align_numbers(table)
-        heading = table.find_previous(_HEADINGS)
-        label = f"Table: {_text(heading)}" if heading else "Table"
-        table.wrap(Tag(name="div", attrs={"class": "table", "role": "region", "tabindex": "0", "aria-label": label}))
-
-
-def _join_index_names(table: Tag) -> None:
-    """Put the names of a pandas index, which come in a row of their own, into the row of the column names."""
-    rows = [row.find_all("th") for row in table.select("thead tr")]
-    if len(rows) != 2 or len(rows[0]) != len(rows[1]):
-        return
-    if not any(_text(above) and _text(below) for above, below in zip(*rows, strict=True)):
-        for above, below in zip(*rows, strict=True):
-            above.string = _text(above) or _text(below)
-        table.select("thead tr")[1].decompose()
-
-
-def _align_numbers(table: Tag) -> None:
-    rows = [row.find_all("td") for row in table.find_all("tr") if row.find("td")]
-    headers = [row.find_all("th") for row in table.select("thead tr") if not row.select("[colspan]")]
-    width = min((len(row) for row in rows), default=0)
-    for place in range(-width, 0):
-        if all(_NUMBER.fullmatch(_text(row[place])) for row in rows):
-            for cells in rows + [cells for cells in headers if len(cells) >= width]:
-                cells[place]["class"] = "number"
-
-
 def _link_headings(page: BeautifulSoup) -> None:
     """Give headings an anchor each, and list those of level 2 in the page's contents."""
     taken = {str(tag["id"]) for tag in page.find_all(id=True)}
     entries = []
-    for heading in page.find_all(_HEADINGS):
-        text = _text(heading)
+    for heading in page.find_all(HEADINGS):
+        text = read_text(heading)
         # The anchors Jupyter makes, so that links between sections of the notebook work here too.
         anchor = base = str(heading.get("id") or "-".join(text.split()))
         copies = 1
@@ -244,7 +244,3 @@ def _link(anchor: str, text: str, *, attrs: dict[str, str] | None = None) -> Tag
     link = Tag(name="a", attrs={**(attrs or {}), "href": f"#{quote(anchor)}"})
     link.string = text
     return link
-
-
-def _text(tag: Any) -> str:
-    return " ".join(tag.get_text().split())

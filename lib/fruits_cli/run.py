@@ -21,6 +21,7 @@ from fruits.notebook import DRAFT_VARIABLE, ERRORS, banner
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
+from fruits_cli.front import describe_front
 from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words, replace_home
 from fruits_cli.streams import ProgressWriter
 
@@ -75,10 +76,10 @@ def _render(draft: Path, *, params: RunParams) -> None:
     from fruits_cli.html import render_html
 
     started = time.perf_counter()
-    title = f"Fruits! {params.title} ({params.target})"
-    html = render_html(draft / "run.ipynb", title=title, banner=banner(params))
-    (draft / "run.html").write_text(html, encoding="utf-8")
     manifest = json.loads((draft / "manifest.json").read_text())
+    title, front = f"Fruits! {params.title} ({params.target})", describe_front(manifest)
+    html = render_html(draft / "run.ipynb", title=title, banner=banner(params), front=front)
+    (draft / "run.html").write_text(html, encoding="utf-8")
     seconds = manifest["seconds"]["report"] + time.perf_counter() - started
     manifest["seconds"]["report"] = round(seconds, 3)
     folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())

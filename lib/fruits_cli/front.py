@@ -1,0 +1,112 @@
+"""What the first screen of a report says: the answer, the main figures, and where they are from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fruits.pca import format_share, format_target
+
+_DATASET, _CREDIT = "fruits-360", "Fruits-360 by Horea Muresan and Mihai Oltean, MIT licence"
+_SHOWN_VERSIONS = ("fruits", "python", "spark", "java", "platform")
+
+
+@dataclass(frozen=True)
+class Front:
+    """Sentences that ask and answer; figures and facts as pairs of name and text."""
+
+    asked: str
+    answer: str
+    tiles: list[tuple[str, str]]
+    facts: list[tuple[str, str]]
+
+
+def describe_front(manifest: Mapping[str, Any]) -> Front:
+    """Gather the first screen from what `manifest.json` holds; `quality`, `author` and `cost` may be missing."""
+    params = manifest["params"]
+    asked = (
+        f"{manifest['mode']}: {manifest['counts']['listed']:,} images of {', '.join(params['classes'])} in "
+        f"{params['split']}; the variance to keep is {format_target(params['variance_target'])}."
+    )
+    return Front(asked, _answer(manifest), _list_tiles(manifest), _list_facts(manifest))
+
+
+def _answer(manifest: Mapping[str, Any]) -> str:
+    pca, count = manifest["pca"], _find_count(manifest)
+    accuracy = dict(_list_accuracies(manifest, count))
+    official = accuracy.pop("official", None)
+    if find_best(manifest) and accuracy:
+        films = " and ".join(f"{share} ({way})" for way, share in accuracy.items())
+        first = (
+            f"{count:,} components are enough: with them a nearest-neighbour classifier is right for {films} of the "
+            "images of films that it has not seen, within one point of the best number tried."
+        )
+        return first + f" On the official split it is right for {official}." * bool(official)
+    kept = f"{format_share(pca['cumulative'])} of the variance of {manifest['counts']['features']:,} images"
+    needed, target = pca["components_for_target"], format_target(pca["variance_target"])
+    reached = f"is reached with {needed:,}" if needed else "is not reached"
+    second = f"A nearest-neighbour classifier with {count:,} of them is right for {official} of the official split."
+    return f"{pca['kept']:,} components keep {kept}. " + (second if official else f"The target of {target} {reached}.")
+
+
+def find_best(manifest: Mapping[str, Any]) -> int | None:
+    """Return the number of components that the quality by group recommends; None if it was not measured."""
+    best = ((manifest.get("quality") or {}).get("components_within_one_point") or {}).get("by_group")
+    return None if best is None else int(best)
+
+
+def _find_count(manifest: Mapping[str, Any]) -> int:
+    """Return the number of components whose accuracies are shown."""
+    enough = (manifest.get("quality") or {}).get("components_within_one_point") or {}
+    return int(enough.get("by_group") or enough.get("official") or manifest["pca"]["kept"])
+
+
+def _list_accuracies(manifest: Mapping[str, Any], count: int) -> list[tuple[str, str]]:
+    """Return the accuracy of 1-nearest neighbour with so many components: of the official split and each way."""
+    quality = manifest.get("quality") or {}
+    parts = {"official": quality.get("official"), **(quality.get("by_group") or {})}
+    found = []
+    for name, part in parts.items():
+        rates = (part or {}).get("accuracy", {}).get(str(count))
+        if rates and rates.get("nn1") is not None:
+            found.append((name.replace("->", " → "), f"{100 * rates['nn1']:.1f}%"))
+    return found
+
+
+def _list_tiles(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    counts, pca, best, count = manifest["counts"], manifest["pca"], find_best(manifest), _find_count(manifest)
+    tiles = [
+        ("images", f"{counts['features']:,}"),
+        ("errors", f"{counts['errors']:,}"),
+        ("ignored files", f"{manifest['ignored']:,}"),
+        ("components kept", f"{pca['kept']:,}"),
+        ("variance kept", format_share(pca["cumulative"])),
+        *([("components enough", f"{best:,}")] if best else []),
+        *((f"{name}: accuracy of k = {count}", share) for name, share in _list_accuracies(manifest, count)),
+    ]
+    if rate := manifest["images_per_second"]:
+        tiles.append(("images/s", f"{rate:,.0f}"))
+    return [*tiles, *([("cost", str(manifest["cost"]))] if manifest.get("cost") else [])]
+
+
+def _list_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    params, model, versions = manifest["params"], manifest["model"], manifest["versions"]
+    weights = "untrained weights" if params["weights"] == "random" else f"weights {Path(params['weights']).name}"
+    named = (f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if versions.get(name))
+    facts = {
+        "date": datetime.fromisoformat(manifest["started"]).strftime("%Y-%m-%d %H:%M %Z"),
+        "author": manifest.get("author"),
+        "commit": f"{manifest['git_commit'] or 'unknown'}{' (edited since)' * bool(manifest['git_dirty'])}",
+        "images": _name_data(params),
+        "network": f"{model['backbone']}, {weights}, {model['input_size']} pixels, {model['features']:,} features",
+        "versions": ", ".join(named),
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _name_data(params: Mapping[str, Any]) -> str:
+    if params["target"] == "sample":
+        return "sample, drawn by this program; it says nothing about fruit"
+    known = _DATASET in params["input_dir"].lower()
+    return f"{_CREDIT}; {params['input_dir']}" if known else f"{params['input_dir']}; its licence is not known here"
