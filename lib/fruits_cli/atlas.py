@@ -139,9 +139,9 @@ def _make_sheets(paths: list[str], order: Integers, *, read_image: ReadImage) ->
             sheet = Image.new("RGB", (_SIDE * THUMBNAIL, _SIDE * THUMBNAIL), "white")
             for place, (_, image) in enumerate(read):
                 sheet.paste(image, (place % _SIDE * THUMBNAIL, place // _SIDE * THUMBNAIL))
-            content = io.BytesIO()
-            sheet.save(content, "WEBP", quality=_QUALITY, method=6)
             if read:
+                content = io.BytesIO()
+                sheet.save(content, "WEBP", quality=_QUALITY, method=6)
                 yield np.array([row for row, _ in read]), content.getvalue()
 
 

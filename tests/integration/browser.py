@@ -60,6 +60,14 @@ def open_browser(folder: Path) -> Iterator[Chrome]:
         browser.quit()
 
 
+def save_screenshot(browser: Chrome, name: str) -> Path:
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    file = ARTEFACTS / f"{name}.png"
+    assert browser.save_screenshot(str(file))
+    print(f"screenshot: {file}")  # noqa: T201 - somebody looks at it
+    return file
+
+
 class Visit:
     """What a user does at one hub, from the login on."""
 
@@ -119,11 +127,7 @@ class Visit:
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
 
     def take_screenshot(self, name: str) -> Path:
-        ARTEFACTS.mkdir(parents=True, exist_ok=True)
-        file = ARTEFACTS / f"{name}.png"
-        assert self.browser.save_screenshot(str(file))
-        print(f"screenshot: {file}")  # noqa: T201 - somebody looks at it
-        return file
+        return save_screenshot(self.browser, name)
 
     def save(self) -> None:
         """Save; the page asks for a checkpoint when the server has the notebook."""

@@ -1,4 +1,4 @@
-let gallery = [], lasso = false;
+let gallery = [], lasso = false, names = null;
 
 function hover(row) {
   const tip = find("tip");
@@ -47,7 +47,8 @@ function select(rows, how) {
   find("clear").disabled = !how;
   // Evenly from the whole selection: neighbouring rows are neighbouring frames.
   const step = Math.ceil(rows.length / AT_ONCE) || 1;
-  gallery = Array.from({ length: step }, (_, first) => rows.filter((_, place) => place % step === first)).flat();
+  gallery = [];
+  for (let first = 0; first < step; first++) for (let place = first; place < rows.length; place += step) gallery.push(rows[place]);
   find("gallery").replaceChildren();
   list();
   redraw();
@@ -76,7 +77,8 @@ function encloses(polygon, px, py) {
 function search(text) {
   const sought = text.trim().toLowerCase();
   if (!sought) return select([], "");
-  const found = visible((row) => `${textOf("label", row)} ${paths[row]}`.toLowerCase().includes(sought));
+  names ??= paths.map((path, row) => `${textOf("label", row)} ${path}`.toLowerCase());
+  const found = visible((row) => names[row].includes(sought));
   return select(found, `found for “${text.trim()}”`);
 }
 
@@ -93,7 +95,7 @@ function colourBy(name) {
   field = name;
   const names = texts[name], sizes = new Array(names.length).fill(0);
   for (const code of columns[name]) sizes[code]++;
-  const hue = (code) => `hsl(${(code * 137.508) % 360} ${[70, 55, 80][code % 3]}% ${[45, 62, 33][code % 3]}%)`;
+  const hue = (code) => `hsl(${(code * 137.508) % 360} ${[70, 55, 80][code % 3]}% ${[45, 64, 54][code % 3]}%)`;
   colours = names.map((text, code) => (text === "unknown" ? GREY : names.length > PALETTE.length ? hue(code) : PALETTE[code]));
   paint = colours.map(rgb);
   // In an order that mixes classes; the rarest of a few values lies on top.
@@ -175,7 +177,7 @@ function follow() {
     path = null;
     mark();
   });
-  marks.addEventListener("pointerleave", () => hover(-1));
+  marks.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") hover(-1); });
   marks.addEventListener("wheel", (event) => {
     event.preventDefault();
     zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), ...place(event));
