@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -65,14 +64,9 @@ def test_without_tensorflow_it_says_who_makes_the_model(
     """As on the nodes of a cluster, which are sent a converted model."""
     forbid_conversion(monkeypatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    monkeypatch.setattr("importlib.metadata.version", _not_there)
     (file := tmp_path / "w.h5").write_bytes(make_weights_file())
     with pytest.raises(FruitsError, match=r"`fruits run MINI --target local`.*upload-dataset` uploads it"):
         load_model(str(file) if trained else "random", folder=tmp_path / "models")
-
-
-def _not_there(name: str) -> None:
-    raise importlib.metadata.PackageNotFoundError(name)
 
 
 def test_model_id_follows_weights_and_engine_but_not_the_place(right: Backbone) -> None:

@@ -53,7 +53,7 @@ def test_features_are_those_of_keras(name: str, size: int, length: int, tmp_path
     files = [str(model.tensors_file), str(tmp_path / "pixels.npy"), str(tmp_path / "right.npy")]
     subprocess.run([sys.executable, "-c", IN_KERAS, name, *files], check=True, capture_output=True)
     right = np.load(tmp_path / "right.npy")
-    assert right.std() > 0
+    assert 1e-3 < right.std() < 1e5  # Keras's own initialisation of MobileNetV2 gives 1e-12
     np.testing.assert_allclose(found, right, atol=1e-4 * np.abs(right).max())
 
 

@@ -26,7 +26,7 @@ def build_model(network: Network, weights: Path | None, *, size: int, seed: int 
     Parameters
     ----------
     weights
-        Keras .h5 file; None gives Keras's own initialisation, drawn with `seed`.
+        Keras .h5 file; None gives untrained weights, drawn with `seed`.
 
     Returns
     -------
@@ -35,12 +35,36 @@ def build_model(network: Network, weights: Path | None, *, size: int, seed: int 
     """
     import keras
 
-    keras.utils.set_random_seed(seed)
     application = getattr(keras.applications, network.application)
     model: Model = application(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
-    if weights is not None:
+    if weights is None:
+        draw_kernels(model, seed=seed)
+    else:
         model.load_weights(weights)
     return model
+
+
+def draw_kernels(model: "Model", *, seed: int) -> None:
+    """Draw kernels of normal values that keep the variance of activations through the depth (He et al. 2015).
+
+    Keras draws smaller ones: MobileNetV2's features are then about 1e-12, and nearly all of their variance lies in one
+    direction.
+    """
+    from keras import layers
+
+    random = np.random.default_rng(seed)
+    makers = {id(layer.output): layer for layer in model.layers}
+    for layer in model.layers:
+        if not hasattr(layer, "kernel"):
+            continue
+        before = makers[id(layer.input)]
+        while isinstance(before, layers.ZeroPadding2D):
+            before = makers[id(before.input)]
+        linear = isinstance(before, layers.Add | layers.BatchNormalization | layers.InputLayer | layers.Normalization)
+        shape = layer.kernel.shape
+        inputs = np.prod(shape[:2] if isinstance(layer, layers.DepthwiseConv2D) else shape[:3])
+        # An activation before the layer has taken half of the variance.
+        layer.kernel.assign(random.normal(0, np.sqrt((1 if linear else 2) / inputs), shape))
 
 
 def add_scaling(model: "Model", network: Network) -> "Model":

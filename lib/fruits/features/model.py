@@ -1,7 +1,6 @@
 """A network with its weights: identified, converted once, and described."""
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -160,17 +159,9 @@ def _name_features(sha256: str, engine: str, network: Network, size: int) -> str
 
 
 def _name_converted(sha256: str | None, recipe: str, *, seed: int) -> str:
-    """Name a folder of converted files, which another recipe must not find; untrained weights by what draws them."""
-    if sha256 is None:
-        try:
-            sha256 = f"random-{seed}-keras-{importlib.metadata.version('keras')}"
-        except importlib.metadata.PackageNotFoundError as error:
-            raise FruitsError(
-                f"weights=random are drawn by Keras, which is not installed here; {_ELSEWHERE}"
-            ) from error
-    else:
-        sha256 = sha256[:16]
-    return f"{sha256}-{hashlib.sha256(recipe.encode()).hexdigest()[:4]}"
+    """Name a folder of converted files, which another recipe must not find; untrained weights by how they are drawn."""
+    drawn = sha256[:16] if sha256 else f"random-he-{seed}"
+    return f"{drawn}-{hashlib.sha256(recipe.encode()).hexdigest()[:4]}"
 
 
 def _convert(file: Path | None, folder: Path, *, backbone: str, size: int, seed: int) -> None:
