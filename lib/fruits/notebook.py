@@ -118,6 +118,20 @@ def end_with_command() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def describe_figures() -> None:
+    """Let Jupyter keep with each figure a text that says what it shows; Livy has no place for one."""
+    from IPython import get_ipython
+    from matplotlib import get_backend, pyplot
+    from matplotlib.figure import Figure
+
+    from fruits.plots import describe_figure
+
+    if shell := get_ipython():
+        pyplot.switch_backend(get_backend())  # a backend that is loaded later forgets the formatters of figures
+        texts = shell.display_formatter.formatters["text/plain"]
+        texts.for_type(Figure, lambda figure, printer, _: printer.text(describe_figure(figure)))
+
+
 def banner(params: RunParams) -> str | None:
     """Return the warning at the top of a report of sample images or untrained weights."""
     return WARNINGS.get((params.target == "sample", params.weights == "random"))

@@ -206,7 +206,7 @@ def _describe_pictures(main: Tag) -> None:
             heading, place = read_text(tag), 0
             continue
         place += 1
-        if tag.get("alt", "") in _NO_ALT:
+        if (alt := str(tag.get("alt", ""))) in _NO_ALT or alt.startswith("<Figure"):
             tag["alt"] = f"{heading}, figure {place}"
 
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from fruits.images.decode import DecodeError, Pixels, decode_image
 from fruits.images.orientation import UPRIGHT, read_orientation
 from fruits.s3 import EARLIER_TAG, TAG
@@ -83,6 +85,14 @@ class ImageSource(ABC):
     @abstractmethod
     def read(self, path: str, *, tag: str = "") -> bytes:
         """Return the bytes of an image; raise OSError if it cannot be read or has another tag in S3 than `tag`."""
+
+    def read_pictures(self, paths: Sequence[str]) -> list[Pixels]:
+        """Return the pixels (100 x 100) of images; one that can no longer be read is white."""
+        pictures = [np.full((100, 100, 3), 255, np.uint8) for _ in paths]
+        for place, path in enumerate(paths):
+            with suppress(OSError, DecodeError):
+                pictures[place] = decode_image(self.read(path), size=100)
+        return pictures
 
     def read_examples(self, images: "pd.DataFrame", *, count: int) -> list[tuple[str, Pixels]]:
         """Return label and pixels (100 x 100) of up to `count` readable images, one of each class in turn."""

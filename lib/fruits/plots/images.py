@@ -2,21 +2,24 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fruits.plots.style import BLUE, INK, MAX_BARS, PALE_BLUE, tidy
+from fruits.plots.style import BLUE, INK, MAX_BARS, PALE_BLUE, WIDTH, tidy
 from fruits.plots.text import count_columns, set_plainly, show_name
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NAMED_AT_EACH_END = 15
 UNNAMED_ROW = 0.15
+MAX_EXAMPLES = 200
+_COLUMNS, _ROWS, _ROW = 5, 6, 1.36
 
 
 def figure_height(classes: int) -> float:
@@ -52,30 +55,61 @@ def plot_class_counts(counts: "pd.Series[int]", *, ax: "Axes") -> "Axes":
     ax.set(title=f"{counts.sum():,} images in {len(counts)} class{'es' * (len(counts) != 1)}", xlabel="Images")
     ax.set(xlim=(0, 1.1 * counts.max() or 1), ylim=(height.sum(), 0))
     ax.tick_params(axis="y", length=0)
+    most, least = (f"{counts.iloc[place]:,} of {show_name(str(counts.index[place]))}" for place in (0, -1))
+    ax.set_label(f"{ax.get_title()}, from {least} to {most}")
     return tidy(ax, grid="x")
 
 
+def draw_contact_sheets(
+    examples: Sequence[tuple[str, NDArray[np.uint8]]], *, classes: int, new_figure: "Callable[..., Figure]"
+) -> "list[Figure]":
+    """Draw images on as many figures as they need, each small enough for a page of paper.
+
+    Parameters
+    ----------
+    examples
+        A label and an array of shape (height, width, 3), uint8, for each image.
+    classes
+        Their number in the run: the last figure says how many are not shown.
+    new_figure
+        Makes an empty figure of a `figsize`, as `matplotlib.pyplot.figure` does.
+    """
+    figures, left_out = [], classes - len({label for label, _ in examples})
+    for start in range(0, len(examples), _COLUMNS * _ROWS):
+        labels, images = zip(*examples[start : start + _COLUMNS * _ROWS], strict=True)
+        rows = math.ceil(len(labels) / _COLUMNS)
+        figures.append(new_figure(figsize=(WIDTH, 0.2 + _ROW * rows * WIDTH / _COLUMNS)))
+        plot_contact_sheet(images, labels, ax=figures[-1].subplots())
+    if left_out and figures:
+        figures[-1].axes[0].set_title(f"{left_out:,} of {classes:,} classes are not shown", fontsize=9)
+    return figures
+
+
 def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], *, ax: "Axes") -> "Axes":
-    """Lay out images with their titles in rows, each image at its own proportions, and hide the axes.
+    """Lay out images with their titles in rows of five, each image at its own proportions, and hide the axes.
 
     Parameters
     ----------
     images
-        Arrays of shape (height, width, 3), uint8, 0 to 255; up to 40 stay readable on a figure 10 inches wide.
+        Arrays of shape (height, width, 3), uint8, 0 to 255.
     titles
         One text for each image.
     """
-    rows = math.ceil(len(images) / 8)
-    columns = max(6, math.ceil(len(images) / max(rows, 1)))
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
-        left, top = place % columns, 1.36 * (place // columns)
-        height, width = 0.92 * np.asarray(image.shape[:2]) / max(image.shape[:2])
-        ax.imshow(image, extent=(left + 0.5 - width / 2, left + 0.5 + width / 2, top + 0.92, top + 0.92 - height))
+        left, top = place % _COLUMNS, _ROW * (place // _COLUMNS)
+        place_image(image, left=left, top=top, ax=ax)
         name = show_name(title)
-        width = 16 * len(name) // count_columns(name)
+        width = 15 * len(name) // count_columns(name)
         text = "\n".join(textwrap.wrap(name, width=width, max_lines=2, placeholder=" …"))
-        ax.text(left + 0.5, top + 0.95, text, ha="center", va="top", fontsize=8, color=INK)
-    ax.set(xlim=(0, columns), ylim=(1.36 * max(rows, 1), 0), aspect="equal")
+        ax.text(left + 0.5, top + 0.95, text, ha="center", va="top", fontsize=8.5, color=INK)
+    ax.set(xlim=(0, _COLUMNS), ylim=(_ROW * max(math.ceil(len(images) / _COLUMNS), 1), 0), aspect="equal")
+    ax.set_label(f"{len(images)} images: {', '.join(dict.fromkeys(map(show_name, titles)))}")
     ax.set_axis_off()
     set_plainly(ax)
     return ax
+
+
+def place_image(image: NDArray[np.uint8], *, left: float, top: float, ax: "Axes") -> None:
+    """Draw an image at its own proportions into a square of side 1; the vertical axis points down."""
+    height, width = 0.92 * np.asarray(image.shape[:2]) / max(image.shape[:2])
+    ax.imshow(image, extent=(left + 0.5 - width / 2, left + 0.5 + width / 2, top + 0.92, top + 0.92 - height))

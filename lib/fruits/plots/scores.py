@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fruits.plots.style import GREY, PALETTE, Floats, tidy
-from fruits.plots.text import show_name
+from fruits.plots.text import count_columns, show_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def plot_scores(
 ) -> "Axes":
     """Plot the images on the first two components, coloured by class.
 
-    Up to 14 classes are named in the legend, which stands outside on the right; more are put together by the first
+    Up to 14 classes are named in the legend, which stands below; more are put together by the first
     word of their names, and the smallest groups as `others`. Above 20,000 images, every class is thinned alike.
 
     Parameters
@@ -57,13 +57,15 @@ def plot_scores(
         for n, share in enumerate((*explained_variance_ratio, 0.0)[:2], 1)
     )
     ax.set(title=f"{len(labels):,} images on the first two components{thinned}", xlabel=x, ylabel=y)
+    ax.set_label(f"{ax.get_title()}, {x} and {y}; in colours: {', '.join(map(show_name, styles))}")
     return tidy(ax, grid="both")
 
 
 def _name_points(points: list["PathCollection"], entries: list[str], *, ax: "Axes") -> None:
     # Matplotlib leaves out labels that begin with `_`: the legend is made of numbers, which the names then replace.
     numbers = [str(number) for number in range(len(points))]
-    legend = ax.legend(points, numbers, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
+    narrow = max(map(count_columns, map(show_name, entries)), default=0) <= 26
+    legend = ax.legend(points, numbers, loc="upper left", bbox_to_anchor=(0, -0.13), ncols=1 + narrow, frameon=False)
     for text, entry in zip(legend.get_texts(), entries, strict=True):
         text.set_text(show_name(entry))
     for handle in filter(None, legend.legend_handles):

@@ -32,6 +32,8 @@ def plot_scree(share: Floats, *, ax: "Axes", marked: int | None = None) -> "Axes
     if marked is not None and percent.any():
         ax.axvline(marked, color=RED, linestyle=":")
         _write_beside(ax, marked, 0.93, f"component {marked}: {percent[marked - 1]:.3g}%", count=count)
+    ends = f"the first holds {percent[0]:.3g}%, the last {percent[-1]:.3g}%"
+    ax.set_label(f"{ax.get_title()} of {count}: {ends}")
     return _tidy_components(ax, percent)
 
 
@@ -64,18 +66,19 @@ def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float) -> "Axes":
     height = goal + math.copysign(max(abs(above), 11), above)
     ax.text(1.02, height, f"k = {count}\n{format_share(cumulative[-1])}", color=BLUE, **margin)
     ax.set(title="Variance of the first k components together", ylim=(0, 104))
+    ax.set_label(f"{ax.get_title()}: {format_share(cumulative[-1])} with k = {count}; {note}")
     return _tidy_components(ax, percent)
 
 
 def draw_variance(share: Floats, *, figure: "Figure", target: float) -> "Figure":
-    """Draw `plot_scree` and `plot_cumulative` side by side on an empty figure, for which 11 x 4.2 inches are good.
+    """Draw `plot_scree` and `plot_cumulative` on an empty figure, for which 4.8 x 6.6 inches are good.
 
-    The other parameters are theirs; the first component that reaches the target is marked on both sides.
+    The other parameters are theirs; the first component that reaches the target is marked on both.
     """
-    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.05})
+    upper, lower = figure.subplots(2, 1)
     cumulative = np.cumsum(share)
-    plot_scree(share, ax=left, marked=count_components(cumulative, target))
-    plot_cumulative(cumulative, ax=right, target=target)
+    plot_scree(share, ax=upper, marked=count_components(cumulative, target))
+    plot_cumulative(cumulative, ax=lower, target=target)
     return figure
 
 
