@@ -88,6 +88,18 @@ def report(notebook: Path, output: Path | None) -> None:
 
 
 @cli.command()
+@_target_option(default="sample")
+@_SET
+def reports(target: str, settings: Sequence[str]) -> None:
+    """Write the page that lists all reports of a target's report_dir, of every target: index.html there."""
+    from fruits_cli.index import write_index
+
+    # Any mode does: the folder is the target's.
+    page = write_index(load_params(list_modes()[0], target, _split_settings(settings)).path("report_dir"))
+    tell(f"the page is {page}")
+
+
+@cli.command()
 @click.argument("mode")
 @_target_option(default="local")
 @_SET

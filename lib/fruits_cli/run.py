@@ -22,6 +22,7 @@ from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
 from fruits_cli.front import describe_front
+from fruits_cli.index import write_index
 from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words, replace_home
 from fruits_cli.streams import ProgressWriter
 
@@ -63,6 +64,10 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
         say("writing the report")
         _render(draft, params=params)
         _finish(draft, params=params)
+    try:
+        write_index(params.path("report_dir"))
+    except (FruitsError, OSError) as error:  # the report is there
+        say(f"the index of reports was not written: {describe_exception(error)}")
     return params.report_folder / "run.html"
 
 

@@ -1,0 +1,118 @@
+"""The page of all reports below a folder: what each run found, newest first, with links."""
+
+import json
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fruits import folders
+from fruits.errors import UsageError
+from fruits.pca import format_share
+from fruits.redaction import redact_secrets
+
+INDEX = "index.html"
+_TEMPLATES = Path(__file__).with_name("templates")
+# An index without this line is somebody else's.
+_SIGNATURE = '<meta name="generator" content="fruits reports">'
+_PAGES = {"run.html": "report", "atlas.html": "map of all images"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The folder of a report, by the names of its target and its run; what its manifest says; names of its pages."""
+
+    target: str
+    name: str
+    manifest: Any
+    pages: Collection[str] = ("run.html",)
+
+
+def write_index(root: Path) -> Path:
+    """Write `index.html` into a folder of reports, local or in S3.
+
+    Raises
+    ------
+    UsageError
+        If somebody else's `index.html` is there; it stays as it is.
+    """
+    page = root / INDEX
+    if page.exists() and _SIGNATURE not in page.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(f"{page} was not made by `fruits reports` and stays as it is; move it, to have an index here.")
+    folders.write_bytes(page, redact_secrets(render_index(find_reports(root))).encode())
+    return page
+
+
+def find_reports(root: Path) -> list[Report]:
+    """Return the reports in `<root>/<target>/<name>`; one without a readable manifest has None for it."""
+    found = []
+    for target in folders.as_folder(root).list_folders():
+        for name in folders.as_folder(root / target).list_folders():
+            folder, manifest = root / target / name, None
+            pages = [page for page in _PAGES if (folder / page).is_file()]
+            with suppress(OSError, ValueError):
+                manifest = json.loads((folder / "manifest.json").read_bytes())
+            if not name.startswith(".") and (pages or manifest is not None):
+                found.append(Report(target, name, manifest, pages))
+    return found
+
+
+def render_index(reports: Sequence[Report]) -> str:
+    """Render the page; what a manifest of an earlier version does not say is left out."""
+    from jinja2 import Environment, FileSystemLoader
+
+    places = [_TEMPLATES / "reports", _TEMPLATES / "reader"]
+    template = Environment(loader=FileSystemLoader(places), autoescape=True)
+    ordered = sorted(reports, key=lambda report: str(_find(report.manifest, "started") or ""), reverse=True)
+    entries = [_describe(report) for report in ordered]
+    return template.get_template("index.html.j2").render(entries=entries, signature=_SIGNATURE)
+
+
+def _describe(report: Report) -> dict[str, Any]:
+    links = [(_PAGES[page], quote(f"{report.target}/{report.name}/{page}")) for page in report.pages]
+    when = _find(report.manifest, "started")
+    with suppress(ValueError, TypeError):
+        when = datetime.fromisoformat(when).strftime("%Y-%m-%d %H:%M %Z")
+    told = report.manifest if isinstance(report.manifest, dict) else None
+    return {
+        "title": f"{report.name} ({report.target})",
+        "when": when or ("No date" if told else "The manifest cannot be read"),
+        "links": links,
+        "tiles": _list_tiles(told or {}),
+    }
+
+
+def _list_tiles(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return names and texts of the figures that a manifest holds."""
+    rows = [
+        ("images", _find(manifest, "counts", "features"), "{:,}".format),
+        ("errors", _find(manifest, "counts", "errors"), "{:,}".format),
+        ("components kept", _find(manifest, "pca", "kept"), "{:,}".format),
+        ("variance kept", _find(manifest, "pca", "cumulative"), format_share),
+        *_list_accuracies(manifest),
+        ("images/s", _find(manifest, "images_per_second"), "{:,.0f}".format),
+    ]
+    return [(name, write(value)) for name, value, write in rows if isinstance(value, int | float)]
+
+
+def _list_accuracies(manifest: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return the accuracies of 1-nearest neighbour at the largest number of components."""
+    groups = _find(manifest, "quality", "by_group")
+    parts = {"official": _find(manifest, "quality", "official"), **(groups if isinstance(groups, dict) else {})}
+    rows = []
+    for name, part in parts.items():
+        rates = _find(part, "accuracy")
+        if counts := [int(key) for key in rates if key.isdecimal()] if isinstance(rates, dict) else []:
+            title = f"{name.replace('->', ' → ')}: accuracy of k = {max(counts)}"
+            rows.append((title, _find(rates, str(max(counts)), "nn1"), "{:.1%}".format))
+    return rows
+
+
+def _find(content: Any, *keys: str) -> Any:
+    """Return what a document holds under nested keys; None if it does not."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
