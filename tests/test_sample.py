@@ -48,6 +48,8 @@ def test_counts_of_classes_and_splits(whole: Path) -> None:
         apple = style.name.startswith("Apple ")
         training, test = (list((whole / split / style.name).glob("*_100.jpg")) for split in ("Training", "Test"))
         assert (len(training), len(test)) == (32 if apple else 22, 4)
+        for files in (training, test):  # of two films, and each film is in both splits
+            assert sum(file.name.startswith("r_") for file in files) * 2 == len(files)
     assert len(list(whole.glob("Training/Apple*/*.jpg"))) >= 120
     assert sorted(path.name for path in whole.iterdir()) == ["Test", "Training", "sample.json"]
 
@@ -63,11 +65,13 @@ def test_images_are_100_pixels_rgb_fruit_on_white(whole: Path) -> None:
 
 def test_render_is_deterministic_and_no_two_images_are_equal() -> None:
     style = sample.CLASSES[0]
-    poses = [("Training", 0), ("Training", 1), ("Test", 0)]
-    first, again = ([sample.render_fruit(style, split=s, number=n) for s, n in poses] for _ in range(2))
+    poses = [("0", 0), ("0", 20), ("r", 0)]
+    first, again = ([sample.render_fruit(style, film=film, frame=frame) for film, frame in poses] for _ in range(2))
     assert (first[0].shape, first[0].dtype) == ((100, 100, 3), np.uint8)
     np.testing.assert_array_equal(first, again)
-    assert len({image.tobytes() for image in first}) == len(poses)
+    # A frame is nearer to the next one of its film than to another film's.
+    start, following, other = (image.astype(float) for image in first)
+    assert 0 < np.abs(following - start).mean() < np.abs(other - start).mean()
 
 
 def test_two_folders_get_the_same_bytes(whole: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The sample: 300 fruit images that our own code renders, in the folder layout of Fruits-360.
 
-A fruit is a ball seen through a warped image plane, its outline; colours, pits and light live on the ball.
+As there, the images of a class are frames of two films of a fruit that turns once, and both splits are cut out of both
+films. A fruit is a ball seen through a warped image plane, its outline; colours, pits and light live on the ball.
 """
 
 import hashlib
@@ -21,9 +22,10 @@ from fruits.folders import as_folder
 from fruits.ownership import list_foreign, replaced_folder
 
 MARKER = "sample.json"
-RENDERER_VERSION = 1  # raise it with every change of a pixel: older samples are then rendered anew
+RENDERER_VERSION = 2  # raise it with every change of a pixel: older samples are then rendered anew
 IMAGE_PIXELS = 100
-TEST_IMAGES = 4  # of each class
+TEST_IMAGES = 4  # of each class, two of each film
+_FILMS = {"0": "", "r": "r_"}  # what their file names begin with
 _FIELD = (256, 256)  # texture pixels, pole to pole and around
 
 _Floats = npt.NDArray[np.float32]
@@ -93,31 +95,32 @@ CLASSES = (
 
 
 def ensure_sample(root: Path) -> int:
-    """Render the sample into a folder, unless it is there already; return the number of its images.
+    """Render the sample into a folder, unless a whole one of this version is there; return the number of its images.
 
-    A sample of another version, or one that lost an image, is replaced.
-
-    Raises
-    ------
-    UsageError
-        If the folder holds something else than a sample, or more than that; it stays as it is.
+    A folder that holds anything else is a UsageError and stays as it is.
     """
     images = {
-        f"{split}/{style.name}/{number}_{IMAGE_PIXELS}.jpg": (style, split, number)
+        f"{split}/{style.name}/{_FILMS[film]}{frame}_{IMAGE_PIXELS}.jpg": (style, film, frame)
         for style in CLASSES
-        for split, count in (("Training", style.training), ("Test", TEST_IMAGES))
-        for number in range(count)
+        for film in _FILMS
+        for split, frame in _cut_film((style.training + TEST_IMAGES) // 2)
     }
     marker = {"renderer": RENDERER_VERSION, "images": len(images)}
     if _read_marker(root) == marker and {str(file.relative_to(root)) for file in root.rglob("*.jpg")} == images.keys():
         return len(images)
     as_folder(root.parent).hold()
     with replaced_folder(root, names={MARKER, *images}) as draft:
-        for path, (style, split, number) in images.items():
+        for path, (style, film, frame) in images.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(render_fruit(style, split=split, number=number)).save(draft / path, "JPEG", quality=90)
+            Image.fromarray(render_fruit(style, film=film, frame=frame)).save(draft / path, "JPEG", quality=90)
         (draft / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
     return len(images)
+
+
+def _cut_film(count: int) -> list[tuple[str, int]]:
+    """Return the split and the number of each of so many frames of a film; numbers are degrees of the fruit's turn."""
+    tests = (1, 1 + count // 2)
+    return [("Test" if place in tests else "Training", 360 * place // count) for place in range(count)]
 
 
 def _read_marker(root: Path) -> object:
@@ -134,18 +137,14 @@ def _read_marker(root: Path) -> object:
     )
 
 
-def render_fruit(style: FruitStyle, *, split: str, number: int) -> npt.NDArray[np.uint8]:
-    """Render one image: the style, in a pose and a light that class, split and number decide.
-
-    Returns
-    -------
-    ndarray of shape (100, 100, 3), uint8
-        RGB on white; the same for the same arguments.
-    """
-    seed = hashlib.blake2b(f"{style.name}/{split}/{number}".encode(), digest_size=8).digest()
+def render_fruit(style: FruitStyle, *, film: str, frame: int) -> npt.NDArray[np.uint8]:
+    """Render (100, 100, 3) uint8 RGB: fruit, size and light are the film's, the pose changes slowly with the frame."""
+    seed = hashlib.blake2b(f"{style.name}/{film}".encode(), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(seed, "big"))
-    turn, tilt = (math.radians(rng.uniform(*limits)) for limits in (style.turn, style.tilt))
-    x, y = _body_plane(style.size * rng.uniform(0.93, 1.0), turn=turn, bend=style.bend)
+    sway, spin = 0.15 * math.sin(math.radians(frame)), rng.uniform(0.5, 1.5) + frame / 360
+    pose = (low + (high - low) * (rng.uniform(0.2, 0.8) + sway) for low, high in (style.turn, style.tilt))
+    turn, tilt = map(math.radians, pose)
+    x, y = _body_plane(style.size * rng.uniform(0.8, 1.0), turn=turn, bend=style.bend)
     across, along = _warp_to_disc(style, x, y, tilt=tilt)
     radius = np.hypot(across, along)
     edge = (1 - radius) / (np.hypot(*np.gradient(radius)) + 1e-6) + 0.5  # distance inwards, pixels
@@ -153,7 +152,8 @@ def render_fruit(style: FruitStyle, *, split: str, number: int) -> npt.NDArray[n
     across, along, radius = (v.ravel()[seen] for v in (across, along, radius))
     ball = np.stack([across, along, np.sqrt(np.maximum(1 - radius**2, 0))]) / np.maximum(radius, 1)
     pole = np.array([0, math.cos(tilt), math.sin(tilt)], dtype=np.float32)
-    body = _light(style, _paint_skin(style, ball, pole, rng), ball, pole, turn + style.bend * y.ravel()[seen], rng)
+    skin = _paint_skin(style, ball, pole, spin, rng)
+    body = _light(style, skin, ball, pole, turn + style.bend * y.ravel()[seen], rng)
     inks = [(seen, body, edge.ravel()[seen].clip(0, 1)), *_paint_stem_end(style, x, y, tilt, rng)]
     canvas = np.ones((3, x.size), dtype=np.float32)
     for where, colour, cover in inks if tilt >= 0 else inks[::-1]:
@@ -184,9 +184,9 @@ def _warp_to_disc(style: FruitStyle, x: _Floats, y: _Floats, *, tilt: float) -> 
     return [np.sign(v) * np.abs(v) ** (style.squareness / 2) for v in (x, y)]
 
 
-def _paint_skin(style: FruitStyle, ball: _Floats, pole: _Floats, rng: Generator) -> _Floats:
+def _paint_skin(style: FruitStyle, ball: _Floats, pole: _Floats, spin: float, rng: Generator) -> _Floats:
     height = np.clip(pole @ ball, -1, 1)
-    turns = np.arctan2(ball[0], ball[2] * pole[1] - ball[1] * pole[2]) / (2 * math.pi) + rng.uniform(0.5, 1.5)
+    turns = np.arctan2(ball[0], ball[2] * pole[1] - ball[1] * pole[2]) / (2 * math.pi) + spin
     around = turns - np.floor(turns)
     row, column = (np.asarray(v * (_FIELD[0] - 1), dtype=np.intp) for v in ((height + 1) / 2, around))
     near_pole = (height * height * height) ** 2
@@ -221,10 +221,10 @@ def _light(style: FruitStyle, skin: _Floats, ball: _Floats, pole: _Floats, turn:
     pit = np.exp((np.abs(height) - 1) / 0.06) * min(max(style.dimples[0], 0) * 8, 1)
     x, y, z = ball - 1.7 * pit * (ball - height * pole[:, None])
     normal = np.stack([np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y, z])
-    lamp = np.array([-0.42, 0.5, 0.76], dtype=np.float32) + rng.normal(0, 0.08, 3).astype(np.float32)
+    lamp = np.array([-0.42, 0.5, 0.76], dtype=np.float32) + rng.normal(0, 0.2, 3).astype(np.float32)
     halfway = lamp / np.linalg.norm(lamp) + np.array([0, 0, 1], dtype=np.float32)
     lit, shine = (np.maximum(v @ normal / np.linalg.norm(v), 0) for v in (lamp, halfway))
-    tint = rng.uniform(0.95, 1.05) * rng.normal(1, 0.025, (3, 1)).astype(np.float32)
+    tint = rng.uniform(0.8, 1.05) * rng.normal(1, 0.05, (3, 1)).astype(np.float32)
     light = (np.array([[0.36], [0.31], [0.28]], dtype=np.float32) + 0.8 * lit) * tint
     return np.asarray(skin * light * (1 - 0.55 * pit * pit) + style.gloss * np.exp(30 * shine - 30))
 
