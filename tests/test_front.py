@@ -82,7 +82,10 @@ def test_any_part_of_the_quality_may_be_missing(missing, said):
 def test_the_sample_says_so_and_claims_no_weights():
     sample = MANIFEST["params"] | {"target": "sample", "weights": "random", "input_dir": "data/fruits-360"}
 
-    facts = dict(describe_front(MANIFEST | {"params": sample}).facts)
+    front = describe_front(MANIFEST | {"params": sample | {"classes": ["*"]}})
+
+    facts = dict(front.facts)
+    assert "6,404 images of all classes in Training" in front.asked
 
     assert facts["images"] == "sample, drawn by this program; it says nothing about fruit"
     assert "untrained weights" in facts["network"]

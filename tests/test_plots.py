@@ -204,7 +204,7 @@ def test_contact_sheet_keeps_proportions_and_shortens_titles(ax):
 
     left, right, bottom, top = ax.images[0].get_extent()
     assert (bottom - top) / (right - left) == pytest.approx(2)
-    assert texts(ax) == "Melon Piel de\nSapo from far …"
+    assert texts(ax) == "Melon Piel de\nSapo from …"
 
 
 @pytest.mark.parametrize(("classes", "said"), [(131, ""), (250, "119 of 250 classes are not shown")])

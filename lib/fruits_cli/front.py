@@ -25,8 +25,9 @@ class Front:
 def describe_front(manifest: Mapping[str, Any]) -> Front:
     """Gather the first screen from what `manifest.json` holds; `quality`, `author` and `cost` may be missing."""
     params = manifest["params"]
+    classes = "all classes" if list(params["classes"]) == ["*"] else ", ".join(params["classes"])
     asked = (
-        f"{manifest['mode']}: {manifest['counts']['listed']:,} images of {', '.join(params['classes'])} in "
+        f"{manifest['mode']}: {manifest['counts']['listed']:,} images of {classes} in "
         f"{params['split']}; the variance to keep is {format_target(params['variance_target'])}."
     )
     return Front(asked, _answer(manifest), _list_tiles(manifest), _list_facts(manifest))

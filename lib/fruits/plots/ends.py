@@ -82,8 +82,8 @@ def plot_ends(
         for left, name in zip((0, count + _GAP), names, strict=True):
             for place in range(count):
                 place_image(next(pictures), left=left + place, top=top + 0.35, ax=ax)
-            text = "\n".join(textwrap.wrap(name, width=9 * count, max_lines=2, placeholder=" …"))
-            ax.text(left, top + 1.32, text, va="top", fontsize=8, color=INK)
+            text = "\n".join(textwrap.wrap(name, width=8 * count, max_lines=2, placeholder=" …"))
+            ax.text(left, top + 1.32, text, va="top", fontsize=9, color=INK)
     ax.set(xlim=(0, 2 * count + _GAP), ylim=(components * _ROW, 0), aspect="equal")
     ax.set_label("; ".join(said))
     ax.set_axis_off()

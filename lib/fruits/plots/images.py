@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED_AT_EACH_END = 15
-UNNAMED_ROW = 0.15
+UNNAMED_ROW = 0.06
 MAX_EXAMPLES = 200
 _COLUMNS, _ROWS, _ROW = 5, 6, 1.36
 
@@ -45,7 +45,7 @@ def plot_class_counts(counts: "pd.Series[int]", *, ax: "Axes") -> "Axes":
     middle = np.cumsum(height) - height / 2
     bars = ax.barh(middle, counts, height=np.where(named, 0.8, UNNAMED_ROW), color=np.where(named, BLUE, PALE_BLUE))
     numbers = [f"{count:,}" if shown else "" for count, shown in zip(counts, named, strict=True)]
-    ax.bar_label(bars, numbers, padding=3, fontsize=8, color=INK)
+    ax.bar_label(bars, numbers, padding=3, fontsize=8.5, color=INK)
     names = [show_name(str(name)) for name, shown in zip(counts.index, named, strict=True) if shown]
     places = list(middle[named])
     if not named.all():
@@ -99,7 +99,7 @@ def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str
         left, top = place % _COLUMNS, _ROW * (place // _COLUMNS)
         place_image(image, left=left, top=top, ax=ax)
         name = show_name(title)
-        width = 15 * len(name) // count_columns(name)
+        width = 13 * len(name) // count_columns(name)
         text = "\n".join(textwrap.wrap(name, width=width, max_lines=2, placeholder=" …"))
         ax.text(left + 0.5, top + 0.95, text, ha="center", va="top", fontsize=8.5, color=INK)
     ax.set(xlim=(0, _COLUMNS), ylim=(_ROW * max(math.ceil(len(images) / _COLUMNS), 1), 0), aspect="equal")
