@@ -34,6 +34,8 @@ pytest_plugins = ("node_fixtures", "cluster_fixtures")
 OUT_KEY = "jupyter/jovyan/out.ipynb"
 # Longer than a run takes on two busy cores.
 PATIENCE = 300
+# Cells that draw.
+FIGURES = ("cell-11", "cell-12", "cell-21", "cell-25", "ends")
 
 
 def start(cluster: Cluster, folder: Path, *, key: str = NOTEBOOK_KEY, **parameters: object) -> subprocess.Popen[str]:
@@ -118,7 +120,7 @@ def test_features_are_those_of_an_independent_run(done: Done, cluster: Cluster, 
 
 
 def test_figures_are_pictures_in_the_notebook(done: Done) -> None:
-    for name in ("cell-11", "cell-12", "cell-21", "cell-25"):
+    for name in FIGURES:
         (picture,) = read_pictures(done[0][name])
         assert min(picture.size) >= 300
     (variance,) = read_pictures(done[0]["cell-21"])
@@ -128,7 +130,7 @@ def test_figures_are_pictures_in_the_notebook(done: Done) -> None:
 def test_texts_are_plain(done: Done) -> None:
     """Livy carries text and pictures: neither marks of Markdown nor `<... object at 0x...>` are for readers."""
     for name, cell in done[0].items():
-        if cell.cell_type == "code" and name not in {"cell-11", "cell-12", "cell-21", "cell-25"}:
+        if cell.cell_type == "code" and name not in FIGURES:
             assert "object at 0x" not in read_text(cell)
             assert "**" not in read_text(cell)
 
