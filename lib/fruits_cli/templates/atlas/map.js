@@ -124,7 +124,7 @@ function draw() {
     if (shown[row] && px > -9 && py > -9 && px < width + 9 && py < height + 9) inside[near++] = row;
   }
   const radius = Math.min(6, Math.max(1.1, Math.sqrt((width * height) / (near || 1)) / 11)) * ratio;
-  const cover = disc(radius), few = near <= 150;
+  const cover = disc(radius), few = near * 1600 <= width * height;
   const put = (row, [r, g, b]) => {
     const cx = Math.round(x(row) * ratio), cy = Math.round(y(row) * ratio);
     for (const [dx, dy, alpha] of cover) {
