@@ -64,11 +64,22 @@ def test_with_quality_the_answer_is_the_number_recommended_by_group_and_both_acc
     assert ("author", "É. Example") in front.facts
 
 
+def test_where_no_number_of_components_is_enough_all_features_are_named():
+    ways = {"0->r": {"accuracy": {"50": {"nn1": 0.5}, "all": {"nn1": 0.7}}}}
+    enough = {"official": 50, "by_group": 1280}
+
+    front = describe_front(MANIFEST | {"quality": {"by_group": ways, "components_within_one_point": enough}})
+
+    assert front.answer.startswith(
+        "All 1,280 features are needed: with them a nearest-neighbour classifier is right for 7"
+    )
+
+
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
         ("official", "50 components are enough: "),
-        ("by_group", "A nearest-neighbour classifier with 50 of them is right for 97.6% of the official split."),
+        ("by_group", "A nearest-neighbour classifier on 50 numbers an image is right for 97.6% of the official split."),
         ("components_within_one_point", "The target of 95% is reached with 177."),
     ],
 )

@@ -39,15 +39,19 @@ def _answer(manifest: Mapping[str, Any]) -> str:
     official = accuracy.pop("official", None)
     if find_best(manifest) and accuracy:
         films = " and ".join(f"{share} ({way})" for way, share in accuracy.items())
+        every = count == manifest["model"]["features"]
+        found = f"All {count:,} features are needed" if every else f"{count:,} components are enough"
         first = (
-            f"{count:,} components are enough: with them a nearest-neighbour classifier is right for {films} of the "
-            "images of films that it has not seen, within one point of the best number tried."
+            f"{found}: with them a nearest-neighbour classifier is right for {films} of the images of films that it "
+            "has not seen, within one point of the best number tried."
         )
         return first + f" On the official split it is right for {official}." * bool(official)
     kept = f"{format_share(pca['cumulative'])} of the variance of {manifest['counts']['features']:,} images"
     needed, target = pca["components_for_target"], format_target(pca["variance_target"])
     reached = f"is reached with {needed:,}" if needed else "is not reached"
-    second = f"A nearest-neighbour classifier with {count:,} of them is right for {official} of the official split."
+    second = (
+        f"A nearest-neighbour classifier on {count:,} numbers an image is right for {official} of the official split."
+    )
     return f"{pca['kept']:,} components keep {kept}. " + (second if official else f"The target of {target} {reached}.")
 
 
@@ -69,7 +73,7 @@ def _list_accuracies(manifest: Mapping[str, Any], count: int) -> list[tuple[str,
     parts = {"official": quality.get("official"), **(quality.get("by_group") or {})}
     found = []
     for name, part in parts.items():
-        rates = (part or {}).get("accuracy", {}).get(str(count))
+        rates = (part or {}).get("accuracy", {}).get("all" if count == manifest["model"]["features"] else str(count))
         if rates and rates.get("nn1") is not None:
             found.append((name.replace("->", " → "), f"{100 * rates['nn1']:.1f}%"))
     return found
