@@ -1,6 +1,6 @@
 const find = (id) => document.getElementById(id);
 const FIELDS = { label: "Class", group: "Film", split: "Split", right: "Nearest neighbour", suspect: "Suspect" };
-const VIEWS = { "": "PC1 and PC2", embedding_: "Embedding" };
+const VIEWS = { "": "PC1 and PC2", embedding_: "Neighbours (PaCMAP)" };
 // Okabe and Ito's colours; more classes than these take hues far apart, at three levels of lightness.
 const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#f0e442"];
 const GREY = "#8a9099";
