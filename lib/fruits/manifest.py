@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # New files that may change what a run does.
 _NEW_CODE = re.compile(r"lib/.*\.py|params/[^/]*\.yaml", re.DOTALL)
-STAGES = ("listing", "model", "extraction", "pca", "saving", "report")
+STAGES = ("listing", "model", "extraction", "pca", "quality", "saving", "report")
 _MODEL_KEYS = ("weights", "sha256", "tensors", "parameters", "bytes", "engine", "model_id", "input_size", "features")
 # Spark and this package are not in the list: on a cluster no installer knows their versions.
 _PACKAGES = ("ai-edge-litert", "keras", "numpy", "pandas", "papermill", "pillow", "pyarrow")

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from fruits.arrow import to_binary, to_column, to_matrix
 from fruits.errors import FruitsError
 
 if TYPE_CHECKING:
+    from pyspark import RDD
     from pyspark.sql import DataFrame
 
     from fruits.features.store import StoredFeatures
@@ -51,8 +52,11 @@ class Moments:
         return Moments(count, self.mean + gap * (other.count / count), scatter)
 
 
-# The index of a task and the sum over its rows.
-_Partial = tuple[int, Moments]
+class _Sum(Protocol):
+    def __add__(self, other: Any) -> Any: ...
+
+
+T = TypeVar("T", bound=_Sum)
 
 
 def sum_moments(features: "DataFrame | StoredFeatures") -> Moments | None:
@@ -67,10 +71,15 @@ def sum_moments(features: "DataFrame | StoredFeatures") -> Moments | None:
         partials = pickled.rdd.map(lambda row: (row.task, pickle.loads(row.moments)))  # noqa: S301 - written by us
     else:  # no SQL: a session's first query costs two seconds of planning
         partials = features.select("features").mapPartitions(_sum_task)
+    return add_up(partials)
+
+
+def add_up(partials: "RDD[tuple[int, T]]") -> T | None:
+    """Add up the sums of tasks, (index of the task, sum), in a tree and always in the same order."""
     while (parts := partials.getNumPartitions()) > _FAN_IN:
         grouped = partials.map(lambda partial: (partial[0] // _FAN_IN, partial))
         partials = grouped.partitionBy(math.ceil(parts / _FAN_IN), int).mapPartitions(_merge_group)
-    return _merge(moments for _, moments in sorted(partials.collect(), key=itemgetter(0)))
+    return _merge(total for _, total in sorted(partials.collect(), key=itemgetter(0)))
 
 
 def read_features(batch: pa.RecordBatch) -> Matrix:
@@ -96,7 +105,7 @@ def check_length(length: int, expected: int) -> None:
         raise FruitsError(f"features of length {length} do not go with features of length {expected}; use one model.")
 
 
-def _sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[_Partial]:
+def _sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Moments]]:
     from pyspark import TaskContext
 
     task = TaskContext.get()
@@ -110,15 +119,15 @@ def _sum_and_pickle(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
         yield pa.RecordBatch.from_arrays(columns, ["task", "moments"])
 
 
-def _merge_group(group: Iterable[tuple[int, _Partial]]) -> Iterator[_Partial]:
+def _merge_group(group: Iterable[tuple[int, tuple[int, T]]]) -> Iterator[tuple[int, T]]:
     # In the order of the tasks, not of their arrival.
     partials = sorted((partial for _, partial in group), key=itemgetter(0))
-    if moments := _merge(moments for _, moments in partials):
-        yield partials[0][0], moments
+    if total := _merge(total for _, total in partials):
+        yield partials[0][0], total
 
 
-def _merge(moments: Iterable[Moments]) -> Moments | None:
-    total: Moments | None = None
-    for part in moments:
+def _merge(sums: Iterable[T]) -> T | None:
+    total: T | None = None
+    for part in sums:
         total = total + part if total else part
     return total

@@ -1,7 +1,7 @@
 """The tables of a run: written together, checked by reading them back."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,9 @@ METADATA = Path("metadata/metadata.csv")
 VARIANCE = Path("model_info/variance.csv")
 SPARK_MODEL = Path("model_info/pca_model")
 MEAN = Path("model_info/mean.npy")
+QUALITY = Path("model_info")
 ERRORS = Path("errors/errors.csv")
+QUALITY_ERRORS = Path("errors/quality_errors.csv")
 IGNORED = Path("errors/ignored.csv")
 
 
@@ -89,6 +91,8 @@ def save_results(
     errors: Sequence[ErrorRow],
     owner: dict[str, Any],
     ignored: pd.DataFrame | None = None,
+    quality: Mapping[str, pd.DataFrame] | None = None,
+    quality_errors: Sequence[ErrorRow] = (),
     replace: bool = False,
     csv: str = "international",
 ) -> Saved:
@@ -98,6 +102,8 @@ def save_results(
     ----------
     scores, images, ignored, errors
         What `pca.transform`, `select_images`, `list_ignored` and `compute_features` return.
+    quality, quality_errors
+        The tables of an evaluation by their names, and the images that it could not read.
     owner, replace, csv
         What `ownership.describe_owner` returns; whether another owner's results may be replaced; of `tables.FORMATS`.
 
@@ -116,6 +122,10 @@ def save_results(
         _write_tables(draft, scores=written, images=kept, pca=pca, csv=FORMATS[csv])
         for file, row, rows in ((ERRORS, ErrorRow, errors), (IGNORED, IgnoredRow, left_out)):
             FORMATS[csv].write_rows(draft / file, row._fields, rows)
+        if quality:
+            for name, table in quality.items():
+                FORMATS[csv].write_table(draft / QUALITY / f"{name}.csv", table)
+            FORMATS[csv].write_rows(draft / QUALITY_ERRORS, ErrorRow._fields, quality_errors)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]), csv=csv)
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)

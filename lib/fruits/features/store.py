@@ -137,7 +137,7 @@ class StoredFeatures:
 
         def read_and_map(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             blocks = (tuple(block.values()) for batch in batches for block in batch.to_pylist())
-            return function(_read_blocks(blocks, columns))
+            return function(read_blocks(blocks, columns))
 
         # Rows of plain Python values: a pandas table with lists needs a session with Arrow switched on.
         rows = self.sparkSession.createDataFrame(self.blocks, _BLOCKS, verifySchema=False)
@@ -149,7 +149,7 @@ class StoredFeatures:
         context = self.sparkSession.sparkContext
         tasks = max(1, min(context.defaultParallelism, len(self.blocks)))
         blocks = context.parallelize(self.blocks, tasks)
-        return blocks.mapPartitions(lambda blocks: function(_read_blocks(blocks, columns)))
+        return blocks.mapPartitions(lambda blocks: function(read_blocks(blocks, columns)))
 
     def to_dataframe(self) -> "DataFrame":
         """Return the rows as a DataFrame: path, label, split (string), features (array<float>), as selected."""
@@ -187,7 +187,8 @@ def open_features(file: str) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def _read_blocks(blocks: Iterable[Block], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def read_blocks(blocks: Iterable[Block], columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Read blocks of stored features, one batch each."""
     for *texts, files, file, row in blocks:
         found = {name: to_strings(text) for name, text in zip(NAMES, texts, strict=True) if name in columns}
         if "features" in columns:

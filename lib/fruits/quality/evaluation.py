@@ -1,0 +1,236 @@
+"""How well a run tells its images apart: on the other split, and on groups of images that were not trained on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fruits.errors import FruitsError, UsageError, explain_failures
+from fruits.images.selection import select_images
+from fruits.images.source import ImageSource
+from fruits.pca import PCA
+from fruits.quality.findings import Surroundings, look_around
+from fruits.quality.groups import add_groups, find_pair
+from fruits.quality.trial import ALL, COLUMNS, Trial, run_trial
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+OFFICIAL = "official"
+OTHER_SPLIT = {"Training": "Test", "Test": "Training"}
+ARROW = "->"
+# Findings about single images are shown at this number of components, or the next smaller one that was tried.
+_SHOWN = 50
+_POINT = 0.01
+
+
+def select_tests(
+    source: ImageSource,
+    images: pd.DataFrame,
+    *,
+    split: str,
+    against: str = "",
+    max_images: int = 0,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, str]:
+    """Select the images that a run is tested on: those of the other split, of the same classes.
+
+    Parameters
+    ----------
+    split, against
+        The split of the run and the one to test on. Empty: Test for Training, and Training for Test.
+
+    Returns
+    -------
+    tuple of DataFrame and str
+        As `select_images`; and, if there are none, a sentence that says why.
+
+    Raises
+    ------
+    UsageError
+        If `against` is not empty and holds no such images.
+    """
+    other = against or OTHER_SPLIT.get(split, "")
+    if not other:
+        return images[:0], f"There is no other split to test {split} on; name one by --against."
+    try:
+        found = source.list_images(split=other, classes=["*"])
+    except UsageError as error:
+        if against:
+            raise
+        return images[:0], f"No other split was tested: {error}"
+    found = found[found["label"].isin(images["label"]) & ~found["path"].isin(images["path"])]
+    return select_images(found, max_images=max_images, seed=seed), ""
+
+
+def evaluate(
+    spark: "SparkSession",
+    trained: pd.DataFrame,
+    tested: pd.DataFrame,
+    *,
+    pca: PCA,
+    store: "Path",
+    group: str,
+    seed: int = 0,
+) -> "Quality":
+    """Measure how well images are told apart: on the other split, and on groups that were not trained on.
+
+    Parameters
+    ----------
+    trained, tested
+        Images of the run and of the other split, with features in the store, as `compute_features` returns them.
+    group
+        The pattern of `add_groups`.
+    """
+    trained, tested = (add_groups(images, group) for images in (trained, tested))
+    images = pd.concat([trained, tested], ignore_index=True).sort_values("path", ignore_index=True)
+    trials, notes = [], []
+    with explain_failures("the evaluation"):
+        for name, train, test in _plan_trials(trained, tested, images):
+            if train["label"].nunique() < 2 or test.empty:
+                notes.append(f"{name}: not evaluated; it needs two classes or more, in training and in test images.")
+                continue
+            try:
+                trials.append(run_trial(spark, name, train, test, pca=pca, store=store, fitted=name == OFFICIAL))
+            except FruitsError as error:
+                notes.append(f"{name}: not evaluated; {error}")
+        around = look_around(spark, images, pca=pca, store=store)
+    return Quality(trials=trials, notes=notes, around=around, pca=pca, seed=seed)
+
+
+def _plan_trials(
+    trained: pd.DataFrame, tested: pd.DataFrame, images: pd.DataFrame
+) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    if not tested.empty:
+        yield OFFICIAL, trained, tested[tested["label"].isin(trained["label"])]
+    if not (pair := find_pair(images)):
+        return
+    first, second = (images[images["group"] == name] for name in sorted(pair))
+    both = set(first["label"]) & set(second["label"])
+    parts = [part[part["label"].isin(both)] for part in (first, second)]
+    for train, test in (parts, parts[::-1]):
+        name = ARROW.join(next(iter(part["group"]), "") for part in (train, test))
+        yield name, train, test
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quality:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    trials : list of Trial
+        The official split, if there is another split; and two groups, each trained on the other.
+    notes : list of str
+        Why a trial is missing.
+    around : Surroundings or None
+        Neighbours of all images; None if nothing was evaluated.
+    """
+
+    trials: list[Trial] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    around: Surroundings | None = None
+    pca: PCA | None = None
+    seed: int = 0
+
+    @property
+    def accuracies(self) -> pd.DataFrame:
+        """The table `quality.csv`: split, k, classifier (str), accuracy, low, high (float64), train, test (int64)."""
+        tables = [trial.tabulate(seed=self.seed) for trial in self.trials]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame([], columns=COLUMNS)
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables that a run saves, by their names; none if nothing was evaluated."""
+        if self.around is None:
+            return {}
+        return {
+            "quality": self.accuracies,
+            "confusions": self.count_confusions(),
+            "suspects": self.around.list_suspects(),
+            "duplicates": self.around.list_duplicates(),
+        }
+
+    @property
+    def official(self) -> Trial | None:
+        """The trial on the other split."""
+        return next((trial for trial in self.trials if trial.name == OFFICIAL), None)
+
+    @property
+    def by_group(self) -> list[Trial]:
+        """The trials on groups."""
+        return [trial for trial in self.trials if trial.name != OFFICIAL]
+
+    def count_confusions(self) -> pd.DataFrame:
+        """Return what the nearest neighbour mistakes for what, on groups that were not trained on.
+
+        Returns
+        -------
+        DataFrame
+            label, predicted (str), images (int64), share (float64, of the test images of the label), path, nearest
+            (str: an image and its neighbour); most images first.
+        """
+        mistakes, sizes = [], pd.Series(dtype="int64")
+        for trial in self.by_group:
+            step = trial.ks.index(trial.nearest_k(_SHOWN))
+            nearest = trial.train.iloc[trial.nearest[:, step]]
+            found = pd.DataFrame({"label": trial.test["label"], "path": trial.test["path"]}).assign(
+                predicted=nearest["label"].to_numpy(), nearest=nearest["path"].to_numpy()
+            )
+            mistakes.append(found[found["label"] != found["predicted"]])
+            sizes = sizes.add(trial.test["label"].value_counts(), fill_value=0)
+        names = ["label", "predicted", "images", "share", "path", "nearest"]
+        if not mistakes:
+            return pd.DataFrame([], columns=names)
+        counted = pd.concat(mistakes).groupby(["label", "predicted"], as_index=False)
+        table = counted.agg(images=("path", "size"), path=("path", "first"), nearest=("nearest", "first"))
+        table = table.assign(share=table["images"] / table["label"].map(sizes))[names]
+        return table.sort_values(["images", "label", "predicted"], ascending=[False, True, True], ignore_index=True)
+
+    def rate_classes(self) -> pd.DataFrame:
+        """Return for each class, by name, the accuracy of the nearest neighbour: official and by_group (float64)."""
+        columns = {}
+        for name, trials in (("official", [self.official] if self.official else []), ("by_group", self.by_group)):
+            right = [trial.mark_right("nn1", trial.nearest_k(_SHOWN)) for trial in trials]
+            columns[name] = pd.concat(right).groupby("label")["right"].mean() if right else pd.Series(dtype=float)
+        return pd.DataFrame(columns).rename_axis("label").sort_index()
+
+    def list_points(self) -> pd.DataFrame:
+        """Return the points of the atlas: see `Surroundings.list_points`. An image is right by group, if it was tested so."""
+        trials = [*self.by_group, *([self.official] if self.official else [])]
+        right = [trial.mark_right("nn1", trial.nearest_k(_SHOWN)).set_index("path")["right"] for trial in trials]
+        known = pd.concat(right) if right else pd.Series(dtype=bool)
+        return self.around.list_points(known[~known.index.duplicated()]) if self.around else pd.DataFrame()
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return the part of the manifest; None if nothing was evaluated."""
+        if not self.pca:
+            return None
+        features = len(self.pca.mean)
+        parts = {trial.name: trial.describe(features=features, seed=self.seed) for trial in self.trials}
+        official = parts.pop(OFFICIAL, None)
+        return {
+            "official": official,
+            "by_group": parts or None,
+            "nearest_in_same_group": self.official.share_in_same_group() if self.official else None,
+            "components_within_one_point": {
+                "official": find_components([self.official] if self.official else [], features=features),
+                "by_group": find_components(self.by_group, features=features),
+            },
+            "notes": self.notes,
+        }
+
+
+def find_components(trials: Sequence[Trial], *, features: int) -> int | None:
+    """Return the smallest k whose nearest-neighbour accuracy, the mean of the trials, is within a point of the best."""
+    if not trials:
+        return None
+    ks = [k for k in trials[0].ks if all(k in trial.ks for trial in trials)]
+    means = {k: np.mean([trial.right("nn1", k).mean() for trial in trials]) for k in ks}
+    best = max(means.values())
+    k = next(k for k in ks if means[k] >= best - _POINT)
+    return features if k == ALL else int(k)

@@ -1,0 +1,136 @@
+"""A trial: classifiers are trained on some images and predict the classes of others."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fruits.features.store import read_features
+from fruits.pca import PCA, decompose
+from fruits.quality.groups import cut_folds
+from fruits.quality.nearest import Basis, choose_shrinkages, predict_classes
+from fruits.quality.probe import SHRINKAGES, Integers, add_sums, fit_folds, fit_linear, sum_classes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+KS = (2, 5, 10, 20, 50, 100, 200)
+ALL = "all"
+CLASSIFIERS = ("nn1", "linear")
+COLUMNS = ("split", "k", "classifier", "accuracy", "low", "high", "train", "test")
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """Classifiers that were trained on some images and predicted the classes of others.
+
+    Attributes
+    ----------
+    name : str
+        `official`, or the groups, as `0->r`.
+    train, test : DataFrame
+        path, label, group and others, in the order of the paths.
+    ks : tuple of str
+        The numbers of components, and last `all`: all features.
+    predicted : dict of str to ndarray of shape (test, ks)
+        For each of `CLASSIFIERS` the labels.
+    nearest : ndarray of shape (test, ks)
+        The rows in `train` of the nearest neighbours.
+    """
+
+    name: str
+    train: pd.DataFrame
+    test: pd.DataFrame
+    ks: tuple[str, ...]
+    predicted: dict[str, Any]
+    nearest: Integers
+
+    def right(self, classifier: str, k: str) -> Any:
+        """Return for each test image whether its class was predicted."""
+        return self.predicted[classifier][:, self.ks.index(k)] == self.test["label"].to_numpy()
+
+    def mark_right(self, classifier: str, k: str) -> pd.DataFrame:
+        """Return path, label (str) and right (bool) of the test images."""
+        return self.test[["path", "label"]].assign(right=self.right(classifier, k))
+
+    def nearest_k(self, most: int) -> str:
+        """Return the largest number of components, up to `most`, that was tried; the smallest if all are larger."""
+        return max((k for k in self.ks[:-1] if int(k) <= most), key=int, default=self.ks[0])
+
+    def tabulate(self, *, seed: int) -> pd.DataFrame:
+        """Return the accuracies, with intervals of 95 % from resampled classes and groups."""
+        _, clusters = np.unique(self.test["label"] + "\0" + self.test["group"], return_inverse=True)
+        sizes = np.bincount(clusters)
+        draws = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), _RESAMPLES)
+        rows = []
+        for k in self.ks:
+            for classifier in CLASSIFIERS:
+                right = self.right(classifier, k)
+                shares = draws @ np.bincount(clusters, weights=right) / (draws @ sizes)
+                low, high = np.quantile(shares, (0.025, 0.975))
+                rows.append((self.name, k, classifier, right.mean(), low, high, len(self.train), len(self.test)))
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def share_in_same_group(self) -> float | None:
+        """Return the share of test images whose nearest training image is of their own group and class."""
+        if not self.test["group"].any():
+            return None
+        found = self.train.iloc[self.nearest[:, -1]]
+        same = [found[name].to_numpy() == self.test[name].to_numpy() for name in ("group", "label")]
+        return round(float(np.mean(same[0] & same[1])), 6)
+
+    def describe(self, *, features: int, seed: int) -> dict[str, Any]:
+        """Return the part of the manifest."""
+        table = self.tabulate(seed=seed)
+        accuracy: dict[str, dict[str, float]] = {k: {} for k in self.ks}
+        interval: dict[str, dict[str, list[float]]] = {k: {} for k in self.ks}
+        for row in table.itertuples():
+            accuracy[row.k][row.classifier] = round(float(row.accuracy), 6)
+            interval[row.k][row.classifier] = [round(float(row.low), 6), round(float(row.high), 6)]
+        sizes = {"train": len(self.train), "test": len(self.test), "classes": int(self.test["label"].nunique())}
+        return {**sizes, "accuracy": accuracy, "features": features, "interval": interval}
+
+
+def run_trial(
+    spark: "SparkSession", name: str, train: pd.DataFrame, test: pd.DataFrame, *, pca: PCA, store: "Path", fitted: bool
+) -> Trial:
+    """Train on some images and test on others, both with features in the store.
+
+    Parameters
+    ----------
+    train, test
+        path, label, split, digest, group and frame.
+    pca
+        Of the run. With `fitted`, its components are those of `train`; else a PCA is fitted on `train` alone.
+    """
+    train, test = (images.sort_values("path", ignore_index=True) for images in (train, test))
+    classes = sorted(set(train["label"]))
+    codes = {label: code for code, label in enumerate(classes)}
+    folded = read_features(spark, train.assign(split=cut_folds(train).astype(str)), store=store)
+    folds = sum_classes(folded, classes=classes, origin=pca.mean)
+    whole = decompose(add_sums(folds.values()).to_moments(pca.mean), k=len(pca.mean))
+    vectors = whole.components.copy()
+    if fitted:
+        vectors[: pca.n_components] = pca.components
+    basis = Basis(whole.mean.astype(np.float32), np.ascontiguousarray(vectors.T, np.float32))
+    rank = len(vectors)
+    ks = [k for k in KS if k <= pca.n_components and k < rank] + [rank]
+    turned = {fold: sums.rotate(vectors.T, move=whole.mean - pca.mean) for fold, sums in folds.items()}
+    places = dict.fromkeys(ks, len(SHRINKAGES) // 2)
+    if len(folds) > 1:
+        probes = {k: fit_folds(turned, k=k) for k in ks}
+        places = choose_shrinkages(folded, basis=basis, codes=codes, probes=probes)
+    total = add_sums(turned.values())
+    linear = {k: fit_linear(total, k=k, shrinkage=SHRINKAGES[place]) for k, place in places.items()}
+    tested = read_features(spark, test, store=store)
+    found = predict_classes(tested, folded, basis=basis, ks=ks, linear=linear)
+    names = np.array(classes, dtype=object)
+    labels = {"nn1": train["label"].to_numpy()[found.nearest], "linear": names[found.linear]}
+    ks_named = (*map(str, ks[:-1]), ALL)
+    return Trial(name=name, train=train, test=test, ks=ks_named, predicted=labels, nearest=found.nearest)
+
+
