@@ -44,7 +44,7 @@ LAST = [
     new_markdown_cell(
         id="leave-text",
         source="""\
-## 9. Closing the session
+## 10. Closing the session
 
 An open session keeps the cluster running, and the cluster costs money. The next cell closes the session of this
 notebook only; `%%cleanup -f` would close those of all notebooks. Any cell after it opens a new session. The cluster

@@ -57,6 +57,7 @@ def build_manifest(
     ignored: int,
     ignored_kinds: Mapping[str, int] | None = None,
     notes: Sequence[str] = (),
+    quality: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Gather the manifest of a run.
 
@@ -64,15 +65,14 @@ def build_manifest(
     ----------
     counts
         `listed`, `features`, `errors`, `reused` and `computed`.
-    ignored, ignored_kinds
-        Number of files in the class folders that are not images, in all and of each kind.
+    ignored, ignored_kinds, quality
+        Number of other files in the class folders, in all and of each kind; what `Quality.describe` returns.
     """
-    extraction, computed = stopwatch.seconds["extraction"], counts["computed"]
+    rate = counts["computed"] / (stopwatch.seconds["extraction"] or 1)
     return {
         **{name: getattr(params, name) for name in ("mode", "target")},
         "started": stopwatch.started,
-        **read_commit(find_repository()),
-        "author": read_author(find_repository()),
+        **read_origin(find_repository()),
         "params": dataclasses.asdict(params),
         "model": {name: getattr(backbone, name) for name in _MODEL_KEYS} | {"backbone": params.backbone},
         "model_flatbuffer": str(backbone.flatbuffer),
@@ -80,8 +80,9 @@ def build_manifest(
         "ignored": ignored,
         "ignored_kinds": dict(ignored_kinds or {}),
         "notes": list(notes),
-        "images_per_second": round(computed / extraction, 2) if computed else None,
+        "images_per_second": round(rate, 2) or None,
         "pca": describe_pca(pca, variance_target=params.variance_target),
+        "quality": quality,
         "seconds": dict(stopwatch.seconds),
         "versions": read_versions(spark),
     }
@@ -136,6 +137,11 @@ def _read_version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def read_origin(folder: Path | None) -> dict[str, Any]:
+    """Return `git_commit`, `git_dirty` and `author`: which code ran, and who git says works here."""
+    return {**read_commit(folder), "author": read_author(folder)}
 
 
 def read_commit(folder: Path | None) -> dict[str, Any]:

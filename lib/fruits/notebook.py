@@ -18,12 +18,15 @@ from fruits.params import KEYS, RunParams, build_params, describe_unknown, find_
 from fruits.redaction import redact_secrets
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 # `fruits run` sets it to the folder where it collects a report. It is not set when a notebook is run by hand.
 DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
 # The table of error rows has the same name beside the report as among the results.
 ERRORS = results.ERRORS.name
+# What the command makes atlas.html of.
+POINTS = "points.parquet"
 # By whether the images are the sample and whether the weights are untrained.
 WARNINGS = {
     (True, True): "Sample images, untrained weights: this report shows the pipeline and says nothing about fruit.",
@@ -145,9 +148,28 @@ def report_folder(params: RunParams) -> Path:
     return Path(draft) if (draft := os.environ.get(DRAFT_VARIABLE)) else params.report_folder / BY_HAND
 
 
-def write_report_parts(params: RunParams, *, manifest: dict[str, object], figure: "Figure") -> None:
-    """Write manifest.json and variance.png; the last cell calls it, so only a complete run has them."""
+def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the table of `Quality.accuracies` for readers: a row for each k, a column for each test, in percent."""
+    if accuracies.empty:
+        return accuracies
+    names = accuracies["split"].str.replace("->", " → ") + ", " + accuracies["classifier"]
+    shares = (100 * accuracies["accuracy"]).map("{:.1f}".format)
+    table = accuracies.assign(test=names, shown=shares).pivot(index="k", columns="test", values="shown")  # noqa: PD010
+    return table.loc[list(dict.fromkeys(accuracies["k"])), list(dict.fromkeys(names))].rename_axis(columns=None)
+
+
+def write_report_parts(
+    params: RunParams, *, manifest: dict[str, object], figure: "Figure", points: "pd.DataFrame | None" = None
+) -> None:
+    """Write manifest.json, variance.png and the points of the atlas, if there are any.
+
+    The last cell calls it, so only a complete run has them.
+    """
     folder = report_folder(params)
+    if points is not None and len(points):
+        table = io.BytesIO()
+        points.to_parquet(table, index=False)
+        folders.write_bytes(folder / POINTS, table.getvalue())
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format="png")
     folders.write_bytes(folder / "variance.png", picture.getvalue())

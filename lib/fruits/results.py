@@ -37,9 +37,7 @@ METADATA = Path("metadata/metadata.csv")
 VARIANCE = Path("model_info/variance.csv")
 SPARK_MODEL = Path("model_info/pca_model")
 MEAN = Path("model_info/mean.npy")
-QUALITY = Path("model_info")
 ERRORS = Path("errors/errors.csv")
-QUALITY_ERRORS = Path("errors/quality_errors.csv")
 IGNORED = Path("errors/ignored.csv")
 
 
@@ -91,8 +89,7 @@ def save_results(
     errors: Sequence[ErrorRow],
     owner: dict[str, Any],
     ignored: pd.DataFrame | None = None,
-    quality: Mapping[str, pd.DataFrame] | None = None,
-    quality_errors: Sequence[ErrorRow] = (),
+    more: Mapping[str, pd.DataFrame] | None = None,
     replace: bool = False,
     csv: str = "international",
 ) -> Saved:
@@ -100,44 +97,37 @@ def save_results(
 
     Parameters
     ----------
-    scores, images, ignored, errors
-        What `pca.transform`, `select_images`, `list_ignored` and `compute_features` return.
-    quality, quality_errors
-        The tables of an evaluation by their names, and the images that it could not read.
+    scores, images, ignored, errors, more
+        What `pca.transform`, `select_images`, `list_ignored`, `compute_features` and `Quality.tables` return.
     owner, replace, csv
         What `ownership.describe_owner` returns; whether another owner's results may be replaced; of `tables.FORMATS`.
 
-    Raises
-    ------
-    FruitsError
-        If the disk is full, the folder holds foreign files, or what is read back differs.
+    Raises FruitsError if the disk is full, the folder holds foreign files, or what is read back differs.
     """
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
-    left_out = [] if ignored is None else ignored.itertuples(index=False)
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
         scores.write.parquet(as_folder(draft / SCORES).uri)
         to_spark_model(pca, scores.sparkSession).save(as_folder(draft / SPARK_MODEL).uri)
-        remove_checksums(draft)
         written = read_scores(draft)
-        _write_tables(draft, scores=written, images=kept, pca=pca, csv=FORMATS[csv])
-        for file, row, rows in ((ERRORS, ErrorRow, errors), (IGNORED, IgnoredRow, left_out)):
-            FORMATS[csv].write_rows(draft / file, row._fields, rows)
-        if quality:
-            for name, table in quality.items():
-                FORMATS[csv].write_table(draft / QUALITY / f"{name}.csv", table)
-            FORMATS[csv].write_rows(draft / QUALITY_ERRORS, ErrorRow._fields, quality_errors)
+        _write_tables(draft, scores=written, images=kept, pca=pca, more=more or {}, csv=FORMATS[csv])
+        FORMATS[csv].write_rows(draft / ERRORS, ErrorRow._fields, errors)
+        left_out = [] if ignored is None else ignored.itertuples(index=False)
+        FORMATS[csv].write_rows(draft / IGNORED, IgnoredRow._fields, left_out)
         checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]), csv=csv)
+        remove_checksums(draft)
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
     return Saved(written, checks)
 
 
-def _write_tables(draft: Path, *, scores: pa.Table, images: pd.DataFrame, pca: PCA, csv: CsvFormat) -> None:
+def _write_tables(
+    draft: Path, *, scores: pa.Table, images: pd.DataFrame, pca: PCA, more: Mapping[str, pd.DataFrame], csv: CsvFormat
+) -> None:
     csv.write_scores(draft / SCORES_CSV, scores, width=pca.n_components)
     ratios = {"share": pca.explained_variance_ratio, "cumulative": pca.cumulative_variance_ratio}
     variance = pd.DataFrame({"component": np.arange(1, pca.n_components + 1), **ratios})
-    csv.write_table(draft / METADATA, images)
-    csv.write_table(draft / VARIANCE, variance)
+    for name, table in {str(METADATA): images, str(VARIANCE): variance, **more}.items():
+        csv.write_table(draft / name, table)
     mean = io.BytesIO()
     np.save(mean, pca.mean)
     write_bytes(draft / MEAN, mean.getvalue())

@@ -1,6 +1,7 @@
 """Which parameters a run takes: those of a mode, or what suits a folder of images."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from fruits import folders
 from fruits.errors import UsageError
 from fruits.images import open_images
 from fruits.images.rows import ALL
-from fruits.params import KEYS, RunParams, load_params
+from fruits.ownership import check_whole
+from fruits.params import KEYS, RunParams, build_params, load_params
 
 # Of this mode, with every class and every image, a folder takes what it does not say itself. Among a few photographs
 # two that cannot be read are a large share, and are named at the end.
@@ -57,3 +59,34 @@ def _find_split(params: RunParams) -> tuple[RunParams, list[str]]:
         return params, []
     said = f"{folder} has no {params.split} with classes: every image below it is taken (split = {ALL})"
     return dataclasses.replace(params, split=ALL), [said]
+
+
+def read_stored_params(name: str, *, target: str, against: str, settings: Mapping[str, str]) -> RunParams:
+    """Return the parameters of a finished run, set to evaluate it.
+
+    Parameters
+    ----------
+    name
+        The mode or the name of the run.
+    against
+        The split to test on; empty keeps that of the run.
+    settings
+        Parameters other than those of the run, as `--set` takes them.
+
+    Raises
+    ------
+    UsageError
+        If there is no finished run of that name.
+    """
+    base = load_params(_MODE, target, settings)
+    file = base.path("report_dir") / target / name / "manifest.json"
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))["params"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"there is no report of a finished run in {file.parent}; run it first: fruits run.") from error
+    known = {key: value for key, value in told.items() if key in KEYS} | {key: getattr(base, key) for key in settings}
+    values = known | {"evaluate": True, "fresh": False, "replace": False}
+    values |= {"against": against} if against else {}
+    params = build_params(values, sources=dict.fromkeys(values, str(file)), problems=[])
+    check_whole(params.results_dir)
+    return params

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from fruits import __version__, folders
-from fruits.params import TARGETS, list_modes, load_params
+from fruits.params import TARGETS, RunParams, list_modes, load_params
 from fruits.redaction import redact_secrets
 from fruits_cli.process import run_command, tell, when_stopped
 
@@ -32,6 +32,11 @@ _SET = click.option(
 )
 
 
+_AGAINST = click.option(
+    "--against", default="", metavar="SPLIT", help="Test on SPLIT. [default: Test for Training, Training for Test]"
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fruits")
 def cli() -> None:
@@ -43,10 +48,11 @@ def cli() -> None:
 @click.option("--images", metavar="FOLDER", help="Run on the images below FOLDER; without MODE on all of them.")
 @click.option("--name", help="What the results are called. [default: MODE; with --images FOLDER's name]")
 @_target_option(default=None, said="sample; with --images local")
+@_AGAINST
 @_SET
 @click.option("--fresh", is_flag=True, help="Compute all features anew; stored ones are neither used nor deleted.")
 @click.option("--replace", is_flag=True, help="Replace results of another target, input, choice of images or model.")
-def run(settings: Sequence[str], fresh: bool, replace: bool, **choice: str | None) -> None:
+def run(settings: Sequence[str], against: str, fresh: bool, replace: bool, **choice: str | None) -> None:
     """Run the pipeline in MODE (a file in params/) and write its report."""
     if not (choice["mode"] or choice["images"]):
         raise click.UsageError("Missing argument 'MODE', or --images FOLDER.")
@@ -54,7 +60,25 @@ def run(settings: Sequence[str], fresh: bool, replace: bool, **choice: str | Non
 
     flags = {"fresh": fresh, "replace": replace}
     overrides = _split_settings(settings) | {key: "true" for key, value in flags.items() if value}
+    overrides |= {"against": against} if against else {}
     params, notes = choose_params(settings=overrides, **choice)
+    _run(params, notes)
+
+
+@cli.command()
+@click.argument("run_name", metavar="MODE")
+@_AGAINST
+@_target_option(default="sample")
+@_SET
+def evaluate(run_name: str, against: str, target: str, settings: Sequence[str]) -> None:
+    """Measure how well a finished run, of MODE or of a name, tells images apart, and write its report anew."""
+    from fruits_cli.choice import read_stored_params
+
+    _run(read_stored_params(run_name, target=target, against=against, settings=_split_settings(settings)), [])
+
+
+def _run(params: RunParams, notes: Sequence[str]) -> None:
+    """Run the pipeline, and say on the terminal what it did."""
     started = time.monotonic()
 
     def say(sentence: str) -> None:
@@ -67,7 +91,7 @@ def run(settings: Sequence[str], fresh: bool, replace: bool, **choice: str | Non
     from fruits_cli.summary import describe_run, describe_stop
 
     began = datetime.now(UTC)
-    with when_stopped(lambda: describe_stop(params.path("output_dir"), began=began, fresh=fresh)):
+    with when_stopped(lambda: describe_stop(params.path("output_dir"), began=began, fresh=params.fresh)):
         report = run_pipeline(params, say=say)
     manifest = json.loads(report.with_name("manifest.json").read_text(encoding="utf-8"))
     took = time.monotonic() - started

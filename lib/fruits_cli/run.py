@@ -17,7 +17,8 @@ from typing import Any
 
 from fruits import folders, ownership
 from fruits.errors import FruitsError, describe_cell_error, describe_exception
-from fruits.notebook import DRAFT_VARIABLE, ERRORS, banner
+from fruits.images import open_images
+from fruits.notebook import DRAFT_VARIABLE, ERRORS, POINTS, banner
 from fruits.params import KEYS, RunParams, repository
 from fruits.preflight import check_run
 from fruits.redaction import redact_secrets
@@ -26,6 +27,8 @@ from fruits_cli.index import write_index
 from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words, replace_home
 from fruits_cli.streams import ProgressWriter
 
+# The tag of cells that draw only if there is something to draw.
+OPTIONAL = "optional"
 # What a cell calls that ends in a figure.
 _DRAWS = re.compile(r"\bplots\.(plot|draw)_")
 
@@ -85,9 +88,22 @@ def _render(draft: Path, *, params: RunParams) -> None:
     title, front = f"Fruits! {params.title} ({params.target})", describe_front(manifest)
     html = render_html(draft / "run.ipynb", title=title, banner=banner(params), front=front)
     (draft / "run.html").write_text(html, encoding="utf-8")
+    _draw_atlas(draft, params=params, title=title)
     seconds = manifest["seconds"]["report"] + time.perf_counter() - started
     manifest["seconds"]["report"] = round(seconds, 3)
     folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> None:
+    """Make atlas.html of the points that the notebook wrote, if it wrote any."""
+    import pandas as pd
+
+    from fruits_cli.atlas import write_atlas
+
+    if (file := draft / POINTS).exists():
+        source = open_images(params.path("input_dir"))
+        write_atlas(pd.read_parquet(file), draft / "atlas.html", title=title, read_image=source.open_picture)
+        file.unlink()
 
 
 def _finish(draft: Path, *, params: RunParams) -> None:
@@ -137,6 +153,7 @@ def check_figures(notebook: Path) -> None:
         str(cell["execution_count"])
         for cell in cells
         if cell["cell_type"] == "code"
+        and OPTIONAL not in cell["metadata"].get("tags", [])
         and _DRAWS.search("".join(cell["source"]))
         and not any(kind.startswith("image/") for output in cell["outputs"] for kind in output.get("data", {}))
     ]

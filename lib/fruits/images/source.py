@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from fruits.images.decode import DecodeError, Pixels, decode_image
 from fruits.images.orientation import UPRIGHT, read_orientation
@@ -85,6 +86,12 @@ class ImageSource(ABC):
     @abstractmethod
     def read(self, path: str, *, tag: str = "") -> bytes:
         """Return the bytes of an image; raise OSError if it cannot be read or has another tag in S3 than `tag`."""
+
+    def open_picture(self, path: str) -> Image.Image | None:
+        """Return a picture of an image (100 x 100), None if it can no longer be read."""
+        with suppress(OSError, DecodeError):
+            return Image.fromarray(decode_image(self.read(path), size=100))
+        return None
 
     def read_pictures(self, paths: Sequence[str]) -> list[Pixels]:
         """Return the pixels (100 x 100) of images; one that can no longer be read is white."""

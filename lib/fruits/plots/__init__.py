@@ -1,7 +1,15 @@
 """The figures of a run: a `plot_` function takes data and the `ax` to draw on, and returns that `ax`."""
 
 from fruits.plots.ends import find_ends, plot_ends
-from fruits.plots.images import MAX_EXAMPLES, draw_contact_sheets, figure_height, plot_class_counts, plot_contact_sheet
+from fruits.plots.images import (
+    MAX_EXAMPLES,
+    draw_contact_sheets,
+    figure_height,
+    join_pairs,
+    plot_class_counts,
+    plot_contact_sheet,
+)
+from fruits.plots.quality import draw_accuracy, plot_accuracy, plot_class_accuracy
 from fruits.plots.scores import plot_scores
 from fruits.plots.style import FIGURES, WIDTH, describe_figure
 from fruits.plots.text import explain_undrawn
@@ -12,11 +20,15 @@ __all__ = [
     "MAX_EXAMPLES",
     "WIDTH",
     "describe_figure",
+    "draw_accuracy",
     "draw_contact_sheets",
     "draw_variance",
     "explain_undrawn",
     "figure_height",
     "find_ends",
+    "join_pairs",
+    "plot_accuracy",
+    "plot_class_accuracy",
     "plot_class_counts",
     "plot_contact_sheet",
     "plot_cumulative",

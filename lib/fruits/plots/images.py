@@ -109,6 +109,11 @@ def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str
     return ax
 
 
+def join_pairs(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Put images of equal height side by side, the first and the second, the third and the fourth, and so on."""
+    return [np.hstack(pair) for pair in zip(images[::2], images[1::2], strict=True)]
+
+
 def place_image(image: NDArray[np.uint8], *, left: float, top: float, ax: "Axes") -> None:
     """Draw an image at its own proportions into a square of side 1; the vertical axis points down."""
     height, width = 0.92 * np.asarray(image.shape[:2]) / max(image.shape[:2])

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from fruits.errors import FruitsError, UsageError, explain_failures
+from fruits.features.extraction import Computation
+from fruits.images.rows import ErrorRow
 from fruits.images.selection import select_images
 from fruits.images.source import ImageSource
 from fruits.pca import PCA
 from fruits.quality.findings import Surroundings, look_around
 from fruits.quality.groups import add_groups, find_pair
-from fruits.quality.trial import ALL, COLUMNS, Trial, run_trial
+from fruits.quality.trial import ALL, COLUMNS, Trial, count_confusions, run_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 OFFICIAL = "official"
 OTHER_SPLIT = {"Training": "Test", "Test": "Training"}
 ARROW = "->"
-# Findings about single images are shown at this number of components, or the next smaller one that was tried.
-_SHOWN = 50
 _POINT = 0.01
 
 
@@ -36,6 +36,7 @@ def select_tests(
     against: str = "",
     max_images: int = 0,
     seed: int = 0,
+    wanted: bool = True,
 ) -> tuple[pd.DataFrame, str]:
     """Select the images that a run is tested on: those of the other split, of the same classes.
 
@@ -43,17 +44,17 @@ def select_tests(
     ----------
     split, against
         The split of the run and the one to test on. Empty: Test for Training, and Training for Test.
+    wanted
+        False selects none.
 
     Returns
     -------
     tuple of DataFrame and str
-        As `select_images`; and, if there are none, a sentence that says why.
-
-    Raises
-    ------
-    UsageError
-        If `against` is not empty and holds no such images.
+        As `select_images`; and, if there are none, a sentence that says why. If `against` names a split without
+        images, a UsageError is raised instead.
     """
+    if not wanted:
+        return images[:0], "Nothing was evaluated (evaluate = false)."
     other = against or OTHER_SPLIT.get(split, "")
     if not other:
         return images[:0], f"There is no other split to test {split} on; name one by --against."
@@ -67,26 +68,31 @@ def select_tests(
     return select_images(found, max_images=max_images, seed=seed), ""
 
 
-def evaluate(
+def evaluate_quality(
     spark: "SparkSession",
-    trained: pd.DataFrame,
-    tested: pd.DataFrame,
+    images: pd.DataFrame,
+    tests: Computation,
     *,
     pca: PCA,
     store: "Path",
     group: str,
     seed: int = 0,
+    wanted: bool = True,
 ) -> "Quality":
     """Measure how well images are told apart: on the other split, and on groups that were not trained on.
 
     Parameters
     ----------
-    trained, tested
-        Images of the run and of the other split, with features in the store, as `compute_features` returns them.
+    images, tests
+        Images of the run that have features in the store, and what `compute_features` returned for those to test on.
     group
         The pattern of `add_groups`.
+    wanted
+        False evaluates nothing.
     """
-    trained, tested = (add_groups(images, group) for images in (trained, tested))
+    if not wanted:
+        return Quality()
+    trained, tested = (add_groups(table, group) for table in (images, tests.images))
     images = pd.concat([trained, tested], ignore_index=True).sort_values("path", ignore_index=True)
     trials, notes = [], []
     with explain_failures("the evaluation"):
@@ -99,7 +105,7 @@ def evaluate(
             except FruitsError as error:
                 notes.append(f"{name}: not evaluated; {error}")
         around = look_around(spark, images, pca=pca, store=store)
-    return Quality(trials=trials, notes=notes, around=around, pca=pca, seed=seed)
+    return Quality(trials=trials, notes=notes, errors=tests.errors, around=around, pca=pca, seed=seed)
 
 
 def _plan_trials(
@@ -127,12 +133,15 @@ class Quality:
         The official split, if there is another split; and two groups, each trained on the other.
     notes : list of str
         Why a trial is missing.
+    errors : list of ErrorRow
+        The images to test on that could not be read.
     around : Surroundings or None
         Neighbours of all images; None if nothing was evaluated.
     """
 
     trials: list[Trial] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    errors: list[ErrorRow] = field(default_factory=list)
     around: Surroundings | None = None
     pca: PCA | None = None
     seed: int = 0
@@ -145,14 +154,15 @@ class Quality:
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables that a run saves, by their names; none if nothing was evaluated."""
+        """The tables that a run saves, by their paths below its results; none if nothing was evaluated."""
         if self.around is None:
             return {}
         return {
-            "quality": self.accuracies,
-            "confusions": self.count_confusions(),
-            "suspects": self.around.list_suspects(),
-            "duplicates": self.around.list_duplicates(),
+            "model_info/quality.csv": self.accuracies,
+            "model_info/confusions.csv": count_confusions(self.by_group),
+            "model_info/suspects.csv": self.around.list_suspects(),
+            "model_info/duplicates.csv": self.around.list_duplicates(),
+            "errors/quality_errors.csv": pd.DataFrame(self.errors, columns=ErrorRow._fields),
         }
 
     @property
@@ -165,44 +175,33 @@ class Quality:
         """The trials on groups."""
         return [trial for trial in self.trials if trial.name != OFFICIAL]
 
-    def count_confusions(self) -> pd.DataFrame:
-        """Return what the nearest neighbour mistakes for what, on groups that were not trained on.
-
-        Returns
-        -------
-        DataFrame
-            label, predicted (str), images (int64), share (float64, of the test images of the label), path, nearest
-            (str: an image and its neighbour); most images first.
-        """
-        mistakes, sizes = [], pd.Series(dtype="int64")
-        for trial in self.by_group:
-            step = trial.ks.index(trial.nearest_k(_SHOWN))
-            nearest = trial.train.iloc[trial.nearest[:, step]]
-            found = pd.DataFrame({"label": trial.test["label"], "path": trial.test["path"]}).assign(
-                predicted=nearest["label"].to_numpy(), nearest=nearest["path"].to_numpy()
+    def say(self) -> str:
+        """Say in a few sentences what was found, as Markdown."""
+        said = [f"- {trial.say()}" for trial in self.trials]
+        if self.official and (share := self.official.share_in_same_group()) is not None:
+            said.append(
+                f"- {100 * share:.1f}% of the test images of the official split have their nearest training image in "
+                "their own group and class: that split measures the group as much as the class."
             )
-            mistakes.append(found[found["label"] != found["predicted"]])
-            sizes = sizes.add(trial.test["label"].value_counts(), fill_value=0)
-        names = ["label", "predicted", "images", "share", "path", "nearest"]
-        if not mistakes:
-            return pd.DataFrame([], columns=names)
-        counted = pd.concat(mistakes).groupby(["label", "predicted"], as_index=False)
-        table = counted.agg(images=("path", "size"), path=("path", "first"), nearest=("nearest", "first"))
-        table = table.assign(share=table["images"] / table["label"].map(sizes))[names]
-        return table.sort_values(["images", "label", "predicted"], ascending=[False, True, True], ignore_index=True)
+        if k := find_components(self.by_group, features=len(self.pca.mean) if self.pca else 0):
+            said.append(
+                f"- **{k} components** are enough: of the numbers tried the smallest whose accuracy by group is within "
+                "one point of the best."
+            )
+        return "\n".join([*said, *(f"- {note}" for note in self.notes)])
 
     def rate_classes(self) -> pd.DataFrame:
         """Return for each class, by name, the accuracy of the nearest neighbour: official and by_group (float64)."""
         columns = {}
         for name, trials in (("official", [self.official] if self.official else []), ("by_group", self.by_group)):
-            right = [trial.mark_right("nn1", trial.nearest_k(_SHOWN)) for trial in trials]
+            right = [trial.mark_right("nn1", trial.shown_k) for trial in trials]
             columns[name] = pd.concat(right).groupby("label")["right"].mean() if right else pd.Series(dtype=float)
         return pd.DataFrame(columns).rename_axis("label").sort_index()
 
     def list_points(self) -> pd.DataFrame:
-        """Return the points of the atlas: see `Surroundings.list_points`. An image is right by group, if it was tested so."""
+        """Return the points of the atlas: see `Surroundings.list_points`."""
         trials = [*self.by_group, *([self.official] if self.official else [])]
-        right = [trial.mark_right("nn1", trial.nearest_k(_SHOWN)).set_index("path")["right"] for trial in trials]
+        right = [trial.mark_right("nn1", trial.shown_k).set_index("path")["right"] for trial in trials]
         known = pd.concat(right) if right else pd.Series(dtype=bool)
         return self.around.list_points(known[~known.index.duplicated()]) if self.around else pd.DataFrame()
 

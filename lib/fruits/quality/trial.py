@@ -1,5 +1,6 @@
 """A trial: classifiers are trained on some images and predict the classes of others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ KS = (2, 5, 10, 20, 50, 100, 200)
 ALL = "all"
 CLASSIFIERS = ("nn1", "linear")
 COLUMNS = ("split", "k", "classifier", "accuracy", "low", "high", "train", "test")
+_SHOWN = 50
 _RESAMPLES = 1000
 
 
@@ -53,13 +55,24 @@ class Trial:
         """Return for each test image whether its class was predicted."""
         return self.predicted[classifier][:, self.ks.index(k)] == self.test["label"].to_numpy()
 
+    def say(self) -> str:
+        """Say how accurate the classifiers are."""
+        k = self.shown_k
+        shares = [f"{100 * self.right(classifier, k).mean():.1f}%" for classifier in CLASSIFIERS]
+        return (
+            f"**{self.name.replace('->', ' → ')}**: trained on {len(self.train):,} images and tested on "
+            f"{len(self.test):,}, the nearest neighbour is right for {shares[0]} and the linear classifier for "
+            f"{shares[1]}, with k = {k}."
+        )
+
     def mark_right(self, classifier: str, k: str) -> pd.DataFrame:
         """Return path, label (str) and right (bool) of the test images."""
         return self.test[["path", "label"]].assign(right=self.right(classifier, k))
 
-    def nearest_k(self, most: int) -> str:
-        """Return the largest number of components, up to `most`, that was tried; the smallest if all are larger."""
-        return max((k for k in self.ks[:-1] if int(k) <= most), key=int, default=self.ks[0])
+    @property
+    def shown_k(self) -> str:
+        """The number of components at which single images are shown: 50, or the largest below it that was tried."""
+        return max((k for k in self.ks[:-1] if int(k) <= _SHOWN), key=int, default=self.ks[0])
 
     def tabulate(self, *, seed: int) -> pd.DataFrame:
         """Return the accuracies, with intervals of 95 % from resampled classes and groups."""
@@ -134,3 +147,28 @@ def run_trial(
     return Trial(name=name, train=train, test=test, ks=ks_named, predicted=labels, nearest=found.nearest)
 
 
+def count_confusions(trials: Sequence[Trial]) -> pd.DataFrame:
+    """Return what the nearest neighbour mistakes for what, on groups that were not trained on.
+
+    Returns
+    -------
+    DataFrame
+        label, predicted (str), images (int64), share (float64, of the test images of the label), path, nearest
+        (str: an image and its neighbour); most images first.
+    """
+    mistakes, sizes = [], pd.Series(dtype="int64")
+    for trial in trials:
+        step = trial.ks.index(trial.shown_k)
+        nearest = trial.train.iloc[trial.nearest[:, step]]
+        found = pd.DataFrame({"label": trial.test["label"], "path": trial.test["path"]}).assign(
+            predicted=nearest["label"].to_numpy(), nearest=nearest["path"].to_numpy()
+        )
+        mistakes.append(found[found["label"] != found["predicted"]])
+        sizes = sizes.add(trial.test["label"].value_counts(), fill_value=0)
+    names = ["label", "predicted", "images", "share", "path", "nearest"]
+    if not mistakes:
+        return pd.DataFrame([], columns=names)
+    counted = pd.concat(mistakes).groupby(["label", "predicted"], as_index=False)
+    table = counted.agg(images=("path", "size"), path=("path", "first"), nearest=("nearest", "first"))
+    table = table.assign(share=table["images"] / table["label"].map(sizes))[names]
+    return table.sort_values(["images", "label", "predicted"], ascending=[False, True, True], ignore_index=True)
