@@ -46,6 +46,8 @@ class PCA:
         The k asked for; `n_components` is smaller where the rank is.
     n_samples : int or None
         None after `load_pca`.
+    rotation : ndarray of shape (rank, d) or None
+        The components and, after them, all other directions in which the samples vary; None after `load_pca`.
     model_id : str or None
         The model whose features were fitted, if it is known: `transform` refuses those of another one.
     """
@@ -55,6 +57,7 @@ class PCA:
     spectrum: Matrix
     requested: int
     n_samples: int | None = None
+    rotation: Matrix | None = None
     model_id: str | None = None
 
     @property
@@ -226,12 +229,13 @@ def decompose(moments: Moments, *, k: int) -> PCA:
     scale = np.abs(moments.mean).max()
     if values[0] <= (np.finfo(np.float64).eps * scale) ** 2:
         raise FruitsError(f"PCA of {moments.count} images without any variance: all features are the same.")
-    components = np.ascontiguousarray(components[: min(k, moments.count - 1)])
+    components = np.ascontiguousarray(components[: moments.count - 1])
     largest = np.abs(components).argmax(axis=1, keepdims=True)
     components = components * np.where(np.take_along_axis(components, largest, axis=1) < 0, -1.0, 1.0)
     return PCA(
         mean=moments.mean,
-        components=components,
+        components=components[:k],
+        rotation=components,
         spectrum=values / values.sum(),
         requested=k,
         n_samples=moments.count,

@@ -27,7 +27,6 @@ IMAGE_PIXELS = 100
 TEST_IMAGES = 4  # of each class, two of each film
 _FILMS = {"0": "", "r": "r_"}  # what their file names begin with
 _FIELD = (256, 256)  # texture pixels, pole to pole and around
-
 _Floats = npt.NDArray[np.float32]
 _Ink = tuple[npt.NDArray[np.intp], _Floats, _Floats]  # pixels, their colours, how much of each is covered
 
@@ -109,7 +108,8 @@ def ensure_sample(root: Path) -> int:
     if _read_marker(root) == marker and {str(file.relative_to(root)) for file in root.rglob("*.jpg")} == images.keys():
         return len(images)
     as_folder(root.parent).hold()
-    with replaced_folder(root, names={MARKER, *images}) as draft:
+    earlier = {f"{path.rpartition('/')[0]}/{number}_{IMAGE_PIXELS}.jpg" for path in images for number in range(40)}
+    with replaced_folder(root, names={MARKER, *images, *earlier}) as draft:
         for path, (style, film, frame) in images.items():
             (draft / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(render_fruit(style, film=film, frame=frame)).save(draft / path, "JPEG", quality=90)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fruits.embedding import embed
 from fruits.errors import FruitsError, UsageError, explain_failures
 from fruits.features.extraction import Computation
 from fruits.images.rows import ErrorRow
@@ -198,12 +199,17 @@ class Quality:
             columns[name] = pd.concat(right).groupby("label")["right"].mean() if right else pd.Series(dtype=float)
         return pd.DataFrame(columns).rename_axis("label").sort_index()
 
-    def list_points(self) -> pd.DataFrame:
-        """Return the points of the atlas: see `Surroundings.list_points`."""
+    def list_points(self, *, embedded: bool = True) -> pd.DataFrame:
+        """Return the points of the atlas: see `Surroundings.list_points`; empty if nothing was evaluated."""
         trials = [*self.by_group, *([self.official] if self.official else [])]
         right = [trial.mark_right("nn1", trial.shown_k).set_index("path")["right"] for trial in trials]
         known = pd.concat(right) if right else pd.Series(dtype=bool)
-        return self.around.list_points(known[~known.index.duplicated()]) if self.around else pd.DataFrame()
+        if self.around is None:
+            return pd.DataFrame()
+        points = self.around.list_points(known[~known.index.duplicated()])
+        if embedded and (places := embed(self.around.scores)) is not None:
+            points = points.assign(embedding_x=places[:, 0], embedding_y=places[:, 1])
+        return points
 
     def describe(self) -> dict[str, Any] | None:
         """Return the part of the manifest; None if nothing was evaluated."""

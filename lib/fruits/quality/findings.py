@@ -8,8 +8,8 @@ import pandas as pd
 
 from fruits.features.store import read_features
 from fruits.pca import PCA
-from fruits.quality.nearest import Basis, Neighbours, find_neighbours
-from fruits.quality.probe import Floats, Integers
+from fruits.quality.nearest import Neighbours, find_neighbours
+from fruits.quality.probe import Basis, Floats, Integers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,9 +120,8 @@ def look_around(spark: "SparkSession", images: pd.DataFrame, *, pca: PCA, store:
         path, label, split, digest, group and frame, in the order of the paths, with features in the store.
     """
     numbered = images.assign(label=[*map(str, range(len(images)))])
-    vectors = np.ascontiguousarray(pca.components[:COMPONENTS].T, np.float32)
     codes = images["group"].astype("category").cat.codes.to_numpy(np.int64)
     features = read_features(spark, numbered, store=store)
-    basis = Basis(pca.mean.astype(np.float32), vectors)
+    basis = Basis(pca.mean, np.ascontiguousarray(pca.components[:COMPONENTS].T))
     scores, nearest, other = find_neighbours(features, basis=basis, codes=codes, count=NEIGHBOURS)
     return Surroundings(images=images, scores=scores, nearest=nearest, other=other)

@@ -15,24 +15,12 @@ import pyarrow as pa
 
 from fruits.arrow import to_matrix
 from fruits.features.store import Block, StoredFeatures, read_blocks
-from fruits.quality.probe import SHRINKAGES, Floats, Integers, Linear
+from fruits.quality.probe import SHRINKAGES, Basis, Floats, Integers, Linear
 
 # Images a task compares at once with all others: 40 MB of features.
 QUERIES = 8192
 # Rows of a table of distances: with a block of images it stays in the cache.
 _ROWS = 256
-
-
-@dataclass(frozen=True)
-class Basis:
-    """A rotation about a mean: (x - mean) V, for V of shape (d, r)."""
-
-    mean: Floats
-    vectors: Floats
-
-    def project(self, features: Floats) -> Floats:
-        """Return the coordinates, (n, r), float32."""
-        return (features - self.mean) @ self.vectors
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,7 @@ def choose_shrinkages(
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[Integers]:
         turn, numbers, tried = shared.value
         for batch in batches:
-            rows = turn.project(to_matrix(batch.column("features")).astype(np.float32))
+            rows = turn.project_fast(to_matrix(batch.column("features")))
             labels = np.array([numbers[label] for label in batch.column("label").to_pylist()])
             folds = np.array(batch.column("split").to_pylist())
             right = np.zeros((len(tried), len(SHRINKAGES)), np.int64)
@@ -115,7 +103,7 @@ def choose_shrinkages(
 
 def _project(blocks: Iterable[Block], basis: Basis) -> Iterator[Floats]:
     for batch in read_blocks(blocks, ("features",)):
-        yield basis.project(to_matrix(batch.column("features")).astype(np.float32))
+        yield basis.project_fast(to_matrix(batch.column("features")))
 
 
 def _gather(batches: Iterable[pa.RecordBatch], basis: Basis) -> Iterator[tuple[Floats, list[str]]]:
@@ -123,7 +111,7 @@ def _gather(batches: Iterable[pa.RecordBatch], basis: Basis) -> Iterator[tuple[F
     rows: list[Floats] = []
     labels: list[str] = []
     for batch in batches:
-        rows.append(basis.project(to_matrix(batch.column("features")).astype(np.float32)))
+        rows.append(basis.project_fast(to_matrix(batch.column("features"))))
         labels += batch.column("label").to_pylist()
         if len(labels) >= QUERIES:
             yield np.concatenate(rows), labels

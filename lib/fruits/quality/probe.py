@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fruits.moments import Matrix, Moments, add_up, read_features
+from fruits.moments import Matrix, add_up, read_features
 
 if TYPE_CHECKING:
     from fruits.features.store import StoredFeatures
@@ -27,8 +27,25 @@ SHRINKAGES = (0.01, 0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
+class Basis:
+    """The coordinates of a PCA: (x - mean) V, for V of shape (d, r)."""
+
+    mean: Matrix
+    vectors: Matrix
+
+    def project(self, features: Matrix) -> Matrix:
+        """Return the coordinates (n, r), float64."""
+        return (features - self.mean) @ self.vectors
+
+    def project_fast(self, features: npt.NDArray[np.generic]) -> Floats:
+        """Return the coordinates (n, r), computed in float32."""
+        mean, vectors = (part.astype(np.float32) for part in (self.mean, self.vectors))
+        return (features.astype(np.float32, copy=False) - mean) @ vectors
+
+
+@dataclass(frozen=True)
 class ClassSums:
-    """Sums over images, about a fixed origin: counts (c,) and sums (c, d) of the classes, products (d, d); float64."""
+    """Sums over centred images: counts (c,) and sums (c, d) of the classes, products (d, d); float64."""
 
     counts: Matrix
     sums: Matrix
@@ -45,23 +62,6 @@ class ClassSums:
         """The number of images."""
         return float(self.counts.sum())
 
-    @property
-    def mean(self) -> Matrix:
-        """The mean of the images, about the origin, (d,)."""
-        return np.asarray(self.sums.sum(axis=0) / self.count)
-
-    def to_moments(self, origin: Matrix) -> Moments:
-        """Return count, mean and scatter matrix of the images."""
-        mean = self.mean
-        return Moments(int(self.count), origin + mean, self.products - self.count * np.outer(mean, mean))
-
-    def rotate(self, vectors: Matrix, *, move: Matrix) -> "ClassSums":
-        """Return the sums of (x - move) V, for V of shape (d, r)."""
-        sums = self.sums - np.outer(self.counts, move)
-        cross = np.outer(self.sums.sum(axis=0), move)
-        products = self.products - cross - cross.T + self.count * np.outer(move, move)
-        return ClassSums(self.counts, sums @ vectors, vectors.T @ products @ vectors)
-
 
 @dataclass(frozen=True)
 class FoldSums:
@@ -74,9 +74,10 @@ class FoldSums:
         return FoldSums({**self.folds, **other.folds, **both})
 
 
-def sum_classes(features: "StoredFeatures", *, classes: Sequence[str], origin: Matrix) -> dict[str, ClassSums]:
-    """Sum the features of each class and fold on the workers; the column `split` names the fold of an image."""
+def sum_classes(features: "StoredFeatures", *, classes: Sequence[str], basis: Basis) -> dict[str, ClassSums]:
+    """Sum the coordinates of each class and fold on the workers; the column `split` names the fold of an image."""
     codes = {name: code for code, name in enumerate(classes)}
+    shared = features.sparkSession.sparkContext.broadcast(basis)
 
     def sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, FoldSums]]:
         from pyspark import TaskContext
@@ -85,7 +86,7 @@ def sum_classes(features: "StoredFeatures", *, classes: Sequence[str], origin: M
         for batch in batches:
             labels = np.array([codes[label] for label in batch.column("label").to_pylist()])
             folds = np.array(batch.column("split").to_pylist())
-            rows = read_features(batch) - origin
+            rows = shared.value.project(read_features(batch))
             sums = {str(fold): _sum_rows(rows[folds == fold], labels[folds == fold], len(codes)) for fold in set(folds)}
             total = total + FoldSums(sums) if total else FoldSums(sums)
         task = TaskContext.get()

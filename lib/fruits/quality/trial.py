@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from fruits.features.store import read_features
-from fruits.pca import PCA, decompose
+from fruits.pca import PCA, fit_pca
 from fruits.quality.groups import cut_folds
-from fruits.quality.nearest import Basis, choose_shrinkages, predict_classes
-from fruits.quality.probe import SHRINKAGES, Integers, add_sums, fit_folds, fit_linear, sum_classes
+from fruits.quality.nearest import choose_shrinkages, predict_classes
+from fruits.quality.probe import SHRINKAGES, Basis, Integers, add_sums, fit_folds, fit_linear, sum_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,20 +124,19 @@ def run_trial(
     classes = sorted(set(train["label"]))
     codes = {label: code for code, label in enumerate(classes)}
     folded = read_features(spark, train.assign(split=cut_folds(train).astype(str)), store=store)
-    folds = sum_classes(folded, classes=classes, origin=pca.mean)
-    whole = decompose(add_sums(folds.values()).to_moments(pca.mean), k=len(pca.mean))
-    vectors = whole.components.copy()
-    if fitted:
-        vectors[: pca.n_components] = pca.components
-    basis = Basis(whole.mean.astype(np.float32), np.ascontiguousarray(vectors.T, np.float32))
-    rank = len(vectors)
+    if not fitted or pca.rotation is None:
+        own = fit_pca(folded, k=len(pca.mean))
+        basis = Basis(own.mean, np.ascontiguousarray(own.components.T))
+    else:
+        basis = Basis(pca.mean, np.ascontiguousarray(pca.rotation.T))
+    rank = basis.vectors.shape[1]
     ks = [k for k in KS if k <= pca.n_components and k < rank] + [rank]
-    turned = {fold: sums.rotate(vectors.T, move=whole.mean - pca.mean) for fold, sums in folds.items()}
+    folds = sum_classes(folded, classes=classes, basis=basis)
     places = dict.fromkeys(ks, len(SHRINKAGES) // 2)
     if len(folds) > 1:
-        probes = {k: fit_folds(turned, k=k) for k in ks}
+        probes = {k: fit_folds(folds, k=k) for k in ks}
         places = choose_shrinkages(folded, basis=basis, codes=codes, probes=probes)
-    total = add_sums(turned.values())
+    total = add_sums(folds.values())
     linear = {k: fit_linear(total, k=k, shrinkage=SHRINKAGES[place]) for k, place in places.items()}
     tested = read_features(spark, test, store=store)
     found = predict_classes(tested, folded, basis=basis, ks=ks, linear=linear)
