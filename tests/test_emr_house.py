@@ -88,7 +88,7 @@ def test_the_hub_is_a_container_without_spark() -> None:
 
 
 def test_every_import_of_the_library_is_on_the_nodes() -> None:
-    """But for what only this machine does: TensorFlow, Java and Spark itself."""
+    """But for what only this machine does (TensorFlow, Java, Spark itself) and an optional package."""
     modules = {"bs4": "beautifulsoup4", "PIL": "pillow", "upath": "universal-pathlib", "yaml": "pyyaml"}
     inside = {
         "IPython",
@@ -100,6 +100,7 @@ def test_every_import_of_the_library_is_on_the_nodes() -> None:
         "fruits",
         "fruits_cli",
         "nbformat",
+        "pacmap",
         "simplejpeg",
     }
     worker = lock("emr/requirements-worker.txt")

@@ -122,6 +122,6 @@ def look_around(spark: "SparkSession", images: pd.DataFrame, *, pca: PCA, store:
     numbered = images.assign(label=[*map(str, range(len(images)))])
     codes = images["group"].astype("category").cat.codes.to_numpy(np.int64)
     features = read_features(spark, numbered, store=store)
-    basis = Basis(pca.mean, np.ascontiguousarray(pca.components[:COMPONENTS].T))
+    basis = Basis.of(pca.mean, pca.components[:COMPONENTS])
     scores, nearest, other = find_neighbours(features, basis=basis, codes=codes, count=NEIGHBOURS)
     return Surroundings(images=images, scores=scores, nearest=nearest, other=other)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fruits.arrow import to_matrix
 from fruits.features.store import Block, StoredFeatures, read_blocks
 from fruits.quality.probe import SHRINKAGES, Basis, Floats, Integers, Linear
 
@@ -87,7 +86,7 @@ def choose_shrinkages(
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[Integers]:
         turn, numbers, tried = shared.value
         for batch in batches:
-            rows = turn.project_fast(to_matrix(batch.column("features")))
+            rows = turn.project(batch)
             labels = np.array([numbers[label] for label in batch.column("label").to_pylist()])
             folds = np.array(batch.column("split").to_pylist())
             right = np.zeros((len(tried), len(SHRINKAGES)), np.int64)
@@ -103,7 +102,7 @@ def choose_shrinkages(
 
 def _project(blocks: Iterable[Block], basis: Basis) -> Iterator[Floats]:
     for batch in read_blocks(blocks, ("features",)):
-        yield basis.project_fast(to_matrix(batch.column("features")))
+        yield basis.project(batch)
 
 
 def _gather(batches: Iterable[pa.RecordBatch], basis: Basis) -> Iterator[tuple[Floats, list[str]]]:
@@ -111,7 +110,7 @@ def _gather(batches: Iterable[pa.RecordBatch], basis: Basis) -> Iterator[tuple[F
     rows: list[Floats] = []
     labels: list[str] = []
     for batch in batches:
-        rows.append(basis.project_fast(to_matrix(batch.column("features"))))
+        rows.append(basis.project(batch))
         labels += batch.column("label").to_pylist()
         if len(labels) >= QUERIES:
             yield np.concatenate(rows), labels

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fruits.moments import Matrix, add_up, read_features
+from fruits.arrow import to_matrix
+from fruits.moments import Matrix, add_up
 
 if TYPE_CHECKING:
     from fruits.features.store import StoredFeatures
@@ -28,19 +29,19 @@ SHRINKAGES = (0.01, 0.1, 0.5, 0.9)
 
 @dataclass(frozen=True)
 class Basis:
-    """The coordinates of a PCA: (x - mean) V, for V of shape (d, r)."""
+    """The coordinates of a PCA: (x - mean) V, for V of shape (d, r); float32."""
 
-    mean: Matrix
-    vectors: Matrix
+    mean: Floats
+    vectors: Floats
 
-    def project(self, features: Matrix) -> Matrix:
-        """Return the coordinates (n, r), float64."""
-        return (features - self.mean) @ self.vectors
+    @classmethod
+    def of(cls, mean: Matrix, components: Matrix) -> "Basis":
+        """Take the mean (d,) and components (r, d) of a PCA."""
+        return cls(mean.astype(np.float32), np.ascontiguousarray(components.T, np.float32))
 
-    def project_fast(self, features: npt.NDArray[np.generic]) -> Floats:
-        """Return the coordinates (n, r), computed in float32."""
-        mean, vectors = (part.astype(np.float32) for part in (self.mean, self.vectors))
-        return (features.astype(np.float32, copy=False) - mean) @ vectors
+    def project(self, batch: pa.RecordBatch) -> Floats:
+        """Return the coordinates (n, r) of a batch with the column `features`."""
+        return (to_matrix(batch.column("features")).astype(np.float32, copy=False) - self.mean) @ self.vectors
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def sum_classes(features: "StoredFeatures", *, classes: Sequence[str], basis: Ba
         for batch in batches:
             labels = np.array([codes[label] for label in batch.column("label").to_pylist()])
             folds = np.array(batch.column("split").to_pylist())
-            rows = shared.value.project(read_features(batch))
+            rows = shared.value.project(batch).astype(np.float64)
             sums = {str(fold): _sum_rows(rows[folds == fold], labels[folds == fold], len(codes)) for fold in set(folds)}
             total = total + FoldSums(sums) if total else FoldSums(sums)
         task = TaskContext.get()

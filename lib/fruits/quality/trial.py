@@ -124,11 +124,11 @@ def run_trial(
     classes = sorted(set(train["label"]))
     codes = {label: code for code, label in enumerate(classes)}
     folded = read_features(spark, train.assign(split=cut_folds(train).astype(str)), store=store)
-    if not fitted or pca.rotation is None:
-        own = fit_pca(folded, k=len(pca.mean))
-        basis = Basis(own.mean, np.ascontiguousarray(own.components.T))
+    if fitted and pca.rotation is not None:
+        basis = Basis.of(pca.mean, pca.rotation)
     else:
-        basis = Basis(pca.mean, np.ascontiguousarray(pca.rotation.T))
+        own = fit_pca(folded, k=len(pca.mean))
+        basis = Basis.of(own.mean, own.components)
     rank = basis.vectors.shape[1]
     ks = [k for k in KS if k <= pca.n_components and k < rank] + [rank]
     folds = sum_classes(folded, classes=classes, basis=basis)
