@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fruits.pca import format_share, format_target
@@ -14,23 +15,27 @@ _SHOWN_VERSIONS = ("fruits", "python", "spark", "java", "platform")
 
 @dataclass(frozen=True)
 class Front:
-    """Sentences that ask and answer; figures and facts as pairs of name and text."""
+    """Sentences that ask and answer; figures and facts as pairs of name and text; files beside the page."""
 
     asked: str
     answer: str
     tiles: list[tuple[str, str]]
     facts: list[tuple[str, str]]
+    links: Mapping[str, str]
 
 
-def describe_front(manifest: Mapping[str, Any]) -> Front:
-    """Gather the first screen from what `manifest.json` holds; `quality`, `author` and `cost` may be missing."""
+def describe_front(manifest: Mapping[str, Any], *, links: Mapping[str, str] = MappingProxyType({})) -> Front:
+    """Gather the first screen from what `manifest.json` holds; `quality`, `author` and `cost` may be missing.
+
+    `links` are files beside the page, with what they show.
+    """
     params = manifest["params"]
     classes = "all classes" if list(params["classes"]) == ["*"] else ", ".join(params["classes"])
     asked = (
         f"{manifest['mode']}: {manifest['counts']['listed']:,} images of {classes} in "
         f"{params['split']}; the variance to keep is {format_target(params['variance_target'])}."
     )
-    return Front(asked, _answer(manifest), _list_tiles(manifest), _list_facts(manifest))
+    return Front(asked, _answer(manifest), _list_tiles(manifest), _list_facts(manifest), links)
 
 
 def _answer(manifest: Mapping[str, Any]) -> str:

@@ -85,25 +85,27 @@ def _render(draft: Path, *, params: RunParams) -> None:
 
     started = time.perf_counter()
     manifest = json.loads((draft / "manifest.json").read_text())
-    title, front = f"Fruits! {params.title} ({params.target})", describe_front(manifest)
+    title = f"Fruits! {params.title} ({params.target})"
+    front = describe_front(manifest, links=_draw_atlas(draft, params=params, title=title))
     html = render_html(draft / "run.ipynb", title=title, banner=banner(params), front=front)
     (draft / "run.html").write_text(html, encoding="utf-8")
-    _draw_atlas(draft, params=params, title=title)
     seconds = manifest["seconds"]["report"] + time.perf_counter() - started
     manifest["seconds"]["report"] = round(seconds, 3)
     folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
 
 
-def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> None:
-    """Make atlas.html of the points that the notebook wrote, if it wrote any."""
+def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:
+    """Make atlas.html of the points that the notebook wrote, if it wrote any; return the link to it."""
     import pandas as pd
 
     from fruits_cli.atlas import write_atlas
 
-    if (file := draft / POINTS).exists():
-        source = open_images(params.path("input_dir"))
-        write_atlas(pd.read_parquet(file), draft / "atlas.html", title=title, read_image=source.open_picture)
-        file.unlink()
+    if not (file := draft / POINTS).exists():
+        return {}
+    source = open_images(params.path("input_dir"))
+    write_atlas(pd.read_parquet(file), draft / "atlas.html", title=title, read_image=source.open_picture)
+    file.unlink()
+    return {"atlas.html": "All images as points on a map, with search and selection"}
 
 
 def _finish(draft: Path, *, params: RunParams) -> None:

@@ -5,11 +5,11 @@ from fruits.plots.images import (
     MAX_EXAMPLES,
     draw_contact_sheets,
     figure_height,
-    join_pairs,
     plot_class_counts,
     plot_contact_sheet,
+    plot_pairs,
 )
-from fruits.plots.quality import draw_accuracy, plot_accuracy, plot_class_accuracy
+from fruits.plots.quality import WORST, draw_accuracy, plot_accuracy, plot_class_accuracy
 from fruits.plots.scores import plot_scores
 from fruits.plots.style import FIGURES, WIDTH, describe_figure
 from fruits.plots.text import explain_undrawn
@@ -19,6 +19,7 @@ __all__ = [
     "FIGURES",
     "MAX_EXAMPLES",
     "WIDTH",
+    "WORST",
     "describe_figure",
     "draw_accuracy",
     "draw_contact_sheets",
@@ -26,13 +27,13 @@ __all__ = [
     "explain_undrawn",
     "figure_height",
     "find_ends",
-    "join_pairs",
     "plot_accuracy",
     "plot_class_accuracy",
     "plot_class_counts",
     "plot_contact_sheet",
     "plot_cumulative",
     "plot_ends",
+    "plot_pairs",
     "plot_scores",
     "plot_scree",
 ]

@@ -109,9 +109,25 @@ def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str
     return ax
 
 
-def join_pairs(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """Put images of equal height side by side, the first and the second, the third and the fourth, and so on."""
-    return [np.hstack(pair) for pair in zip(images[::2], images[1::2], strict=True)]
+def plot_pairs(images: Sequence[NDArray[np.uint8]], texts: Sequence[str], *, ax: "Axes") -> "Axes":
+    """Lay out images in rows of two, with a text beside each row, and hide the axes.
+
+    Parameters
+    ----------
+    images
+        Arrays of shape (height, width, 3), uint8: the first and the second make a pair, and so on.
+    texts
+        One for each pair; its lines are not wrapped.
+    """
+    for place, (image, text) in enumerate(zip(images, np.repeat(texts, 2), strict=True)):
+        place_image(image, left=place % 2, top=place // 2, ax=ax)
+        if place % 2:
+            ax.text(2.15, place // 2 + 0.5, text, va="center", fontsize=8.5, color=INK)
+    ax.set(xlim=(0, 6), ylim=(max(len(texts), 1), 0), aspect="equal")
+    ax.set_label(f"{len(texts)} pairs of images: {'; '.join(text.replace(chr(10), ' ') for text in texts)}")
+    ax.set_axis_off()
+    set_plainly(ax)
+    return ax
 
 
 def place_image(image: NDArray[np.uint8], *, left: float, top: float, ax: "Axes") -> None:
