@@ -117,12 +117,15 @@ def test_an_empty_table_is_a_sentence():
 
 
 def test_the_front_stands_below_the_question():
-    front = Front("MINI", "Two <i>numbers</i>.", [("images", "12")], [("author", "É & co")])
+    links = {"a&b.html": "A map"}
+    front = Front("MINI", "Two <i>numbers</i>.", [("images", "12")], [("author", "É & co")], links)
 
     page = render(new_markdown_cell("# T\n\nHow many?\n\nThe method."), front=front)
 
     told = [" ".join(tag.get_text().split()) for tag in page.select("h1, p, dl")]
-    assert told == ["T", "How many?", "MINI", "Two <i>numbers</i>.", "images 12", "author É & co", "The method."]
+    facts = ["images 12", "author É & co"]
+    assert told == ["T", "How many?", "MINI", "Two <i>numbers</i>.", *facts, *links.values(), "The method."]
+    assert [link["href"] for link in page.select(".front a")] == ["a&b.html"]
 
 
 def test_stderr_and_errors_are_shown_where_a_cell_failed():
