@@ -25,7 +25,8 @@ def add_groups(images: "pd.DataFrame", pattern: str) -> "pd.DataFrame":
     found = [re.match(pattern, name) if pattern else None for name in names]
     groups = [(match[1] or UNNAMED) if match else "" for match in found]
     numbers = [re.findall(r"\d+", match[0]) if match else [] for match in found]
-    frames = [int(number[-1]) if number else -1 for number in numbers]
+    # A date and time with its digits behind the comma would not fit 64 bits.
+    frames = [int(number[-1][-18:]) if number else -1 for number in numbers]
     return images.assign(group=groups, frame=frames).astype({"group": object, "frame": "int64"})
 
 

@@ -1,0 +1,145 @@
+"""What is told of a trial and of the neighbours of images, with answers known by hand; without Spark."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fruits.quality import nearest
+from fruits.quality.evaluation import Quality, find_components
+from fruits.quality.findings import Surroundings
+from fruits.quality.nearest import Neighbours
+from fruits.quality.trial import Trial, count_confusions
+
+
+def make_trial(test, nn1, *, name="0->r", ks=("2", "all"), linear=None, near=None):
+    """Make a trial of images (label, group), trained on one image of each class A, B, C."""
+    images = pd.DataFrame(test, columns=["label", "group"])
+    images.insert(0, "path", [f"Test/{number}.jpg" for number in range(len(images))])
+    train = pd.DataFrame({"path": [f"Training/{label}.jpg" for label in "ABC"], "label": [*"ABC"], "group": "0"})
+    guesses = np.array([*map(list, nn1)], object)
+    places = np.array([["ABC".index(label) for label in row] for row in nn1])
+    predicted = {"nn1": guesses, "linear": guesses if linear is None else np.array([*map(list, linear)], object)}
+    return Trial(
+        name=name, train=train, test=images, ks=ks, predicted=predicted, nearest=places if near is None else near
+    )
+
+
+def test_intervals_are_of_classes_and_groups_not_of_images():
+    half = make_trial([("A", "0")] * 100 + [("B", "0")] * 100, ["AA"] * 200).tabulate(seed=1)
+    assert half[["accuracy", "low", "high"]].iloc[0].tolist() == [0.5, 0, 1]  # 200 images would say 0.43 to 0.57
+    groups = [("A", "0"), ("A", "r")] * 50
+    films = make_trial(groups, ["AB", "BB"] * 50).tabulate(seed=1)
+    assert films[["k", "accuracy", "low", "high"]].iloc[[0, 2]].to_numpy().tolist() == [
+        ["2", 0.5, 0, 1],
+        ["all", 0, 0, 0],
+    ]
+    even = make_trial([("A", "0"), ("A", "0"), ("B", "0"), ("B", "0")], ["AA", "BB", "BB", "AA"]).tabulate(seed=1)
+    assert even[["low", "high"]].to_numpy().tolist() == [[0.5, 0.5]] * 4
+    assert even[["split", "train", "test"]].iloc[0].tolist() == ["0->r", 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("right", "k"),
+    [
+        ([[90, 93, 92, 93]], 5),
+        ([[93, 93, 92, 93]], 2),
+        ([[50, 60, 70, 80]], 1280),
+        ([[90, 90, 99, 99], [90, 99, 90, 90]], 5),
+        ([[6, 7, 7, 7]], 2),  # one point, which is more than 0.01 by a rounding error
+        ([], None),
+    ],
+)
+def test_enough_components_are_within_one_point_of_the_best(right, k):
+    trials = [
+        make_trial([("A", "0")] * 100, [["A" if row < count else "B" for count in counts] for row in range(100)],
+                   ks=("2", "5", "10", "all"))
+        for counts in right
+    ]  # fmt: skip
+    assert find_components(trials, features=1280) == k
+
+
+def test_confusions_are_counted_over_both_directions():
+    images = [("A", "0"), ("A", "0"), ("B", "0"), ("C", "0")]
+    there = make_trial(images, ["BB", "BB", "BB", "AC"])
+    back = make_trial(images, ["BA", "AA", "BB", "CC"], name="r->0")
+    table = count_confusions([there, back])
+    assert table.drop(columns=["path", "nearest"]).to_numpy().tolist() == [["A", "B", 3, 0.75], ["C", "A", 1, 0.5]]
+    assert table[["path", "nearest"]].iloc[0].tolist() == ["Test/0.jpg", "Training/B.jpg"]
+    assert count_confusions([make_trial([("A", "0")], ["AA"])]).empty
+    assert list(count_confusions([]).columns) == list(table.columns)
+
+
+def surround(labels, digests, scores, *, groups=None, splits=None):
+    count = len(labels)
+    images = pd.DataFrame({"path": [f"{n}.jpg" for n in range(count)], "label": [*labels], "digest": [*digests]})
+    images = images.assign(split=splits or "Training", group=[*(groups or "0" * count)], frame=range(count))
+    rows = np.array(scores, np.float32).reshape(count, -1)
+    codes = images["group"].astype("category").cat.codes.to_numpy(np.int64)
+    parts = nearest._find_around(rows, np.arange(count), [rows], codes, 5)
+    return Surroundings(images=images, scores=rows, nearest=Neighbours(*parts[:2]), other=Neighbours(*parts[2:]))
+
+
+def test_suspects_are_images_whose_five_neighbours_of_other_groups_agree_on_another_class():
+    five = [0.1, 0.2, 0.3, 0.4, 0.5]
+    around = surround("B" + "AAAAA" + "A" + "B", [*"abcdefgh"], [0, *five, -0.1, 9], groups="0" + "rrrrr" + "00")
+    assert around.list_suspects().to_numpy().tolist() == [
+        ["0.jpg", "B", "Training", "0", "A", "1.jpg", pytest.approx(0.1)],
+        ["7.jpg", "B", "Training", "0", "A", "5.jpg", pytest.approx(8.5)],
+    ]
+    assert surround("BAAAA", [*"abcde"], five, groups="0rrrr").list_suspects().empty  # four are too few
+    assert surround("BABAAAA", [*"abcdefg"], [0, *five, 9], groups="0rrrrrr").list_suspects().empty  # they disagree
+    assert around.list_points().query("suspect")["path"].tolist() == ["0.jpg", "7.jpg"]
+    assert surround("BAAAAA", [*"abcdef"], [0, *five]).list_suspects().empty  # there is one group
+
+
+def test_duplicates_are_exact_by_content_and_near_by_distance():
+    splits = ["Training", "Test", "Training", "Test", "Training", "Training"]
+    digests = ["x", "tag:y-7", "x", "z", "tag:y-7", "w"]
+    around = surround("AABBAC", digests, [[0, 0], [5, 0], [0, 0], [10, 0], [5, 0.01], [10, 0.01]], splits=splits)
+    around.nearest.distances[:] += 3  # the usual distance is larger than those of the near pair
+    table = around.list_duplicates()
+    assert table[["kind", "path", "other_path", "split", "other_split"]].to_numpy().tolist() == [
+        ["exact", "2.jpg", "0.jpg", "Training", "Training"],
+        ["exact", "4.jpg", "1.jpg", "Training", "Test"],
+    ]
+    assert table["distance"].tolist() == pytest.approx([0, 0.01])
+    spread = surround("ABCDE", [*"abcde"], [[0, 0], [0, 0.01], [3, 0], [6, 0], [9, 0]])
+    near = spread.list_duplicates()[["kind", "path", "label", "other_path", "other_label"]]
+    assert near.to_numpy().tolist() == [["near", "0.jpg", "A", "1.jpg", "B"]]
+    assert surround("AB", "ab", [0, 1]).list_duplicates().empty
+
+
+def test_points_say_what_is_known_and_have_two_coordinates():
+    around = surround("ABC", "abc", [[1], [2], [4]])
+    points = around.list_points(pd.Series({"1.jpg": False, "2.jpg": True}))
+    assert points[["x", "y"]].to_numpy().tolist() == [[1, 0], [2, 0], [4, 0]]
+    assert points["right"].tolist() == [pd.NA, False, True]
+    assert points["neighbours"].tolist() == [[1, 2], [0, 2], [1, 0]]
+    assert around.list_points()["right"].isna().all()
+
+
+def test_what_single_images_and_classes_are_rated_by():
+    trial = make_trial([("A", "0"), ("A", "0"), ("B", "")], ["AAB", "AAA", "BBB"], ks=("2", "50", "100"))
+    assert trial.shown_k == "50"
+    assert make_trial([("A", "0")], ["A"], ks=("all",)).shown_k == "all"
+    official = make_trial([("A", "0"), ("C", "0")], ["AA", "AA"], name="official", near=np.array([[0, 0], [2, 2]]))
+    quality = Quality(
+        trials=[official, make_trial([("A", "0"), ("A", "r")], ["AA", "BB"])], pca=SimpleNamespace(mean=[0] * 9)
+    )
+    rated = quality.rate_classes()
+    assert rated.loc["A"].tolist() == [1, 0.5]
+    assert rated.loc["C", "official"] == 0
+    assert np.isnan(rated.loc["C", "by_group"])
+    assert official.share_in_same_group() == 1
+    assert make_trial([("A", ""), ("A", "")], ["AA", "AA"]).share_in_same_group() is None
+    assert (
+        "**official**: trained on 3 images and tested on 2, the nearest neighbour is right for 50.0%" in quality.say()
+    )
+    assert "**0 → r**" in quality.say()
+    assert "**2 components** are enough" in quality.say()
+    assert quality.describe()["by_group"]["0->r"]["accuracy"] == {
+        "2": {"nn1": 0.5, "linear": 0.5},
+        "all": {"nn1": 0.5, "linear": 0.5},
+    }
