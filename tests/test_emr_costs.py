@@ -39,7 +39,7 @@ def test_the_emr_fee_is_not_discounted_on_spot() -> None:
 
 
 def test_the_minutes_of_full() -> None:
-    images = 67_692 / (101.5 * 0.4 * 8) / 60
+    images = 90_380 / (101.5 * 0.4 * 8) / 60
     assert estimate_minutes(SETTINGS, "FULL") == pytest.approx(7 + 3 + 4 + images)
     assert estimate_minutes(load_settings(["wheelhouse=true"]), "FULL") == pytest.approx(7 + 1 + 4 + images)
     assert estimate_minutes(load_settings(["core_count=4"]), "FULL") == pytest.approx(14 + images / 2)
@@ -48,7 +48,7 @@ def test_the_minutes_of_full() -> None:
 
 def test_files_cost_a_request_each() -> None:
     packed, files = (estimate_run(SETTINGS, "FULL", packed=packed) for packed in (True, False))
-    assert files.s3 - packed.s3 == pytest.approx((67_692 - 67) / 1000 * 0.0054, abs=1e-3)
+    assert files.s3 - packed.s3 == pytest.approx((90_380 - 89) / 1000 * 0.0054, abs=1e-3)
     assert files.s3 > 0.36
 
 
@@ -75,5 +75,5 @@ def test_the_table_says_what_it_rests_on() -> None:
     words = ("FULL", "2.35 EUR", "1.60 EUR", "2025-03-02", "ASSUMED", "Graviton", "wheelhouse", "None of it has been")
     assert [word for word in words if word not in text] == []
     verdicts = {name: line for name, *_ in list_variants(SETTINGS) for line in text.splitlines() if name in line}
-    assert verdicts["as in cluster.yaml"].endswith("EUR (0.26 USD)  under")
+    assert verdicts["as in cluster.yaml"].endswith("EUR (0.28 USD)  under")
     assert verdicts["the same, images as files"].endswith("OVER")
