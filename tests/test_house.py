@@ -30,7 +30,10 @@ NOT_ON_WORKERS = {
     *("requests", "sklearn"),
 }
 # What a task needs: the functions that are sent to workers, by name.
-ON_WORKERS = ("fruits.features.udf", "fruits.features.store", "fruits.moments", "fruits.pca")
+ON_WORKERS = (
+    *("fruits.features.udf", "fruits.features.store", "fruits.moments", "fruits.pca"),
+    *("fruits.quality.nearest", "fruits.quality.probe"),
+)
 
 
 def name_of(module: Path) -> str:

@@ -1,13 +1,17 @@
-"""What is told of a trial and of the neighbours of images, with answers known by hand; without Spark."""
+"""Which images are tested, and what is told of trials and neighbours, with answers known by hand; without Spark."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import put
 
+from fruits.errors import UsageError
+from fruits.images import open_images
 from fruits.quality import nearest
-from fruits.quality.evaluation import Quality, find_components
+from fruits.quality.evaluation import Quality, _plan_trials, evaluate_quality, find_components, select_tests
 from fruits.quality.findings import Surroundings
 from fruits.quality.nearest import Neighbours
 from fruits.quality.trial import Trial, count_confusions
@@ -143,3 +147,60 @@ def test_what_single_images_and_classes_are_rated_by():
         "2": {"nn1": 0.5, "linear": 0.5},
         "all": {"nn1": 0.5, "linear": 0.5},
     }
+
+
+def test_an_evaluation_that_nobody_wants_is_none():
+    quality = evaluate_quality(None, None, None, pca=None, store=None, group="", wanted=False)
+    assert (quality.say(), quality.tables, quality.describe()) == ("", {}, None)
+    assert quality.accuracies.empty
+    assert quality.rate_classes().empty
+    assert quality.list_points().empty
+
+
+def test_groups_train_on_the_classes_that_both_have():
+    images = pd.DataFrame({"label": [*"ABABC"], "group": ["a->b", "a->b", "r", "r", "r"]})
+    plans = list(_plan_trials(images, images[:0], images))
+    assert [name for name, *_ in plans] == ["a->b->r", "r->a->b"]
+    assert [[[*part.index] for part in parts] for _, *parts in plans] == [[[0, 1], [2, 3]], [[2, 3], [0, 1]]]
+    apart = images.assign(label=[*"AABBB"])
+    assert [(name, len(train), len(test)) for name, train, test in _plan_trials(apart, apart[:0], apart)] == [
+        ("a->b->r", 0, 0),
+        ("r->a->b", 0, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "said"),
+    [
+        ({"split": "Training"}, 3, ""),
+        ({"split": "Training", "max_images": 2}, 2, ""),
+        ({"split": "Training", "wanted": False}, 0, "evaluate = false"),
+        ({"split": "all"}, 0, "no other split to test all on; name one by --against"),
+        ({"split": "all", "against": "Test"}, 3, ""),
+        ({"split": "Training", "against": "Training"}, 3, ""),  # images of the split that the run did not take
+    ],
+)
+def test_tested_is_another_split_with_the_classes_of_the_run(fruit_folder, options, count, said):
+    source = open_images(fruit_folder)
+    images = source.list_images(split="Training", classes=["*"]).groupby("label").head(2)
+    put(fruit_folder, "Test/Lemon/1_100.jpg")
+    tests, why = select_tests(source, images, **options)
+    assert said in why
+    assert bool(said) == bool(why)
+    assert len(tests) == count
+    assert set(tests["label"]) <= set(images["label"])
+    assert not set(tests["path"]) & set(images["path"])
+
+
+def test_a_split_that_is_not_there_is_an_error_only_if_it_was_named(fruit_folder):
+    source = open_images(fruit_folder)
+    images = source.list_images(split="Training", classes=["*"])
+    with pytest.raises(UsageError, match="Other"):
+        select_tests(source, images, split="Training", against="Other")
+    put(fruit_folder, "Other/Lemon/1_100.jpg")
+    tests, why = select_tests(source, images, split="Training", against="Other")
+    assert (len(tests), why) == (0, "No other split was tested: no other image of Other is of a class of this run.")
+    shutil.rmtree(fruit_folder / "Test")
+    tests, why = select_tests(source, images, split="Training")
+    assert len(tests) == 0
+    assert why.startswith("No other split was tested: ")
