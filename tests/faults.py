@@ -49,7 +49,8 @@ class Place:
         return json.loads((self.report / "manifest.json").read_text())
 
     def start(self, *arguments: str, prefix: tuple[str, ...] = (), mode: str = "", **more: object) -> "Run":
-        settings = {"output_dir": self.output, "report_dir": self.folder / "reports", **self.settings, **more}
+        places = {"output_dir": self.output, "report_dir": self.folder / "reports"}
+        settings = {**places, "evaluate": False, **self.settings, **more}
         command = [*prefix, str(FRUITS), "run", mode or self.mode, "--target", "local", *arguments]
         command += [f"--set={key}={value}" for key, value in settings.items()]
         environ = {**os.environ, "FRUITS_TEST_MARK": self.mark}

@@ -39,7 +39,8 @@ def manifest(spark: SparkSession) -> dict[str, object]:
 def test_keys_that_others_rely_on(manifest: dict[str, object]) -> None:
     keys = {"mode", "target", "model_flatbuffer", "params", "git_commit", "versions", "started", "seconds"}
     assert manifest.keys() >= keys | {"author", "counts", "images_per_second", "model", "pca"}
-    assert tuple(manifest["seconds"]) == STAGES == ("listing", "model", "extraction", "pca", "saving", "report")
+    assert tuple(manifest["seconds"]) == STAGES
+    assert STAGES == ("listing", "model", "extraction", "pca", "quality", "saving", "report")
     assert manifest["model"].keys() >= {"weights", "sha256", "tensors", "parameters", "bytes", "engine"}
     assert manifest["model_flatbuffer"] == "/models/x/model.tflite"
     assert manifest["images_per_second"] == 1.5

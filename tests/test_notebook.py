@@ -42,9 +42,9 @@ def test_cells_are_short_stripped_and_without_definitions(notebook: Path) -> Non
             assert not re.search(r"^\s*(def|class) ", cell.source, re.MULTILINE)
 
 
-def test_eight_sections(cells: list[nbformat.NotebookNode]) -> None:
+def test_nine_sections(cells: list[nbformat.NotebookNode]) -> None:
     headings = [cell.source.splitlines()[0] for cell in cells if cell.source.startswith("## ")]
-    assert [heading[3] for heading in headings] == list("12345678")
+    assert [heading[3] for heading in headings] == list("123456789")
 
 
 def read_assigned(source: str) -> dict[str, object]:

@@ -161,12 +161,12 @@ def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
 def write_report_parts(
     params: RunParams, *, manifest: dict[str, object], figure: "Figure", points: "pd.DataFrame | None" = None
 ) -> None:
-    """Write manifest.json, variance.png and the points of the atlas, if there are any.
+    """Write manifest.json, variance.png and, for `fruits run`, the points of the atlas, if there are any.
 
     The last cell calls it, so only a complete run has them.
     """
     folder = report_folder(params)
-    if points is not None and len(points):
+    if DRAFT_VARIABLE in os.environ and points is not None and len(points):
         table = io.BytesIO()
         points.to_parquet(table, index=False)
         folders.write_bytes(folder / POINTS, table.getvalue())

@@ -151,9 +151,8 @@ def test_plain_folders_give_the_same_bytes_and_a_second_run_reuses_all_features(
         assert read_counts("plain") == {**counts, "reused": reused, "computed": 2 * EACH - reused}
     for name in ("pca/csv/pca.csv", "model_info/variance.csv", "model_info/mean.npy", "errors/errors.csv"):
         assert get(f"plain/out/APPLES/{name}") == (local / "APPLES" / name).read_bytes(), name
-    assert keys("plain/reports/") == {
-        f"local/APPLES/{name}" for name in ("manifest.json", "run.html", "run.ipynb", "run.json", "variance.png")
-    }
+    names = ("atlas.html", "manifest.json", "run.html", "run.ipynb", "run.json", "variance.png")
+    assert keys("plain/reports/") == {"index.html", *(f"local/APPLES/{name}" for name in names)}
     # The marker lists all there is, and nothing of a draft is left.
     files = json.loads(get("plain/out/APPLES/run.json"))["files"].keys()
     assert keys("plain/out/APPLES/") == {*files, "run.json"}

@@ -56,7 +56,7 @@ def report(place: Path, done: subprocess.CompletedProcess[str]) -> Path:
 def test_a_run_makes_results_and_report(place: Path, done: subprocess.CompletedProcess[str], report: Path) -> None:
     assert f"Report:  {report / 'run.html'}" in done.stdout
     assert "100/100" in done.stdout
-    names = {"manifest.json", "run.html", "run.ipynb", "run.json", "variance.png"}
+    names = {"atlas.html", "manifest.json", "run.html", "run.ipynb", "run.json", "variance.png"}
     assert {entry.name for entry in report.iterdir()} == names
     manifest = json.loads((report / "manifest.json").read_text())
     assert manifest["counts"] == {"listed": 100, "features": 100, "errors": 0, "reused": 0, "computed": 100}
@@ -108,7 +108,7 @@ def test_a_run_by_hand_leaves_the_report_and_the_next_report_keeps_it(place: Pat
     old = {key: value for key, value in marker.items() if key not in ("kind", "split", "classes", "finished")}
     (place / "out/MINI/run.json").write_text(json.dumps(old))
     (report / "run.json").unlink()
-    said = run_sample(place, pca_components=30).stdout
+    said = run_sample(place, pca_components=30, evaluate=False).stdout
     assert "out/MINI: replaces the results with pca_components = 200; this run is of pca_components = 30." in said
     assert "out/MINI: takes over the results of an earlier version, which does not say its classes, split." in said
     assert "reports/sample/MINI: takes over the report of an earlier version" in said

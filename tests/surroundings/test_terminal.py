@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Pl
         stream = io.BytesIO()
         Image.fromarray(noise.integers(0, 255, (20, 20, 3), np.uint8)).save(stream, "JPEG")
         file.write_bytes(stream.getvalue())
-    settings = {"input_dir": folder / "images", "weights": "random", "pca_components": 20}
+    settings = {"input_dir": folder / "images", "weights": "random", "pca_components": 20, "evaluate": False}
     yield from make_place(folder, models=folder / "models", **settings)
 
 
