@@ -8,6 +8,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from fruits.yaml_text import read_yaml
+from fruits_cli.run import OPTIONAL
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PIPELINE = REPOSITORY / "notebooks" / "pipeline.ipynb"
@@ -76,6 +77,9 @@ def _change_cell(cell: NotebookNode) -> NotebookNode:
         for key, value in read_yaml(TARGET).items():
             text = f'"{value}"' if isinstance(value, str) else repr(value)
             source = re.sub(rf"(?m)^{key} = .*?(?=  #|$)", lambda _, line=f"{key} = {text}": line, source)
+    elif OPTIONAL in cell.metadata.get("tags", []):
+        # Where nothing is drawn, sparkmagic would send the figure of an earlier cell: this one is empty.
+        source = f"plt.figure(figsize=(1, 0.1))\n{source}\n%matplot plt"
     elif cell.cell_type == "code" and source.endswith(";"):
         # Without it sparkmagic sends no figure to the browser.
         source = source.removesuffix(";") + "\n%matplot plt"

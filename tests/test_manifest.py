@@ -30,7 +30,6 @@ def manifest(spark: SparkSession) -> dict[str, object]:
         backbone=backbone,
         pca=decompose(Moments.of(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])), k=1),
         counts={"listed": 5, "features": 4, "errors": 1, "reused": 1, "computed": 3},
-        ignored=2,
         ignored_kinds={".txt": 2},
         notes=["a sentence"],
     )

@@ -54,8 +54,7 @@ def build_manifest(
     backbone: Backbone,
     pca: PCA,
     counts: dict[str, int],
-    ignored: int,
-    ignored_kinds: Mapping[str, int] | None = None,
+    ignored_kinds: Mapping[str, int],
     notes: Sequence[str] = (),
     quality: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -65,8 +64,8 @@ def build_manifest(
     ----------
     counts
         `listed`, `features`, `errors`, `reused` and `computed`.
-    ignored, ignored_kinds, quality
-        Number of other files in the class folders, in all and of each kind; what `Quality.describe` returns.
+    ignored_kinds, quality
+        Number of other files in the class folders, of each kind; what `Quality.describe` returns.
     """
     rate = counts["computed"] / (stopwatch.seconds["extraction"] or 1)
     return {
@@ -77,8 +76,8 @@ def build_manifest(
         "model": {name: getattr(backbone, name) for name in _MODEL_KEYS} | {"backbone": params.backbone},
         "model_flatbuffer": str(backbone.flatbuffer),
         "counts": counts,
-        "ignored": ignored,
-        "ignored_kinds": dict(ignored_kinds or {}),
+        "ignored": sum(ignored_kinds.values()),
+        "ignored_kinds": dict(ignored_kinds),
         "notes": list(notes),
         "images_per_second": round(rate, 2) or None,
         "pca": describe_pca(pca, variance_target=params.variance_target),

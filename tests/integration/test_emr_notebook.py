@@ -35,7 +35,7 @@ OUT_KEY = "jupyter/jovyan/out.ipynb"
 # Longer than a run takes on two busy cores.
 PATIENCE = 300
 # Cells that draw.
-FIGURES = ("cell-11", "cell-12", "cell-21", "cell-25", "ends")
+FIGURES = ("cell-11", "cell-12", "cell-21", "cell-25", "ends", "quality-accuracy", "quality-classes")
 
 
 def start(cluster: Cluster, folder: Path, *, key: str = NOTEBOOK_KEY, **parameters: object) -> subprocess.Popen[str]:

@@ -155,13 +155,18 @@ class Quality:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame([], columns=COLUMNS)
 
     @property
+    def confusions(self) -> pd.DataFrame:
+        """The table of `count_confusions`, by group."""
+        return count_confusions(self.by_group)
+
+    @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that a run saves, by their paths below its results; none if nothing was evaluated."""
         if self.around is None:
             return {}
         return {
             "model_info/quality.csv": self.accuracies,
-            "model_info/confusions.csv": count_confusions(self.by_group),
+            "model_info/confusions.csv": self.confusions,
             "model_info/suspects.csv": self.around.list_suspects(),
             "model_info/duplicates.csv": self.around.list_duplicates(),
             "errors/quality_errors.csv": pd.DataFrame(self.errors, columns=ErrorRow._fields),
