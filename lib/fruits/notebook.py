@@ -15,6 +15,7 @@ from fruits import folders, results
 from fruits.errors import UsageError
 from fruits.ownership import BY_HAND
 from fruits.params import KEYS, RunParams, build_params, describe_unknown, find_repository, list_modes, name_missing
+from fruits.plots.quality import order_ks
 from fruits.redaction import redact_secrets
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
     names = accuracies["split"].str.replace("->", " → ") + ", " + accuracies["classifier"]
     shares = (100 * accuracies["accuracy"]).map("{:.1f}".format)
     table = accuracies.assign(test=names, shown=shares).pivot(index="k", columns="test", values="shown")  # noqa: PD010
-    return table.loc[list(dict.fromkeys(accuracies["k"])), list(dict.fromkeys(names))].rename_axis(columns=None)
+    return table.loc[order_ks(accuracies["k"]), list(dict.fromkeys(names))].rename_axis(columns=None)
 
 
 def write_report_parts(

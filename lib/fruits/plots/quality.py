@@ -1,13 +1,16 @@
 """How well images are told apart: accuracy against the number of components, and class by class."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fruits.plots.style import BLUE, GREY, INK, PALETTE, Floats, tidy
+from fruits.plots.style import BLUE, GREY, INK, PALE_BLUE, PALETTE, Floats, tidy
 from fruits.plots.text import show_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 _ALL = "all"
 _NAMES = {"nn1": "nearest neighbour", "linear": "linear"}
 WORST = 20
+
+
+def order_ks(ks: "Iterable[str]") -> list[str]:
+    """Return the different numbers of components, ascending, and last `all`; few images try fewer of them."""
+    return sorted(set(ks), key=lambda k: math.inf if k == _ALL else int(k))
 
 
 def draw_accuracy(accuracies: "pd.DataFrame", cumulative: Floats, *, figure: "Figure") -> "Figure":
@@ -29,7 +37,7 @@ def draw_accuracy(accuracies: "pd.DataFrame", cumulative: Floats, *, figure: "Fi
     """
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     plot_accuracy(accuracies, ax=upper)
-    ks = list(dict.fromkeys(accuracies["k"]))
+    ks = order_ks(accuracies["k"])
     counts = [len(cumulative) if k == _ALL else int(k) for k in ks]
     shares = [100.0 if k == _ALL else 100 * cumulative[count - 1] for k, count in zip(ks, counts, strict=True)]
     lower.plot(range(len(ks)), shares, color=GREY, marker="o")
@@ -42,7 +50,7 @@ def draw_accuracy(accuracies: "pd.DataFrame", cumulative: Floats, *, figure: "Fi
 
 def plot_accuracy(accuracies: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     """Plot the accuracy of each split and classifier against the number of components, with its intervals."""
-    ks = list(dict.fromkeys(accuracies["k"]))
+    ks = order_ks(accuracies["k"])
     said = []
     for number, (split, rows) in enumerate(accuracies.groupby("split", sort=False)):
         for classifier, part in rows.groupby("classifier", sort=False):
@@ -73,8 +81,12 @@ def plot_class_accuracy(classes: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     worst = classes.assign(shown=classes["by_group"].fillna(classes["official"])).dropna(subset="shown")
     worst = worst.sort_values("shown", kind="stable").head(WORST)
     places = np.arange(len(worst))
-    ax.barh(places, 100 * worst["shown"], height=0.7, color=BLUE, label="by group")
-    ax.plot(100 * worst["official"], places, "|", color=INK, markersize=9, label="official split")
+    grouped = worst["by_group"].notna().to_numpy()
+    for name, rows, colour in (("by group", grouped, BLUE), ("official split alone", ~grouped, PALE_BLUE)):
+        if rows.any():
+            ax.barh(places[rows], 100 * worst["shown"][rows], height=0.7, color=colour, label=name)
+    if (rows := grouped & worst["official"].notna().to_numpy()).any():
+        ax.plot(100 * worst["official"][rows], places[rows], "|", color=INK, markersize=9, label="official split")
     ax.set_yticks(places, [show_name(str(name)) for name in worst.index], fontsize=8.5)
     ax.set(xlim=(0, 102), ylim=(len(worst) - 0.4, -0.6), xlabel="Images told apart (%)")
     ax.set_title(f"The {len(worst)} classes, of {len(classes)}, with the lowest accuracy")
