@@ -1,10 +1,9 @@
 """How well a run tells its images apart: on the other split, and on groups of images that were not trained on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from fruits.embedding import embed
@@ -14,9 +13,10 @@ from fruits.images.rows import ErrorRow
 from fruits.images.selection import select_images
 from fruits.images.source import ImageSource
 from fruits.pca import PCA
+from fruits.quality.components import count_by_parallel_analysis, find_components
 from fruits.quality.findings import Surroundings, look_around
 from fruits.quality.groups import add_groups, find_pair
-from fruits.quality.trial import ALL, COLUMNS, Trial, count_confusions, run_trial
+from fruits.quality.trial import COLUMNS, Trial, count_confusions, run_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 OFFICIAL = "official"
 OTHER_SPLIT = {"Training": "Test", "Test": "Training"}
 ARROW = "->"
-# Shares that are rounded to the last bit may differ by a little more than a point.
-_POINT = 0.01 + 1e-9
 
 
 def select_tests(
@@ -108,7 +106,8 @@ def evaluate_quality(
             except FruitsError as error:
                 notes.append(f"{name}: not evaluated; {error}")
         around = look_around(spark, images, pca=pca, store=store)
-    return Quality(trials=trials, notes=notes, errors=tests.errors, around=around, pca=pca, seed=seed)
+    told: dict[str, Any] = {"pca": pca, "seed": seed, "above_chance": count_by_parallel_analysis(pca, seed=seed)}
+    return Quality(trials=trials, notes=notes, errors=tests.errors, around=around, **told)
 
 
 def _plan_trials(
@@ -147,6 +146,7 @@ class Quality:
     around: Surroundings | None = None
     pca: PCA | None = None
     seed: int = 0
+    above_chance: int | None = None
 
     @property
     def accuracies(self) -> pd.DataFrame:
@@ -182,6 +182,12 @@ class Quality:
         """The trials on groups."""
         return [trial for trial in self.trials if trial.name != OFFICIAL]
 
+    def _count_left_out(self, trial: Trial) -> int:
+        """Return how many classes only one of the two groups of a trial has."""
+        images = self.around.images if self.around else trial.test
+        named = {*trial.train["group"], *trial.test["group"]}
+        return int(images.loc[images["group"].isin(named), "label"].nunique() - trial.train["label"].nunique())
+
     def say(self) -> str:
         """Say in a few sentences what was found, as Markdown."""
         said = [f"- {trial.say()}" for trial in self.trials]
@@ -194,6 +200,11 @@ class Quality:
             said.append(
                 f"- **{k} components** are enough: of the numbers tried the smallest whose accuracy by group is within "
                 "one point of the best."
+            )
+        if self.above_chance is not None:
+            said.append(
+                f"- A second opinion, without labels: {self.above_chance} components vary more than those "
+                "of random features would (parallel analysis)."
             )
         notes = self.notes
         if self.errors:
@@ -227,6 +238,8 @@ class Quality:
         features = len(self.pca.mean)
         parts = {trial.name: trial.describe(features=features, seed=self.seed) for trial in self.trials}
         official = parts.pop(OFFICIAL, None)
+        for trial in self.by_group:
+            parts[trial.name]["classes_left_out"] = self._count_left_out(trial)
         return {
             "official": official,
             "by_group": parts or None,
@@ -235,16 +248,6 @@ class Quality:
                 "official": find_components([self.official] if self.official else [], features=features),
                 "by_group": find_components(self.by_group, features=features),
             },
+            "components_by_parallel_analysis": self.above_chance,
             "notes": self.notes,
         }
-
-
-def find_components(trials: Sequence[Trial], *, features: int) -> int | None:
-    """Return the smallest k whose nearest-neighbour accuracy, the mean of the trials, is within a point of the best."""
-    if not trials:
-        return None
-    ks = [k for k in trials[0].ks if all(k in trial.ks for trial in trials)]
-    means = {k: np.mean([trial.right("nn1", k).mean() for trial in trials]) for k in ks}
-    best = max(means.values())
-    k = next(k for k in ks if means[k] >= best - _POINT)
-    return features if k == ALL else int(k)
