@@ -14,6 +14,7 @@ from fruits.quality import nearest
 from fruits.quality.evaluation import Quality, _plan_trials, evaluate_quality, find_components, select_tests
 from fruits.quality.findings import Surroundings
 from fruits.quality.nearest import Neighbours
+from fruits.quality.sentences import describe_quality
 from fruits.quality.trial import Trial, count_confusions
 
 
@@ -138,11 +139,10 @@ def test_what_single_images_and_classes_are_rated_by():
     assert np.isnan(rated.loc["C", "by_group"])
     assert official.share_in_same_group() == 1
     assert make_trial([("A", ""), ("A", "")], ["AA", "AA"]).share_in_same_group() is None
-    assert (
-        "**official**: trained on 3 images and tested on 2, the nearest neighbour is right for 50.0%" in quality.say()
-    )
-    assert "**0 → r**" in quality.say()
-    assert "**2 components** are enough" in quality.say()
+    said = describe_quality(quality)
+    assert "**Official**: trained on 3 images and tested on 2, the nearest neighbour is right for 50.0%" in said
+    assert "**Group 0 to group r**" in said
+    assert "**2 components** are enough" in said
     assert quality.describe()["by_group"]["0->r"]["accuracy"] == {
         "2": {"nn1": 0.5, "linear": 0.5},
         "all": {"nn1": 0.5, "linear": 0.5},

@@ -10,7 +10,7 @@ import pytest
 from fruits_cli.summary import COLUMNS, MOST_LINES, describe_run, describe_stop
 
 PLACES: dict[str, Any] = {"results_dir": Path("/out/MINI"), "report": Path("/reports/local/MINI/run.html")}
-SECONDS = {"listing": 0.1, "model": 1.0, "extraction": 20.25, "pca": 5.0, "saving": 2.0, "report": 1.5}
+SECONDS = {"listing": 0.1, "model": 1.0, "extraction": 20.25, "pca": 5.0, "quality": 3.0, "saving": 2.0, "report": 1.5}
 
 
 def make_manifest(**more: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def test_a_run_tells_all_that_a_reader_asks_first() -> None:
         "         all in /out/MINI/errors/ignored.csv",
         "PCA:     k = 200, 95.51% of the variance kept; target 95% is reached with 190",
         "Seconds: 123.4 in all: listing 0.1, model 1.0, extraction 20.2, pca 5.0,",
-        "         saving 2.0, report 1.5",
+        "         quality 3.0, saving 2.0, report 1.5",
         "Note:    Features were computed anew.",
         "Results: /out/MINI",
         "Report:  /reports/local/MINI/run.html",

@@ -153,7 +153,8 @@ def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table of `Quality.accuracies` for readers: a row for each k, a column for each test, in percent."""
     if accuracies.empty:
         return accuracies
-    names = accuracies["split"].str.replace("->", " → ") + ", " + accuracies["classifier"]
+    classifiers = accuracies["classifier"].replace({"nn1": "nearest neighbour"})
+    names = accuracies["split"].str.replace("->", " → ") + ", " + classifiers
     shares = (100 * accuracies["accuracy"]).map("{:.1f}".format)
     table = accuracies.assign(test=names, shown=shares).pivot(index="k", columns="test", values="shown")  # noqa: PD010
     return table.loc[order_ks(accuracies["k"]), list(dict.fromkeys(names))].rename_axis(columns=None)

@@ -62,9 +62,11 @@ def plot_accuracy(accuracies: "pd.DataFrame", *, ax: "Axes") -> "Axes":
             ax.plot(places, middle, style, marker="o", markersize=3.5, color=colour, label=label)
             if classifier == "nn1":
                 ax.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
-            said.append(f"{label}: " + ", ".join(f"{y:.1f}% at {k}" for k, y in zip(part["k"], middle, strict=True)))
+            rates = (f"{rate:.1f}% at {k}" for k, rate in zip(part["k"], middle, strict=True))
+            said.append(f"{label}: {', '.join(rates)}")
     ax.set_xticks(range(len(ks)), ks)
-    ax.set(title="Accuracy, with intervals of 95 %", ylabel="Images told apart (%)", ylim=(0, 102))
+    ax.set_title("Accuracy; bands: 95 % intervals, nearest neighbour")
+    ax.set(ylabel="Images classified correctly (%)", ylim=(0, 102))
     ax.legend(loc="lower right", fontsize=8, frameon=False)
     ax.set_label("accuracy by number of components. " + "; ".join(said))
     return tidy(ax, grid="y")
@@ -88,9 +90,10 @@ def plot_class_accuracy(classes: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     if (rows := grouped & worst["official"].notna().to_numpy()).any():
         ax.plot(100 * worst["official"][rows], places[rows], "|", color=INK, markersize=9, label="official split")
     ax.set_yticks(places, [show_name(str(name)) for name in worst.index], fontsize=8.5)
-    ax.set(xlim=(0, 102), ylim=(len(worst) - 0.4, -0.6), xlabel="Images told apart (%)")
-    ax.set_title(f"The {len(worst)} classes, of {len(classes)}, with the lowest accuracy")
+    ax.set(xlim=(0, 102), ylim=(len(worst) - 0.4, -0.6), xlabel="Images classified correctly (%)")
+    shown = "Accuracy of all classes" if len(worst) == len(classes) else f"The {len(worst)} least accurate classes"
+    ax.set_title(f"{shown}, nearest neighbour")
     ax.legend(loc="upper right", bbox_to_anchor=(1, -0.1), ncols=2, fontsize=8, frameon=False)
-    said = ", ".join(f"{show_name(str(name))} {100 * share:.0f}%" for name, share in worst["shown"].items())
+    said = ", ".join(f"{show_name(str(name))} {share:.0%}" for name, share in worst["shown"].items())
     ax.set_label(f"{ax.get_title()}: {said}")
     return tidy(ax, grid="x")

@@ -188,29 +188,6 @@ class Quality:
         named = {*trial.train["group"], *trial.test["group"]}
         return int(images.loc[images["group"].isin(named), "label"].nunique() - trial.train["label"].nunique())
 
-    def say(self) -> str:
-        """Say in a few sentences what was found, as Markdown."""
-        said = [f"- {trial.say()}" for trial in self.trials]
-        if self.official and (share := self.official.share_in_same_group()) is not None:
-            said.append(
-                f"- {100 * share:.1f}% of the test images of the official split have their nearest training image in "
-                "their own group and class: that split measures the group as much as the class."
-            )
-        if k := find_components(self.by_group, features=len(self.pca.mean) if self.pca else 0):
-            said.append(
-                f"- **{k} components** are enough: of the numbers tried the smallest whose accuracy by group is within "
-                "one point of the best."
-            )
-        if self.above_chance is not None:
-            said.append(
-                f"- A second opinion, without labels: {self.above_chance} components vary more than those "
-                "of random features would (parallel analysis)."
-            )
-        notes = self.notes
-        if self.errors:
-            notes = [*notes, f"{len(self.errors)} images to test on could not be read: quality_errors.csv says why."]
-        return "\n".join([*said, *(f"- {note}" for note in notes)])
-
     def rate_classes(self) -> pd.DataFrame:
         """Return for each class, by name, the accuracy of the nearest neighbour: official and by_group (float64)."""
         columns = {}

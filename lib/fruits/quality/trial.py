@@ -55,16 +55,6 @@ class Trial:
         """Return for each test image whether its class was predicted."""
         return self.predicted[classifier][:, self.ks.index(k)] == self.test["label"].to_numpy()
 
-    def say(self) -> str:
-        """Say how accurate the classifiers are."""
-        k = self.shown_k
-        shares = [f"{100 * self.right(classifier, k).mean():.1f}%" for classifier in CLASSIFIERS]
-        return (
-            f"**{self.name.replace('->', ' → ')}**: trained on {len(self.train):,} images and tested on "
-            f"{len(self.test):,}, the nearest neighbour is right for {shares[0]} and the linear classifier for "
-            f"{shares[1]}, with k = {k}."
-        )
-
     def mark_right(self, classifier: str, k: str) -> pd.DataFrame:
         """Return path, label (str) and right (bool) of the test images."""
         return self.test[["path", "label"]].assign(right=self.right(classifier, k))
