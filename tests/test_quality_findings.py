@@ -151,7 +151,7 @@ def test_what_single_images_and_classes_are_rated_by():
 
 def test_an_evaluation_that_nobody_wants_is_none():
     quality = evaluate_quality(None, None, None, pca=None, store=None, group="", wanted=False)
-    assert (quality.say(), quality.tables, quality.describe()) == ("", {}, None)
+    assert (describe_quality(quality), quality.tables, quality.describe()) == ("", {}, None)
     assert quality.accuracies.empty
     assert quality.rate_classes().empty
     assert quality.list_points().empty
