@@ -17,6 +17,7 @@ from fruits.params import RunParams
 from fruits.pca import fit_pca
 from fruits.quality.evaluation import evaluate_quality
 from fruits.quality.probe import SHRINKAGES
+from fruits.quality.sentences import describe_quality
 
 LABELS, FRAMES, WIDTH = ("A->B", "Pêche", "kiwi 1", "kiwi 2", "é'\"", "x"), 84, 40
 KS = {"2": 2, "5": 5, "10": 10, "20": 20, "all": WIDTH}
@@ -199,7 +200,7 @@ def thin(dataset, *, labels=LABELS, every=7):
 def test_one_class_is_only_looked_around_in(evaluate, dataset):
     lost = [ErrorRow("Test/x/9_100.jpg", "decode", "cut off")]
     quality = evaluate(*thin(dataset, labels=["x"]), errors=lost)
-    said = quality.say()
+    said = describe_quality(quality)
     for name in ("official", "0->r", "r->0"):
         assert f"- {name}: not evaluated; it needs two classes or more" in said
     assert "1 images to test on could not be read" in said
@@ -226,7 +227,7 @@ def test_without_another_split_groups_are_tested_and_equal_images_are_not_traine
     quality = evaluate(images, tests[:0])
     assert [trial.name for trial in quality.trials] == ["0->r"]
     assert quality.accuracies["accuracy"].iloc[-1] == pytest.approx(1 / len(LABELS))  # all are taken for one class
-    assert f"r->0: not evaluated; PCA of {film.sum()} images without any variance" in quality.say()
+    assert f"r->0: not evaluated; PCA of {film.sum()} images without any variance" in describe_quality(quality)
     exact = quality.tables["model_info/duplicates.csv"]["kind"] == "exact"
     assert exact.sum() == film.sum() - 1
 
