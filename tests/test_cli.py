@@ -1,20 +1,24 @@
 """The command `fruits` as a person types it: what is refused ends soon, in one sentence, with its exit code."""
 
+import json
 import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from conftest import put
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fruits import __version__
 from fruits.notebook import WARNINGS
+from fruits.ownership import write_marker
+from fruits.params import load_params
 from fruits_cli import cli, process
 
 FRUITS = str(Path(sys.executable).with_name("fruits"))
@@ -127,6 +131,23 @@ def test_fetch_takes_what_the_mode_needs_and_says_where_it_lies(fruits: Fruits, 
         "1 images wanted, 0 were there, 1 fetched.",
         f"Images: {tmp_path}/in/Training",
     ]
+
+
+def test_evaluate_runs_what_is_finished(fruits: Fruits, places: list[str], tmp_path: Path, monkeypatch) -> None:
+    done = fruits("evaluate", "mine", *places)
+    message = f"there is no report of a finished run in {tmp_path}/reports/local/mine; run it first: fruits run."
+    check_refusal(done, code=2, message=message)
+    params = load_params("MINI", "local", dict(place[6:].split("=") for place in places[2:]) | {"name": "mine"})
+    write_marker(params.results_dir, owner={})
+    put(params.report_folder, "manifest.json", content=json.dumps({"params": vars(params)}).encode())
+    ran = []
+    monkeypatch.setattr(
+        "fruits_cli.run.run_pipeline", lambda params, say: ran.append(params) or params.report_folder / "run.html"
+    )
+    monkeypatch.setattr("fruits_cli.summary.describe_run", lambda *_, report, **__: [f"Report: {report}"])
+    done = fruits("evaluate", "mine", "--against", "Test", *places)
+    assert (done.returncode, ran) == (0, [replace(params, evaluate=True, against="Test")])
+    assert done.stdout.endswith(f"Report: {params.report_folder}/run.html\n")
 
 
 @pytest.mark.parametrize("redirect", [">&-", ">/dev/full", "<&- >&- 2>&-", "| head -c1 >/dev/null"])

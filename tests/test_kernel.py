@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from fruits.errors import FruitsError
+from fruits.notebook import POINTS
 from fruits.params import load_params
 from fruits_cli import kernel, run
 
@@ -145,11 +147,11 @@ def test_whatever_jupyter_raises_is_a_sentence(
     assert "Traceback" in log
 
 
-def make_drawing(tmp_path: Path, **data: str) -> Path:
+def make_drawing(tmp_path: Path, *tags: str, **data: str) -> Path:
     """Make an executed notebook with a cell that draws, and one that does not."""
     output = new_output("display_data", data={name.replace("_", "/", 1): value for name, value in data.items()})
     cells = [
-        new_code_cell("plots.plot_scores(matrix)", execution_count=7, outputs=[output]),
+        new_code_cell("plots.plot_scores(matrix)", execution_count=7, outputs=[output], metadata={"tags": tags}),
         new_code_cell("plots.explain_undrawn(names)", execution_count=8),
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "run.ipynb")
@@ -160,6 +162,23 @@ def test_a_figure_that_is_missing_is_refused(tmp_path: Path) -> None:
     run.check_figures(make_drawing(tmp_path, image_png="x"))
     with pytest.raises(FruitsError, match="the figures of cells 7 are missing, so no report was made"):
         run.check_figures(make_drawing(tmp_path, text_plain="<Figure size 640x480>", application_pdf="x"))
+
+
+def test_a_cell_may_draw_nothing_if_it_says_so(tmp_path: Path) -> None:
+    run.check_figures(make_drawing(tmp_path, run.OPTIONAL, text_plain="nothing"))
+
+
+def test_the_points_become_the_atlas_and_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(points: pd.DataFrame, page: Path, **told: object) -> None:
+        page.write_text(f"{told['title']}: {points['path'].tolist()}")
+
+    monkeypatch.setattr("fruits_cli.atlas.write_atlas", write)
+    params = load_params("MINI", "local", {"input_dir": str(tmp_path)})
+    assert run._draw_atlas(tmp_path, params=params, title="A") == {}
+    assert not list(tmp_path.iterdir())
+    pd.DataFrame({"path": ["x.jpg"]}).to_parquet(tmp_path / POINTS)
+    assert [*run._draw_atlas(tmp_path, params=params, title="A")] == ["atlas.html"]
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("atlas.html", "A: ['x.jpg']")]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"cells": [1]}', "\xff"])

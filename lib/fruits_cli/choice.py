@@ -10,7 +10,7 @@ from fruits.errors import UsageError
 from fruits.images import open_images
 from fruits.images.rows import ALL
 from fruits.ownership import check_whole
-from fruits.params import KEYS, RunParams, build_params, load_params
+from fruits.params import KEYS, RunParams, build_params, load_params, name_missing
 
 # Of this mode, with every class and every image, a folder takes what it does not say itself. Among a few photographs
 # two that cannot be read are a large share, and are named at the end.
@@ -81,12 +81,13 @@ def read_stored_params(name: str, *, target: str, against: str, settings: Mappin
     base = load_params(_MODE, target, settings)
     file = base.path("report_dir") / target / name / "manifest.json"
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))["params"]
+        told = dict(json.loads(file.read_text(encoding="utf-8"))["params"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"there is no report of a finished run in {file.parent}; run it first: fruits run.") from error
     known = {key: value for key, value in told.items() if key in KEYS} | {key: getattr(base, key) for key in settings}
     values = known | {"evaluate": True, "fresh": False, "replace": False}
     values |= {"against": against} if against else {}
-    params = build_params(values, sources=dict.fromkeys(values, str(file)), problems=[])
+    problems = name_missing(KEYS, values, origin=str(file))
+    params = build_params(values, sources=dict.fromkeys(values, str(file)), problems=problems)
     check_whole(params.results_dir)
     return params
