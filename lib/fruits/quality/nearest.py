@@ -200,5 +200,4 @@ def _keep_nearest(places: Integers, gaps: Floats, gap: Floats, rows: slice, firs
     both = np.hstack([gaps[near], np.take_along_axis(part, new, axis=1)])
     order = np.argsort(both, axis=1, kind="stable")[:, :count]
     gaps[near] = np.take_along_axis(both, order, axis=1)
-    found = np.take_along_axis(np.hstack([places[near], first + new]), order, axis=1)
-    places[near] = np.where(np.isfinite(gaps[near]), found, -1)
+    places[near] = np.take_along_axis(np.hstack([places[near], first + new]), order, axis=1)
