@@ -19,6 +19,7 @@ from fruits.session import open_session
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 
 # The same examples every time; `--hypothesis-profile=long` looks for others.
 _TOGETHER = {"deadline": 5000, "database": None}
@@ -78,6 +79,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder to be copied to `<output_dir>/models`, so that no run converts: untrained weights, seed 42."""
     folder = tmp_path_factory.mktemp("models")
     load_model("random", seed=42, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_models(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
+    """Return such a folder of the trained weights."""
+    folder = tmp_path_factory.mktemp("trained")
+    load_model(str(shared / WEIGHTS), folder=folder)
     return folder
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import WEIGHTS
 from faults import FRUITS, Place, make_place, wait_for
 from PIL import Image
 
@@ -23,7 +24,6 @@ from fruits.results import read_scores
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
 # Some 30 batches, of which each run that is ended leaves a few.
 IMAGES, TASK = 1500, 50
-WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 
 
 @pytest.fixture(scope="module")

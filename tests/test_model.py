@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_weights_file
+from conftest import WEIGHTS, make_weights_file
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features import model
@@ -35,12 +35,6 @@ def right(tmp_path: Path) -> Backbone:
         bytes=9_031_936,
         folder=tmp_path,
     )
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Share the folder of converted models, so that each model is converted once a test run."""
-    return tmp_path_factory.getbasetemp() / "models"
 
 
 def forbid_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +121,9 @@ def test_the_reason_is_the_error_not_the_last_line(
 
 @pytest.mark.tensorflow
 def test_random_weights_are_mobilenet_converted_once(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load_model("random", seed=1, folder=models)
+    first = load_model("random", seed=42, folder=models)
     forbid_conversion(monkeypatch)
-    assert load_model("random", seed=1, folder=models) == first
+    assert load_model("random", seed=42, folder=models) == first
     assert (first.tensors, first.parameters, first.bytes) == (260, 2_257_984, 9_031_936)
     with np.load(first.tensors_file) as tensors:
         assert sum(tensors[name].size for name in tensors.files) == 2_257_984
@@ -138,9 +132,8 @@ def test_random_weights_are_mobilenet_converted_once(models: Path, monkeypatch: 
 
 
 @pytest.mark.tensorflow
-def test_trained_weights_are_known_by_the_files_hash(shared: Path, models: Path) -> None:
-    file = shared / "weights" / "mobilenet_v2_1.0_224_no_top_bnfolded.h5"
-    trained = load_model(str(file), folder=models)
+def test_trained_weights_are_known_by_the_files_hash(shared: Path, trained_models: Path) -> None:
+    trained = load_model(str(shared / WEIGHTS), folder=trained_models)
     assert trained.sha256 == "6dab8ef2ce8915ac8dd18fe911e8536532296058fedfd4204b0db0b163750ca7"
     assert trained.flatbuffer.stat().st_size == pytest.approx(8.85e6, rel=0.01)
 

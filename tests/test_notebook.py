@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from conftest import REPOSITORY, WEIGHTS
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from scripts.make_notebooks import make_hub_notebook
@@ -20,11 +22,9 @@ from fruits.notebook import Markdown, quote
 from fruits.params import load_params
 from fruits_cli.run import OPTIONAL, check_notebook
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOK = REPOSITORY / "notebooks" / "pipeline.ipynb"
 HUB_NOTEBOOK = REPOSITORY / "notebooks" / "emr_jupyterhub.ipynb"
 BIN = Path(sys.executable).parent
-WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +132,9 @@ def test_plain_papermill_refuses_wrong_parameters(tmp_path: Path, parameters: st
 
 @pytest.mark.notebook
 @pytest.mark.tensorflow
-def test_all_apples_of_fruits_360(tmp_path: Path, shared: Path) -> None:
-    values = {"input_dir": shared / "fruits-360", "weights": shared / WEIGHTS}
+def test_all_apples_of_fruits_360(tmp_path: Path, shared: Path, trained_models: Path) -> None:
+    shutil.copytree(trained_models, tmp_path / "real/models")
+    values = {"input_dir": shared / "fruits-360", "weights": shared / WEIGHTS, "evaluate": False}
     values |= {"output_dir": tmp_path / "real", "report_dir": tmp_path / "reports"}
     folders = [f"--set={key}={value}" for key, value in values.items()]
     done = run(BIN / "fruits", "run", "APPLES", "--target", "local", *folders, cwd=REPOSITORY)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from emr_cluster import WEIGHTS, Cluster, start_cluster
-
-from fruits.features.model import load_model
+from conftest import WEIGHTS
+from emr_cluster import Cluster, start_cluster
 
 
 @pytest.fixture(scope="session")
@@ -19,14 +18,18 @@ def reference(shared: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def cluster(
-    shared: Path, reference: pd.DataFrame, node_venv: Path, tmp_path_factory: pytest.TempPathFactory
+    shared: Path,
+    trained_models: Path,
+    reference: pd.DataFrame,
+    node_venv: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     folder, home = tmp_path_factory.mktemp("cluster"), tmp_path_factory.mktemp("home")
     for path in reference["path"]:
         (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(shared / "fruits-360" / path, folder / "images" / path)
     weights = shared / WEIGHTS
-    load_model(str(weights), folder=home / "data" / "models")
+    shutil.copytree(trained_models, home / "data" / "models")
     with start_cluster(
         folder, images=folder / "images", weights=weights, home=home, python=node_venv / "bin" / "python"
     ) as made:

@@ -23,7 +23,6 @@ from livy_server import LOCAL_SPARK, Livy, find_obstacle, start_livy
 from fruits.params import repository
 from fruits.session import connect_s3, find_s3_jars
 
-WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 OBSTACLES = [
     pytest.mark.skipif(not find_s3_jars(), reason="Spark has no S3A here: make s3 fetches it"),
     pytest.mark.skipif(bool(find_obstacle()), reason=find_obstacle()),

@@ -67,7 +67,7 @@ def look_at_workers(spark: "SparkSession", engine: LiteRTEngine) -> list[dict[st
 def main() -> None:
     master = sys.argv[1]
     root, store, models, output = map(Path, sys.argv[2:])
-    backbone = load_model("random", seed=0, folder=models)
+    backbone = load_model("random", folder=models)
     images = open_images(root).list_images(split="Training", classes=["*"])
     spark = open_session(master=master, driver_memory="512m", name="machines")
     wait_for_executors(spark, 2)

@@ -68,25 +68,6 @@ def test_a_step_really_reads_and_writes_s3(endpoint: str, home: Path, fruit_fold
     assert scores.count(b"\n") == 8
 
 
-def test_a_step_really_runs_the_notebook(endpoint: str, home: Path, fruit_folder: Path, tmp_path: Path) -> None:
-    """The same on folders of this machine: papermill, Spark by PYSPARK_SUBMIT_ARGS, the package as a zip."""
-    env = os.environ | {"AWS_ENDPOINT_URL": endpoint}
-    start(env, fruit_folder)
-    values = yaml.safe_load((home / "params/emr.yaml").read_text())
-    values |= {"input_dir": str(fruit_folder), "output_dir": str(tmp_path / "out"), "weights": "random"}
-    values |= {"report_dir": str(tmp_path / "reports")}
-    (home / "params/emr.yaml").write_text(yaml.safe_dump(values))
-    s3 = boto3.client("s3", endpoint_url=endpoint, region_name="eu-west-1")
-    s3.put_object(Bucket=BUCKET, Key="reports/emr/MINI/run.html", Body=b"<html>")  # what the run would have written
-    with primary_node(tmp_path / "node", endpoint=endpoint):
-        done = shell(str(SCRIPT), "run", "MINI", env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "COMPLETED" in done.stdout
-    manifest = json.loads((tmp_path / "reports/emr/MINI/manifest.json").read_text())
-    assert (manifest["target"], manifest["counts"]["features"]) == ("emr", 7)
-    assert (home / "reports/emr/MINI/run.html").is_file()
-
-
 def test_a_question_without_a_yes_stops_the_command(endpoint: str, home: Path, fruit_folder: Path) -> None:
     env = os.environ | {"AWS_ENDPOINT_URL": endpoint}
     for command in (["create-bucket", BUCKET], ["upload-dataset", str(fruit_folder), "--files"]):

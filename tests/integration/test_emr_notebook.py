@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +21,9 @@ import pandas as pd
 import pytest
 import requests
 from cloud import BUCKET
-from conftest import REPOSITORY
+from conftest import REPOSITORY, WEIGHTS
 from doubles import KEYS, REGION
-from emr_cluster import NOTEBOOK_KEY, OBSTACLES, WEIGHTS, Cluster
+from emr_cluster import NOTEBOOK_KEY, OBSTACLES, Cluster
 from hub import PAPERMILL, PYSPARK, write_sparkmagic_config
 from PIL import Image
 
@@ -148,8 +149,11 @@ def test_no_session_is_left_open(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("done")
-def test_results_and_report_are_those_of_the_pipeline(cluster: Cluster, shared: Path, tmp_path: Path) -> None:
+def test_results_and_report_are_those_of_the_pipeline(
+    cluster: Cluster, shared: Path, trained_models: Path, tmp_path: Path
+) -> None:
     """`fruits run`'s notebook, by papermill on the same images and this machine's Spark: same files, same scores."""
+    shutil.copytree(trained_models, tmp_path / "out/models")
     places = {"input_dir": cluster.images, "output_dir": tmp_path / "out", "report_dir": tmp_path / "reports"}
     values = {"max_images": 0, "target": "local", "weights": shared / WEIGHTS, "spark_master": "local[2]", **places}
     command = [

@@ -80,13 +80,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    load_model("random", seed=0, folder=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def run(images: Path, models: Path, node_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Run the driver on the cluster, and lose the second machine in the middle of its second extraction."""
     folder = tmp_path_factory.mktemp("cluster")
@@ -138,7 +131,7 @@ def test_nodes_have_no_tensorflow(node_venv: Path) -> None:
 
 
 def test_two_machines_compute_what_one_does(run: Run, spark: SparkSession, images: Path, models: Path) -> None:
-    backbone = load_model("random", seed=0, folder=models)
+    backbone = load_model("random", folder=models)
     listed, store = open_images(images).list_images(split="Training", classes=["*"]), run.folder / "local"
     where = {"backbone": backbone, "input_dir": images, "store": store, "batch_size": 4, "images_per_task": 8}
     done = compute_features(spark, listed, **where)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -99,16 +100,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def local(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def local(images: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the outputs of a run on local folders."""
     place = tmp_path_factory.mktemp("local")
+    shutil.copytree(models, place / "out/models")
     done = run(input_dir=images, output_dir=place / "out", report_dir=place / "reports")
     assert done.returncode == 0, done.stderr
     return place / "out"
 
 
 @pytest.fixture(scope="module")
-def models(s3: str, local: Path) -> None:
+def converted(s3: str, local: Path) -> None:
     """Put the converted model where the runs look for it: converting takes half a minute each."""
     for prefix in ("plain", "packed", "faults"):
         upload(local / "models", f"{prefix}/out/models")
@@ -138,7 +140,7 @@ def test_a_tree_is_listed_as_on_a_disk(tmp_path: Path) -> None:
         open_images(bucket).list_images(split="Training", classes=["*"])
 
 
-@pytest.mark.usefixtures("models")
+@pytest.mark.usefixtures("converted")
 def test_plain_folders_give_the_same_bytes_and_a_second_run_reuses_all_features(
     images: Path, local: Path, tmp_path: Path
 ) -> None:
@@ -159,7 +161,7 @@ def test_plain_folders_give_the_same_bytes_and_a_second_run_reuses_all_features(
     assert {key.split("/")[0] for key in keys("plain/out/")} == {"APPLES", "features", "models"}
 
 
-@pytest.mark.usefixtures("models")
+@pytest.mark.usefixtures("converted")
 def test_packed_folders_give_the_same_bytes(images: Path, local: Path, tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("fruits"), "pack", str(images), f"s3://{BUCKET}/packed/images"]
     packed = subprocess.run(command, text=True, capture_output=True, check=False, timeout=PATIENCE)
@@ -171,7 +173,7 @@ def test_packed_folders_give_the_same_bytes(images: Path, local: Path, tmp_path:
         assert get(f"packed/out/APPLES/{name}") == (local / "APPLES" / name).read_bytes(), name
 
 
-@pytest.mark.usefixtures("models")
+@pytest.mark.usefixtures("converted")
 def test_a_run_over_a_failing_network_completes_and_loses_nothing(s3: str, images: Path, local: Path) -> None:
     upload(images, "faults/images")
     faults = Faults(every=25)
