@@ -4,7 +4,7 @@ The sums of a fold are enough to fit it and to rotate it into principal componen
 once for the sums and once to choose the shrinkage, and the driver holds d x d numbers for each fold. See Hastie,
 Tibshirani and Friedman, The Elements of Statistical Learning, 2nd edition, section 4.3. Parameters and results are
 those of scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...)`. Ridge regression on indicators of
-the classes, from the same sums, measured worse (documentation/QUALITY.md).
+the classes, from the same sums, is far worse with few components (documentation/QUALITY.md).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
