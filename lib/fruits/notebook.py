@@ -153,7 +153,7 @@ def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table of `Quality.accuracies` for readers: a row for each k, a column for each test, in percent."""
     if accuracies.empty:
         return accuracies
-    classifiers = accuracies["classifier"].replace({"nn1": "nearest neighbour"})
+    classifiers = accuracies["classifier"].replace({"nn1": "nearest"})
     names = accuracies["split"].str.replace("->", " → ") + ", " + classifiers
     shares = (100 * accuracies["accuracy"]).map("{:.1f}".format)
     table = accuracies.assign(test=names, shown=shares).pivot(index="k", columns="test", values="shown")  # noqa: PD010
