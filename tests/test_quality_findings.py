@@ -84,6 +84,14 @@ def surround(labels, digests, scores, *, groups=None, splits=None):
     return Surroundings(images=images, scores=rows, nearest=Neighbours(*parts[:2]), other=Neighbours(*parts[2:]))
 
 
+def test_queries_stand_before_their_four_nearest_of_other_groups():
+    around = surround("A" * 12, [*"abcdefghijkl"], range(12), groups="0r" * 6)
+    assert around.list_queries(1)["path"].tolist() == [f"{row}.jpg" for row in (5, 4, 6, 2, 8)]
+    alone = surround("A" * 6, [*"abcdef"], range(6))
+    assert alone.list_queries(1)["path"].tolist() == [f"{row}.jpg" for row in (2, 1, 3, 0, 4)]
+    assert surround("AB", [*"ab"], [0, 1]).list_queries().empty
+
+
 def test_suspects_are_images_whose_five_neighbours_of_other_groups_agree_on_another_class():
     five = [0.1, 0.2, 0.3, 0.4, 0.5]
     around = surround("B" + "AAAAA" + "A" + "B", [*"abcdefgh"], [0, *five, -0.1, 9], groups="0" + "rrrrr" + "00")
