@@ -85,9 +85,9 @@ def surround(labels, digests, scores, *, groups=None, splits=None):
 
 
 def test_queries_stand_before_their_four_nearest_of_other_groups():
-    around = surround("A" * 12, [*"abcdefghijkl"], range(12), groups="0r" * 6)
+    around = surround("A" * 12, [*"abcdefghijkl"], [n + n * n / 100 for n in range(12)], groups="0r" * 6)
     assert around.list_queries(1)["path"].tolist() == [f"{row}.jpg" for row in (5, 4, 6, 2, 8)]
-    alone = surround("A" * 6, [*"abcdef"], range(6))
+    alone = surround("A" * 6, [*"abcdef"], [n + n * n / 100 for n in range(6)])
     assert alone.list_queries(1)["path"].tolist() == [f"{row}.jpg" for row in (2, 1, 3, 0, 4)]
     assert surround("AB", [*"ab"], [0, 1]).list_queries().empty
 

@@ -87,7 +87,7 @@ class Surroundings:
         return table
 
     def list_queries(self, count: int = 4) -> pd.DataFrame:
-        """Return path and label of some images, each before its four nearest of other groups, or of all without groups."""
+        """Return path and label of some images, each before its four nearest of other groups, or of all."""
         around = self.other.rows if (self.other.rows >= 0).all() else self.nearest.rows
         chosen = np.unique(np.linspace(0, len(self.images) - 1, count + 2).astype(int)[1:-1])
         rows = np.hstack([chosen[:, None], around[chosen, : NEIGHBOURS - 1]])
