@@ -47,8 +47,8 @@ def build_model(network: Network, weights: Path | None, *, size: int, seed: int 
 def draw_kernels(model: "Model", *, seed: int) -> None:
     """Draw kernels of normal values that keep the variance of activations through the depth (He et al. 2015).
 
-    Keras draws smaller ones: MobileNetV2's features are then about 1e-12, and nearly all of their variance lies in one
-    direction.
+    Keras draws smaller ones: features of a deep network are then about 1e-12, and nearly all of their variance lies in
+    one direction.
     """
     from keras import layers
 
