@@ -1,5 +1,7 @@
 """Groups, the linear classifier and nearest neighbours, against scikit-learn or by hand; without Spark."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,8 +9,11 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestNeighbors
 
+from fruits.moments import Moments
 from fruits.params import RunParams
+from fruits.pca import decompose
 from fruits.quality import nearest
+from fruits.quality.components import count_by_parallel_analysis
 from fruits.quality.groups import add_groups, cut_folds, find_pair
 from fruits.quality.probe import Basis, ClassSums, _sum_rows, fit_folds, fit_linear
 
@@ -153,3 +158,14 @@ def test_images_of_some_blocks_are_compared_at_once(monkeypatch):
     found = list(nearest._gather(table.to_batches(max_chunksize=3), basis))
     assert [labels for _, labels in found] == [[*"abcdef"], ["g"]]
     assert [part[:, 0].tolist() for part, _ in found] == [[0, 2, 4, 6, 8, 10], [12]]
+
+
+@pytest.mark.parametrize(("count", "features"), [(60, 90), (900, 30)])
+def test_components_above_chance_are_those_that_three_causes_make(count, features):
+    random = np.random.default_rng(3)
+    noise = random.normal(size=(count, features)) * random.uniform(0.5, 2, features)
+    causes = random.normal(size=(count, 3)) @ random.normal(size=(3, features)) * 4
+    for rows, known in ((noise, 0), (noise + causes, 3)):
+        pca = decompose(Moments.of(rows), k=2)
+        assert count_by_parallel_analysis(pca, seed=1) == known
+    assert count_by_parallel_analysis(replace(pca, rotation=None), seed=1) is None

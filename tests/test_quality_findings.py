@@ -48,6 +48,7 @@ def test_intervals_are_of_classes_and_groups_not_of_images():
     [
         ([[90, 93, 92, 93]], 5),
         ([[93, 93, 92, 93]], 2),
+        ([[91, 93, 92, 93]], 5),
         ([[50, 60, 70, 80]], 1280),
         ([[90, 90, 99, 99], [90, 99, 90, 90]], 5),
         ([[6, 7, 7, 7]], 2),  # one point, which is more than 0.01 by a rounding error

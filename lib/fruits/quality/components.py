@@ -9,7 +9,7 @@ from fruits.quality.trial import ALL, Trial
 
 # Shares that are rounded to the last bit may differ by a little more than a point.
 _POINT = 0.01 + 1e-9
-_DRAWS = 3
+_DRAWS = 5
 
 
 def find_components(trials: Sequence[Trial], *, features: int) -> int | None:
@@ -27,7 +27,8 @@ def count_by_parallel_analysis(pca: PCA, *, seed: int) -> int | None:
     """Return how many leading components vary more than those of independent features of the same variances.
 
     Horn, A rationale and test for the number of factors in factor analysis, Psychometrika 30 (1965). The scatter matrix
-    of so many random samples is drawn directly, by Bartlett's decomposition. None for a PCA that `load_pca` read.
+    of so many random samples is drawn directly, by Bartlett's decomposition; a component counts if it varies more than
+    in each of five draws. None for a PCA that `load_pca` read.
     """
     if pca.rotation is None or pca.n_samples is None:
         return None
@@ -43,6 +44,6 @@ def count_by_parallel_analysis(pca: PCA, *, seed: int) -> int | None:
         scaled = root * deviations[:, None]
         small = scaled.T @ scaled if degrees < features else scaled @ scaled.T
         values.append(np.linalg.eigvalsh(small)[::-1] / degrees)
-    chance = np.mean(values, axis=0)[: len(ratios)]
+    chance = np.max(values, axis=0)[: len(ratios)]
     below = np.flatnonzero(ratios[: len(chance)] <= chance)
     return int(below[0]) if below.size else len(chance)

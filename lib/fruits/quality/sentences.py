@@ -23,12 +23,14 @@ def _list_sentences(quality: Quality) -> Iterator[str]:
             "found."
         )
     if quality.by_group and quality.pca:
-        k = find_components(quality.by_group, features=len(quality.pca.mean))
+        features = len(quality.pca.mean)
+        k = find_components(quality.by_group, features=features)
         everything = _mean_accuracy(quality.by_group, ALL)
+        enough = f"**All {k:,} features** are needed" if k == features else f"**{k:,} components** are enough"
         yield (
-            f"**{k:,} components** are enough for the nearest neighbour: of the numbers tried the smallest whose mean "
-            "accuracy by group is within one point of the best. With all features it is right for "
-            f"{everything}. As k is chosen on these tests, its accuracy is slightly too high."
+            f"{enough} for the nearest neighbour: of the numbers tried the smallest whose mean accuracy by group is "
+            f"within one point of the best. With all features it is right for {everything}. As k is "
+            "chosen on these tests, its accuracy is slightly too high."
         )
     if quality.above_chance is not None:
         yield (
