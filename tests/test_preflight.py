@@ -69,6 +69,7 @@ def test_run_in_order_passes_and_leaves_no_file(make: Make, changes: dict[str, A
         ({"weights": __file__}, "cannot be read"),
         ({"spark_master": "yarn", "output_dir": "/nowhere/12:30"}, "output_dir = /nowhere/12:30: .*colon"),
         ({"target": "sample"}, "holds something else than our sample"),
+        ({"against": "Validation"}, "there is no folder .*Validation"),
     ],
 )
 def test_wrong_place_is_refused_and_nothing_is_written(

@@ -51,19 +51,26 @@ def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
     _check_owners(params, report=replaces_report)
     _check_spark(params)
     if params.target != "sample":
-        open_images(input_dir).check_classes(split=params.split, classes=params.classes)
+        _check_images(params)
     for folder in (output_dir, params.path("report_dir")):
         as_folder(folder).check_writable()
         as_folder(folder).hold()
     if params.target == "sample":
         # After the lock: without it, `fruits clean` would remove the draft of the sample.
         ensure_sample(input_dir)
-        open_images(input_dir).check_classes(split=params.split, classes=params.classes)
+        _check_images(params)
     models, base = output_dir / "models", find_repository()
     model_id = find_model_id(params.weights, **params.model_settings, folder=models, base=base)
     kinds = _list_kinds(params, report=replaces_report)
     edited = [note for kind, folder in kinds.items() for note in ownership.list_edited(folder, kind)]
     return [*edited, *_check_owners(params, report=replaces_report, model_id=model_id)]
+
+
+def _check_images(params: RunParams) -> None:
+    source = open_images(params.path("input_dir"))
+    source.check_classes(split=params.split, classes=params.classes)
+    if params.evaluate and params.against:
+        source.check_classes(split=params.against, classes=["*"])
 
 
 def _check_spark(params: RunParams) -> None:

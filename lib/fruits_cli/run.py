@@ -69,7 +69,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
         _finish(draft, params=params)
     try:
         write_index(params.path("report_dir"))
-    except (FruitsError, OSError) as error:  # the report is there
+    except Exception as error:
         say(f"the index of reports was not written: {describe_exception(error)}")
     return params.report_folder / "run.html"
 
