@@ -46,7 +46,7 @@ def saved(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
-    fill(tmp_path / "local/MINI", ["run.html", "run.ipynb", "variance.png", "manifest.json"])
+    fill(tmp_path / "local/MINI", ["run.html", "atlas.html", "run.ipynb", "variance.png", "manifest.json"])
     ownership.write_marker(tmp_path / "local/MINI", owner=OWNER, kind=REPORT)
     return tmp_path / "local/MINI"
 

@@ -49,13 +49,14 @@ class Kind:
 RESULTS = Kind(
     "results",
     re.compile(
-        r"pca/parquet/(part-[^/]*\.parquet|_SUCCESS)|pca/csv/pca\.csv|metadata/metadata\.csv|errors/(errors|ignored)\.csv|"
-        r"model_info/(variance\.csv|mean\.npy|pca_model/(data|metadata)/(part-[^/]*|_SUCCESS))"
+        r"pca/parquet/(part-[^/]*\.parquet|_SUCCESS)|pca/csv/pca\.csv|metadata/metadata\.csv|"
+        r"errors/(errors|ignored|quality_errors)\.csv|model_info/(variance|quality|confusions|suspects|duplicates)\.csv|"
+        r"model_info/(mean\.npy|pca_model/(data|metadata)/(part-[^/]*|_SUCCESS))"
     ),
 )
 REPORT = Kind(
     "report",
-    re.compile(r"run\.html|run(\.failed)?\.ipynb|variance\.png|manifest\.json|errors(\.failed)?\.csv|kernel\.log"),
+    re.compile(rf"{_FAILED.pattern}|(run|atlas)\.html|run\.ipynb|variance\.png|manifest\.json"),
     kept=(BY_HAND,),
 )
 
