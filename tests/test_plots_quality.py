@@ -38,7 +38,7 @@ def test_accuracy_is_drawn_for_each_split_and_classifier_at_its_ks(accuracies, a
     plots.plot_accuracy(accuracies, ax=ax)
 
     assert texts(ax.get_xticklabels()) == ["2", "5", "10", "all"]
-    assert ax.get_ylabel() == "Images told apart (%)"
+    assert ax.get_ylabel() == "Images classified correctly (%)"
     assert texts(ax.get_legend().get_texts()) == [
         f"{split}, {classifier}" for split in ("0 → r", "r → 0") for classifier in ("nearest neighbour", "linear")
     ]
@@ -53,7 +53,7 @@ def test_below_it_is_the_variance_of_the_same_components(accuracies):
     figure = plots.draw_accuracy(accuracies, cumulative, figure=Figure())
 
     upper, lower = figure.axes
-    assert upper.get_title() == "Accuracy, with intervals of 95 %"
+    assert upper.get_title() == "Accuracy; bands: 95 % intervals, nearest neighbour"
     assert (lower.get_xlabel(), lower.get_ylabel()) == ("Number of components (k)", "Variance (%)")
     np.testing.assert_allclose(lower.lines[0].get_ydata(), [20, 50, 100, 100])
     assert "variance kept: 20% with 2, 50% with 5, 100% with 10, 100% with all" in plots.describe_figure(figure)
@@ -84,7 +84,7 @@ def test_classes_are_drawn_from_the_worst_by_group(ax):
     assert bars == {0: (20, blue), 1: (40, blue), 2: (50, pale), 3: (90, blue)}
     assert ax.lines[0].get_xydata().tolist() == [[90, 0], [100, 3]]
     assert texts(ax.get_legend().get_texts()) == ["official split", "by group", "official split alone"]
-    assert ax.get_xlabel() == "Images told apart (%)"
+    assert ax.get_xlabel() == "Images classified correctly (%)"
     assert ax.get_label().endswith("Apple 20%, Pear 40%, Kiwi 50%, Good 90%")
     assert ax.yaxis_inverted()
 
@@ -96,4 +96,4 @@ def test_only_what_was_measured_is_named(ax, shares, legend):
     assert len(ax.patches) == WORST
     assert texts(ax.get_yticklabels())[::19] == ["Class 00", "Class 19"]
     assert texts(ax.get_legend().get_texts()) == [legend]
-    assert ax.get_title() == "The 20 classes, of 31, with the lowest accuracy"
+    assert ax.get_title() == "The 20 least accurate classes, nearest neighbour"

@@ -130,7 +130,7 @@ function switchOff(codes, away) {
 
 function describe() {
   const seen = shown.reduce((a, b) => a + b, 0), part = seen < count ? `${number(seen)} of ${number(count)}` : number(count);
-  find("summary").textContent = `${part} images. Each point is an image; images with similar features are close together.`;
+  find("summary").textContent = `${part} images. Each point is an image, placed by two numbers of many; its neighbours by more are shown with it.`;
 }
 
 function setLasso(on) {
