@@ -93,7 +93,7 @@ def plot_class_accuracy(classes: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     ax.set(xlim=(0, 102), ylim=(len(worst) - 0.4, -0.6), xlabel="Images classified correctly (%)")
     shown = "Accuracy of all classes" if len(worst) == len(classes) else f"The {len(worst)} least accurate classes"
     ax.set_title(f"{shown}, nearest neighbour")
-    ax.legend(loc="upper right", bbox_to_anchor=(1, -0.1), ncols=2, fontsize=8, frameon=False)
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0), borderaxespad=4.5, ncols=2, fontsize=8, frameon=False)
     said = ", ".join(f"{show_name(str(name))} {share:.0%}" for name, share in worst["shown"].items())
     ax.set_label(f"{ax.get_title()}: {said}")
     return tidy(ax, grid="x")
