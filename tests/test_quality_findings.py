@@ -136,9 +136,8 @@ def test_what_single_images_and_classes_are_rated_by():
     assert trial.shown_k == "50"
     assert make_trial([("A", "0")], ["A"], ks=("all",)).shown_k == "all"
     official = make_trial([("A", "0"), ("C", "0")], ["AA", "AA"], name="official")
-    quality = Quality(
-        trials=[official, make_trial([("A", "0"), ("A", "r")], ["AA", "BB"])], pca=SimpleNamespace(mean=[0] * 9)
-    )
+    by_group = make_trial([("A", "0"), ("A", "r")], ["AA", "BB"])
+    quality = Quality(trials=[official, by_group], pca=SimpleNamespace(mean=[0] * 9, rotation=None))
     rated = quality.rate_classes()
     assert rated.loc["A"].tolist() == [1, 0.5]
     assert rated.loc["C", "official"] == 0

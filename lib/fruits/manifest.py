@@ -116,6 +116,24 @@ def summarise(manifest: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def list_rates(manifest: Any) -> dict[str, dict[str, float]]:
+    """Return how often the nearest neighbour is right in each test of a manifest, by the k of the test, 0 to 1.
+
+    Empty where nothing was measured, and where an earlier version wrote something else.
+    """
+    quality = manifest.get("quality") if isinstance(manifest, dict) else None
+    parts = quality if isinstance(quality, dict) else {}
+    groups = parts.get("by_group")
+    tests = {"official": parts.get("official"), **(groups if isinstance(groups, dict) else {})}
+    found: dict[str, dict[str, float]] = {}
+    for name, test in tests.items():
+        rates = test.get("accuracy") if isinstance(test, dict) else None
+        rates = rates if isinstance(rates, dict) else {}
+        known = {k: rate["nn1"] for k, rate in rates.items() if isinstance(rate, dict) and rate.get("nn1") is not None}
+        found |= {name: known} if known else {}
+    return found
+
+
 def read_versions(spark: "SparkSession") -> dict[str, str | None]:
     """Return the platform and the versions of all software that may change a result; None if not installed."""
     import pyspark

@@ -2,7 +2,7 @@
 
 import math
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -105,12 +105,17 @@ def check_length(length: int, expected: int) -> None:
         raise FruitsError(f"features of length {length} do not go with features of length {expected}; use one model.")
 
 
-def _sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Moments]]:
+def sum_batches(batches: Iterable[pa.RecordBatch], of: Callable[[pa.RecordBatch], T]) -> Iterator[tuple[int, T]]:
+    """Yield the index of the task and the sum over its batches, unless it has no rows; see `add_up`."""
     from pyspark import TaskContext
 
     task = TaskContext.get()
-    if moments := _merge(Moments.of(read_features(batch)) for batch in batches if batch.num_rows):
-        yield task.partitionId() if task else 0, moments
+    if total := _merge(of(batch) for batch in batches if batch.num_rows):
+        yield task.partitionId() if task else 0, total
+
+
+def _sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Moments]]:
+    return sum_batches(batches, lambda batch: Moments.of(read_features(batch)))
 
 
 def _sum_and_pickle(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

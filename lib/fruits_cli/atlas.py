@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEMPLATE = Path(__file__).with_name("templates") / "atlas"
+# The colours and the font of all our pages.
+_PALETTE = TEMPLATE.parent / "reader" / "palette.css"
 THUMBNAIL = 32
 NEIGHBOURS = 5
 UNKNOWN = "unknown"
@@ -182,9 +184,9 @@ def _fill_sheet(content: bytes) -> str:
 
 def _fill(title: str, packed: bytes, sheets: list[bytes]) -> bytes:
     """Fill the template; scripts and styles are allowed by their hashes, and nothing else."""
-    names = ("atlas.css", "map.js", "page.js")
-    style, *scripts = ((TEMPLATE / name).read_text(encoding="utf-8") for name in names)
-    script = "".join(scripts)
+    files = (_PALETTE, *(TEMPLATE / name for name in ("atlas.css", "map.js", "page.js")))
+    palette, own, *scripts = (file.read_text(encoding="utf-8") for file in files)
+    style, script = palette + own, "".join(scripts)
     fields = {
         "title": html.escape(title),
         "style": style,

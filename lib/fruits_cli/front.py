@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from fruits.manifest import list_rates
 from fruits.pca import format_share, format_target
 
 _DATASET, _CREDIT = "fruits-360", "Fruits-360 by Horea Muresan and Mihai Oltean, MIT licence"
@@ -74,14 +75,9 @@ def _find_count(manifest: Mapping[str, Any]) -> int:
 
 def _list_accuracies(manifest: Mapping[str, Any], count: int) -> list[tuple[str, str]]:
     """Return the accuracy of 1-nearest neighbour with so many components: of the official split and each way."""
-    quality = manifest.get("quality") or {}
-    parts = {"official": quality.get("official"), **(quality.get("by_group") or {})}
-    found = []
-    for name, part in parts.items():
-        rates = (part or {}).get("accuracy", {}).get("all" if count == manifest["model"]["features"] else str(count))
-        if rates and rates.get("nn1") is not None:
-            found.append((name.replace("->", " → "), f"{100 * rates['nn1']:.1f}%"))
-    return found
+    k = "all" if count == manifest["model"]["features"] else str(count)
+    rates = list_rates(manifest)
+    return [(name.replace("->", " → "), f"{100 * rate[k]:.1f}%") for name, rate in rates.items() if k in rate]
 
 
 def _list_tiles(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from fruits import folders
 from fruits.errors import UsageError
+from fruits.manifest import list_rates
 from fruits.pca import format_share
 from fruits.redaction import redact_secrets
 
@@ -100,14 +101,11 @@ def _list_tiles(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _list_accuracies(manifest: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Return the accuracies of 1-nearest neighbour at the largest number of components."""
-    groups = _find(manifest, "quality", "by_group")
-    parts = {"official": _find(manifest, "quality", "official"), **(groups if isinstance(groups, dict) else {})}
     rows = []
-    for name, part in parts.items():
-        rates = _find(part, "accuracy")
-        if counts := [int(key) for key in rates if key.isdecimal()] if isinstance(rates, dict) else []:
+    for name, rates in list_rates(manifest).items():
+        if counts := [int(key) for key in rates if key.isdecimal()]:
             title = f"{name.replace('->', ' → ')}: accuracy of k = {max(counts)}"
-            rows.append((title, _find(rates, str(max(counts)), "nn1"), "{:.1%}".format))
+            rows.append((title, rates[str(max(counts))], "{:.1%}".format))
     return rows
 
 

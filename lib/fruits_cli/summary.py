@@ -8,7 +8,7 @@ from typing import Any
 
 from fruits import folders, results
 from fruits.features.store import list_batches, name_batch
-from fruits.manifest import STAGES
+from fruits.manifest import STAGES, list_rates
 from fruits.pca import format_share, format_target
 
 COLUMNS = 80
@@ -41,22 +41,20 @@ def describe_run(manifest: Mapping[str, Any], *, results_dir: Path, report: Path
         lines.append(f"Errors:  {counts['errors']:,}, with reasons in {results_dir / results.ERRORS}")
     lines += _describe_ignored(manifest, results_dir)
     lines.append(f"PCA:     {_describe_target(pca)}")
-    lines += _describe_quality(manifest.get("quality") or {})
+    lines += _describe_quality(list_rates(manifest))
     took = ", ".join(f"{stage}\xa0{stages[stage]:.1f}" for stage in STAGES)
     times = _wrap(f"Seconds: {seconds:.1f} in all: {took}", most=2)
     places = [f"Results: {results_dir}", f"Report:  {report}"]
     return [*lines, *times, *_describe_notes(manifest, most=MOST_LINES - len(lines + times + places)), *places]
 
 
-def _describe_quality(quality: Mapping[str, Any]) -> list[str]:
+def _describe_quality(rates: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Say how often the nearest neighbour is right, with the largest number of components that all tests have."""
-    trials = {"official": quality.get("official"), **(quality.get("by_group") or {})}
-    rates = {name: trial["accuracy"] for name, trial in trials.items() if trial}
     shared = [k for k in next(iter(rates.values()), {}) if k != "all" and all(k in rate for rate in rates.values())]
     if not shared:
         return []
     k = shared[-1]
-    said = ", ".join(f"{name}\xa0{100 * rate[k]['nn1']:.1f}%" for name, rate in rates.items())
+    said = ", ".join(f"{name}\xa0{100 * rate[k]:.1f}%" for name, rate in rates.items())
     return _wrap(f"Quality: {said} right by 1-nearest neighbour with k = {k}", most=2)
 
 

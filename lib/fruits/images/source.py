@@ -95,11 +95,8 @@ class ImageSource(ABC):
 
     def read_pictures(self, paths: Sequence[str]) -> list[Pixels]:
         """Return the pixels (100 x 100) of images; one that can no longer be read is white."""
-        pictures = [np.full((100, 100, 3), 255, np.uint8) for _ in paths]
-        for place, path in enumerate(paths):
-            with suppress(OSError, DecodeError):
-                pictures[place] = decode_image(self.read(path), size=100)
-        return pictures
+        white = Image.new("RGB", (100, 100), "white")
+        return [np.asarray(self.open_picture(path) or white) for path in paths]
 
     def read_examples(self, images: "pd.DataFrame", *, count: int) -> list[tuple[str, Pixels]]:
         """Return label and pixels (100 x 100) of up to `count` readable images, one of each class in turn."""
@@ -109,8 +106,8 @@ class ImageSource(ABC):
         for path, label in zip(ordered["path"], ordered["label"], strict=True):
             if len(examples) == count:
                 break
-            with suppress(OSError, DecodeError):
-                examples.append((label, decode_image(self.read(path), size=100)))
+            if picture := self.open_picture(path):
+                examples.append((label, np.asarray(picture)))
         return examples
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -106,8 +107,7 @@ def evaluate_quality(
             except FruitsError as error:
                 notes.append(f"{name}: not evaluated; {error}")
         around = look_around(spark, images, pca=pca, store=store)
-    told: dict[str, Any] = {"pca": pca, "seed": seed, "above_chance": count_by_parallel_analysis(pca, seed=seed)}
-    return Quality(trials=trials, notes=notes, errors=tests.errors, around=around, **told)
+    return Quality(trials=trials, notes=notes, errors=tests.errors, around=around, pca=pca, seed=seed)
 
 
 def _plan_trials(
@@ -146,15 +146,19 @@ class Quality:
     around: Surroundings | None = None
     pca: PCA | None = None
     seed: int = 0
-    above_chance: int | None = None
 
-    @property
+    @cached_property
+    def above_chance(self) -> int | None:
+        """How many components vary more than by chance: see `count_by_parallel_analysis`."""
+        return count_by_parallel_analysis(self.pca, seed=self.seed) if self.pca else None
+
+    @cached_property
     def accuracies(self) -> pd.DataFrame:
         """The table `quality.csv`: split, k, classifier (str), accuracy, low, high (float64), train, test (int64)."""
         tables = [trial.tabulate(seed=self.seed) for trial in self.trials]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame([], columns=COLUMNS)
 
-    @property
+    @cached_property
     def confusions(self) -> pd.DataFrame:
         """The table of `count_confusions`, by group."""
         return count_confusions(self.by_group)

@@ -10,13 +10,13 @@ from fruits.features.store import read_features
 from fruits.pca import PCA
 from fruits.quality.nearest import Neighbours, find_neighbours
 from fruits.quality.probe import Basis, Floats, Integers
+from fruits.quality.trial import SHOWN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import SparkSession
 
-COMPONENTS = 50
 NEIGHBOURS = 5
 # Near duplicates: nearer than this share of the median distance between an image and its nearest neighbour.
 _NEAR = 0.1
@@ -31,7 +31,7 @@ class Surroundings:
     images : DataFrame
         path, label, split, digest, group (str), frame (int64).
     scores : ndarray of shape (n, k), float32
-        Centred scores on the first components, 50 at most; distances are on these.
+        Centred scores on the first `SHOWN` components, or fewer; distances are on these.
     nearest, other : Neighbours
         The five nearest images of each; and of those in other groups.
     """
@@ -129,6 +129,6 @@ def look_around(spark: "SparkSession", images: pd.DataFrame, *, pca: PCA, store:
     numbered = images.assign(label=[*map(str, range(len(images)))])
     codes = images["group"].astype("category").cat.codes.to_numpy(np.int64)
     features = read_features(spark, numbered, store=store)
-    basis = Basis.of(pca.mean, pca.components[:COMPONENTS])
+    basis = Basis.of(pca.mean, pca.components[:SHOWN])
     scores, nearest, other = find_neighbours(features, basis=basis, codes=codes, count=NEIGHBOURS)
     return Surroundings(images=images, scores=scores, nearest=nearest, other=other)

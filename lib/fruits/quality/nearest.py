@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fruits.features.store import Block, StoredFeatures, read_blocks
-from fruits.quality.probe import SHRINKAGES, Basis, Floats, Integers, Linear
+from fruits.quality.probe import SHRINKAGES, Basis, Floats, Integers, Linear, split_folds
 
 # Images a task compares at once with all others: 40 MB of features.
 QUERIES = 8192
@@ -86,14 +86,10 @@ def choose_shrinkages(
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[Integers]:
         turn, numbers, tried = shared.value
         for batch in batches:
-            rows = turn.project(batch)
-            labels = np.array([numbers[label] for label in batch.column("label").to_pylist()])
-            folds = np.array(batch.column("split").to_pylist())
             right = np.zeros((len(tried), len(SHRINKAGES)), np.int64)
-            for fold in set(folds):
-                of = folds == fold
+            for fold, rows, labels in split_folds(batch, basis=turn, codes=numbers):
                 for step, found in enumerate(tried.values()):
-                    right[step] += [int((probe.predict(rows[of]) == labels[of]).sum()) for probe in found[fold]]
+                    right[step] += [int((probe.predict(rows) == labels).sum()) for probe in found[fold]]
             yield right
 
     right = sum(train.select("label", "split", "features").mapPartitions(count).collect())

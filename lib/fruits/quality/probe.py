@@ -7,8 +7,10 @@ those of scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...
 the classes, from the same sums, is far worse with few components (documentation/QUALITY.md).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fruits.arrow import to_matrix
-from fruits.moments import Matrix, add_up
+from fruits.moments import Matrix, add_up, sum_batches
 
 if TYPE_CHECKING:
     from fruits.features.store import StoredFeatures
@@ -77,25 +79,27 @@ class FoldSums:
 
 def sum_classes(features: "StoredFeatures", *, classes: Sequence[str], basis: Basis) -> dict[str, ClassSums]:
     """Sum the coordinates of each class and fold on the workers; the column `split` names the fold of an image."""
-    codes = {name: code for code, name in enumerate(classes)}
-    shared = features.sparkSession.sparkContext.broadcast(basis)
+    shared = features.sparkSession.sparkContext.broadcast((basis, {name: code for code, name in enumerate(classes)}))
 
-    def sum_task(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, FoldSums]]:
-        from pyspark import TaskContext
+    def sum_batch(batch: pa.RecordBatch) -> FoldSums:
+        turn, codes = shared.value
+        parts = split_folds(batch, basis=turn, codes=codes)
+        return FoldSums({fold: _sum_rows(rows.astype(np.float64), labels, len(codes)) for fold, rows, labels in parts})
 
-        total: FoldSums | None = None
-        for batch in batches:
-            labels = np.array([codes[label] for label in batch.column("label").to_pylist()])
-            folds = np.array(batch.column("split").to_pylist())
-            rows = shared.value.project(batch).astype(np.float64)
-            sums = {str(fold): _sum_rows(rows[folds == fold], labels[folds == fold], len(codes)) for fold in set(folds)}
-            total = total + FoldSums(sums) if total else FoldSums(sums)
-        task = TaskContext.get()
-        if total:
-            yield task.partitionId() if task else 0, total
-
-    total = add_up(features.select("label", "split", "features").mapPartitions(sum_task))
+    labelled = features.select("label", "split", "features")
+    total = add_up(labelled.mapPartitions(lambda batches: sum_batches(batches, sum_batch)))
     return dict(sorted(total.folds.items())) if total else {}
+
+
+def split_folds(
+    batch: pa.RecordBatch, *, basis: Basis, codes: Mapping[str, int]
+) -> Iterator[tuple[str, Floats, npt.NDArray[np.intp]]]:
+    """Yield the folds of a batch, which its column `split` names: the name, coordinates, and codes of the labels."""
+    rows = basis.project(batch)
+    labels = np.array([codes[label] for label in batch.column("label").to_pylist()])
+    folds = np.array(batch.column("split").to_pylist())
+    for fold in np.unique(folds):
+        yield str(fold), rows[folds == fold], labels[folds == fold]
 
 
 def _sum_rows(rows: Matrix, labels: npt.NDArray[np.intp], classes: int) -> ClassSums:
@@ -136,14 +140,6 @@ def fit_linear(sums: ClassSums, *, k: int, shrinkage: float) -> Linear:
 
 def fit_folds(folds: Mapping[str, ClassSums], *, k: int) -> dict[str, list[Linear]]:
     """Fit, for each fold and each of `SHRINKAGES`, a classifier on the images of the other folds."""
-    total = add_sums(folds.values())
+    total = reduce(add, folds.values())
     rest = {name: total - fold for name, fold in folds.items()}
     return {name: [fit_linear(part, k=k, shrinkage=share) for share in SHRINKAGES] for name, part in rest.items()}
-
-
-def add_sums(folds: Iterable[ClassSums]) -> ClassSums:
-    """Add the sums of some folds."""
-    first, *others = folds
-    for fold in others:
-        first = first + fold
-    return first

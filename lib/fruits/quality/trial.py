@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from fruits.features.store import read_features
 from fruits.pca import PCA, fit_pca
 from fruits.quality.groups import cut_folds
 from fruits.quality.nearest import choose_shrinkages, predict_classes
-from fruits.quality.probe import SHRINKAGES, Basis, Integers, add_sums, fit_folds, fit_linear, sum_classes
+from fruits.quality.probe import SHRINKAGES, Basis, Integers, fit_folds, fit_linear, sum_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +24,8 @@ KS = (2, 5, 10, 20, 50, 100, 200)
 ALL = "all"
 CLASSIFIERS = ("nn1", "linear")
 COLUMNS = ("split", "k", "classifier", "accuracy", "low", "high", "train", "test")
-_SHOWN = 50
+# Single images are compared on so many components.
+SHOWN = 50
 _RESAMPLES = 1000
 
 
@@ -62,7 +65,7 @@ class Trial:
     @property
     def shown_k(self) -> str:
         """The number of components at which single images are shown: 50, or the largest below it that was tried."""
-        return max((k for k in self.ks[:-1] if int(k) <= _SHOWN), key=int, default=self.ks[0])
+        return max((k for k in self.ks[:-1] if int(k) <= SHOWN), key=int, default=self.ks[0])
 
     def tabulate(self, *, seed: int) -> pd.DataFrame:
         """Return the accuracies, with intervals of 95 % from resampled classes and groups."""
@@ -126,7 +129,7 @@ def run_trial(
     if len(folds) > 1:
         probes = {k: fit_folds(folds, k=k) for k in ks}
         places = choose_shrinkages(folded, basis=basis, codes=codes, probes=probes)
-    total = add_sums(folds.values())
+    total = reduce(add, folds.values())
     linear = {k: fit_linear(total, k=k, shrinkage=SHRINKAGES[place]) for k, place in places.items()}
     tested = read_features(spark, test, store=store)
     found = predict_classes(tested, folded, basis=basis, ks=ks, linear=linear)
@@ -137,7 +140,7 @@ def run_trial(
 
 
 def count_confusions(trials: Sequence[Trial]) -> pd.DataFrame:
-    """Return what the nearest neighbour mistakes for what, on groups that were not trained on.
+    """Return what the nearest neighbour mistakes for what, at `shown_k`.
 
     Returns
     -------
