@@ -242,7 +242,7 @@ def test_report_renders_a_notebook_that_papermill_ran(fruits: Fruits, tmp_path: 
         ("list.ipynb", "[1]", "list.ipynb is not a notebook"),
         (
             "plain.ipynb",
-            nbformat.writes(new_notebook(cells=[new_code_cell("1")])),
+            nbformat.writes(new_notebook(cells=[new_code_cell("1", id="one")])),
             "plain.ipynb has no outputs; run it",
         ),
     ],
