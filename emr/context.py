@@ -1,39 +1,128 @@
-"""What every command works with: settings, account, state, folders, and a way to say and to ask."""
+"""What every command works with: settings, clients of one AWS account, what is remembered, how to tell and to ask."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from emr.account import Account
 from emr.settings import Settings
-from emr.state import State
+from fruits import folders
+from fruits.errors import FruitsError, UsageError
+
+SETUP = "scripts/aws_setup.sh"
+STATE_FILE = ".fruits-aws.json"
+_ADVICE = {
+    "AccessDenied": "Your user or role lacks this permission; emr/policy.json lists those needed.",
+    "ExpiredToken": "Log in again (`aws sso login`, or new keys).",
+    "InvalidClientTokenId": "These credentials are not valid; check `aws configure list`.",
+    "SignatureDoesNotMatch": "The secret key is wrong; check `aws configure list`.",
+    "RequestTimeTooSkewed": "Set this machine's clock.",
+}
+_SAME = {
+    "ExpiredTokenException": "ExpiredToken",
+    "AccessDeniedException": "AccessDenied",
+    "UnauthorizedOperation": "AccessDenied",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The hands of a command.
+    """What a command is given.
 
     Parameters
     ----------
     home
-        Folder of `params/`, of the state, the key and the results: the repository.
+        Folder of `params/`, of the memory, the key and the results: the repository.
     say
         Tells the person a line.
     ask
-        Asks for a yes; raises if there is none.
+        Asks for a yes; raises UsageError if there is none.
     """
 
     settings: Settings
-    account: Account
-    state: State
     home: Path
     say: Callable[[str], None]
     ask: Callable[[str], None]
+    dry_run: bool = False
+    _clients: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
+
+    def client(self, service: str, *, region: str | None = None, once: bool = False) -> Any:
+        """Return boto3's client of a service, after a look whether the account is the one that is remembered.
+
+        Parameters
+        ----------
+        once
+            Send each request once: what is sent again may be started again, and paid for again.
+
+        Raises
+        ------
+        UsageError
+            If the credentials, the region or the name are of another account, place or project than what was made.
+        """
+        import boto3
+        from botocore.config import Config
+
+        key = (service, region or self.settings.region, once)
+        if key not in self._clients:
+            if not self._clients and (kept := self.memory):
+                self._clients["sts", self.settings.region, False] = boto3.client("sts", region_name=self.settings.region)
+                self._check(kept)
+            retries = {"mode": "standard", "total_max_attempts": 1 if once else 8}
+            config = Config(retries=retries, max_pool_connections=32)
+            self._clients[key] = boto3.client(service, region_name=key[1], config=config)
+        return self._clients[key]
+
+    def _check(self, kept: dict[str, str]) -> None:
+        here = {"account": self.account, "region": self.settings.region, "name": self.settings.name}
+        for key, value in here.items():
+            if kept.get(key, value) != value:
+                raise UsageError(
+                    f"{key} {value}: what was made from this folder is in {key} {kept[key]} ({STATE_FILE}). Nothing "
+                    f"was done. Go on with that {key}; to leave it, end it first: {SETUP} cleanup."
+                )
+
+    @property
+    def account(self) -> str:
+        """Number of the AWS account whose credentials are used."""
+        return str(self.client("sts").get_caller_identity()["Account"])
+
+    @property
+    def memory(self) -> dict[str, str]:
+        """What the file of git's ignored ones remembers: account, region, name and bucket; empty before they are.
+
+        Raises
+        ------
+        UsageError
+            If the file is damaged.
+        """
+        file = self.home / STATE_FILE
+        if not file.is_file():
+            return {}
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{file} is damaged ({error}); remove it and repeat `create-bucket NAME`.") from error
+
+    def remember(self, bucket: str) -> None:
+        """Write down what was made, and where."""
+        settings = self.settings
+        kept = {"account": self.account, "region": settings.region, "name": settings.name, "bucket": bucket}
+        folders.write_bytes(self.home / STATE_FILE, (json.dumps(kept, indent=2) + "\n").encode())
 
     @property
     def bucket(self) -> str:
-        """The bucket's name."""
-        return str(self.state.need("bucket", command="create-bucket NAME"))
+        """The bucket's name.
+
+        Raises
+        ------
+        UsageError
+            Naming the command that comes first.
+        """
+        if "bucket" not in self.memory:
+            raise UsageError(f"there is no bucket yet; first run: {SETUP} create-bucket NAME")
+        return self.memory["bucket"]
 
     @property
     def params_file(self) -> Path:
@@ -44,3 +133,25 @@ class Context:
     def key_file(self) -> Path:
         """The private key of the cluster."""
         return self.home / f"{self.settings.name}-key.pem"
+
+
+def read_code(error: Exception) -> str:
+    """Return the error code of AWS, one word for those that mean the same; empty for other exceptions."""
+    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    return _SAME.get(code, code)
+
+
+def explain(error: Exception) -> FruitsError | None:
+    """Say in a sentence what an exception of boto3 means and what to do; None for any other exception."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+    if isinstance(error, ClientError):
+        code, said = read_code(error), error.response["Error"].get("Message", "")
+        advice = _ADVICE.get(code, "Repeat the command when that is mended.")
+        return FruitsError(f"AWS refused {error.operation_name}: {code}: {said.rstrip('. ')}. {advice}")
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return FruitsError("no AWS credentials were found; run `aws configure` or `aws sso login`, or set AWS_PROFILE.")
+    if isinstance(error, BotoCoreError | Boto3Error):
+        return FruitsError(f"{str(error).rstrip('. ')}. Check the network, the region and `aws configure list`.")
+    return None
