@@ -1,249 +1,215 @@
-"""The cluster: asked for, waited for, ended."""
+"""The cluster: its stack deployed, looked at, deleted."""
 
-import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from emr import keypair, network, roles
-from emr.account import AwsError
-from emr.bucket import CODE, LOGS, check_place
-from emr.configurations import VENV, build_configurations
-from emr.context import Context
-from emr.costs import estimate_hour, estimate_run, format_money
-from emr.releases import check_release
-from emr.request import Request, read_tags, tag_list
-from emr.settings import Settings
-from fruits.errors import FruitsError
+from emr import stacks, tunnel
+from emr.bucket import CODE, MODELS
+from emr.context import SETUP, Context, strip_controls
+from emr.costs import (
+    Node,
+    count_up,
+    count_vcpus,
+    driver_megabytes,
+    estimate_hour,
+    estimate_run,
+    executor_megabytes,
+    format_money,
+)
+from emr.settings import Settings, check_release
+from emr.shipment import input_prefix
+from emr.transfer import list_objects
+from fruits.errors import UsageError
 
-ALIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
+TERMINATE = f"{SETUP} terminate"
 READY = ("RUNNING", "WAITING")
-OVER = ("TERMINATED", "TERMINATED_WITH_ERRORS", "FORGOTTEN")
-APPLICATIONS = ("Hadoop", "Spark", "Livy", "JupyterHub", "JupyterEnterpriseGateway")
-TERMINATE = "scripts/aws_setup.sh terminate"
-_EVERY = 15.0
-# IAM tells EMR's regions of a new role within seconds, and instance profiles within a minute at most.
-_ROLE_PATIENCE = 90
-_UNKNOWN_ROLE = ("instanceprofile", "instance profile", "service role", "assume role")
+OVER = ("TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS")
+# Where emr/bootstrap.sh puts the environment on every node.
+VENV = "/opt/fruits/venv"
 
 
-class EndedError(FruitsError):
-    """The cluster ended where it should have become ready."""
-
-
-def run_request(settings: Settings, *, bucket: str, subnet: str, groups: dict[str, str], key: str | None) -> Request:
-    """Build the request that starts the cluster."""
-    instances: dict[str, Any] = {
-        "InstanceGroups": instance_groups(settings),
-        "Ec2SubnetId": subnet,
-        "EmrManagedMasterSecurityGroup": groups["primary"],
-        "EmrManagedSlaveSecurityGroup": groups["nodes"],
-        "KeepJobFlowAliveWhenNoSteps": True,
-        "TerminationProtected": False,
+def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[str, str]:
+    """Compute the parameters of the stack `cluster` from the settings."""
+    price = f"about {format_money(estimate_hour(settings).total, settings)} an hour, prices of {settings.prices['date']}"
+    values = {
+        "Name": settings.name,
+        "BucketName": bucket,
+        "Release": settings.release,
+        "Venv": VENV,
+        "PrimaryType": settings.primary_type,
+        "CoreType": settings.core_type,
+        "CoreCount": settings.core_count,
+        "TaskType": settings.task_type,
+        "TaskCount": settings.task_count,
+        "RootGigabytes": settings.root_gb,
+        "DataGigabytes": settings.data_gb,
+        "IdleSeconds": settings.idle_minutes * 60,
+        "IdleMinutes": settings.idle_minutes,
+        "EndAt": f"{now + timedelta(hours=settings.max_hours):%Y-%m-%dT%H:%M:%S}",
+        "HopLimit": settings.imds_hop_limit,
+        "LivyMinutes": settings.livy_minutes,
+        "DriverMegabytes": driver_megabytes(settings),
+        "ExecutorMegabytes": executor_megabytes(settings),
+        "ExecutorCores": settings.prices["instances"][settings.core_type]["vcpus"],
+        "Executors": settings.core_count + settings.task_count,
+        "Vcpus": count_vcpus(settings),
+        "Wheelhouse": str(settings.wheelhouse).lower(),
+        "HourlyPrice": price,
     }
-    return Request(
-        "emr",
-        "run_job_flow",
-        {
-            "Name": settings.name,
-            "ReleaseLabel": settings.release,
-            "Applications": [{"Name": name} for name in APPLICATIONS],
-            "Instances": instances | ({"Ec2KeyName": key} if key else {}),
-            "Configurations": build_configurations(settings, bucket=bucket),
-            "BootstrapActions": [bootstrap_action(settings, bucket=bucket)],
-            "ServiceRole": roles.service_role(settings),
-            "JobFlowRole": roles.node_role(settings),
-            "SecurityConfiguration": roles.security_configuration(settings),
-            "AutoTerminationPolicy": {"IdleTimeout": settings.idle_minutes * 60},
-            "EbsRootVolumeSize": settings.root_gb,
-            "LogUri": f"s3://{bucket}/{LOGS}",
-            "StepConcurrencyLevel": 1,
-            "Tags": tag_list(settings.tags | roles.EMR_TAG),
-            "VisibleToAllUsers": True,
-        },
-    )
+    return {key: str(value) for key, value in values.items()}
 
 
-def instance_groups(settings: Settings) -> list[dict[str, Any]]:
-    """Build the groups of nodes: primary and core on demand, the others on the spot market."""
-    disk = {"VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": settings.data_gb}, "VolumesPerInstance": 1}
-    groups = []
-    for role, (kind, count, market) in zip(("MASTER", "CORE", "TASK"), settings.node_types, strict=False):
-        group = {"Name": role.lower(), "InstanceRole": role, "InstanceType": kind, "InstanceCount": count}
-        groups.append(group | {"Market": market, "EbsConfiguration": {"EbsBlockDeviceConfigs": [disk]}})
-    return groups
+def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> dict[str, Any] | None:
+    """Show what it costs, deploy the stack and wait until the cluster is ready; one that is alive is taken.
 
-
-def bootstrap_action(settings: Settings, *, bucket: str) -> dict[str, Any]:
-    """Build what every node does first: install the environment."""
-    code = f"s3://{bucket}/{CODE}"
-    arguments = [VENV, f"{code}requirements-worker.txt"]
-    arguments += [f"{code}wheelhouse/"] if settings.wheelhouse else []
-    script = {"Path": f"{code}bootstrap.sh", "Args": arguments}
-    return {"Name": "install the Python environment", "ScriptBootstrapAction": script}
-
-
-def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> None:
-    """Show what it will cost, make what the cluster needs, start it and wait until it is ready.
-
-    A cluster of ours that is alive is taken, not doubled.
+    Raises
+    ------
+    UsageError
+        If the bucket lacks what the nodes need, with the command that brings it.
     """
-    warning = check_release(context.settings.release, today=datetime.now(UTC).date())
-    bucket = context.bucket
-    if warning:
+    settings, bucket, now = context.settings, context.bucket, datetime.now(UTC)
+    if warning := check_release(settings.release, today=now.date()):
         context.say(f"Warning: {warning}")
-    if found := find_cluster(context):
-        _take(context, found)
+    if context.dry_run:
+        _say_price(context)
+        return {"stacks": [stacks.plan(context, "cluster", build_parameters(settings, bucket=bucket, now=now))]}
+    if stacks.find(context, "base") is None:
+        raise UsageError(f"there is no stack {settings.name}-base; first run: {SETUP} create-bucket {bucket}")
+    found = describe(context)
+    if found and found["Status"]["State"] not in OVER:
+        context.say(f"Cluster {found['Id']} is alive already.")
+        stack = stacks.find(context, "cluster")
     else:
-        check_bucket(context, bucket)
-        _create(context, cidr=cidr)
-    if wait and not context.account.dry_run:
-        _wait_until_ready(context)
-        context.say("It is ready: scripts/aws_setup.sh connect, or scripts/aws_setup.sh run MINI")
+        stack = _begin(context, cidr=cidr)
+    if wait and stack:
+        stacks.finish(context, stack)
+        context.say(f"It is ready: {SETUP} connect, or {SETUP} run MINI")
     context.say(f"It costs money until you end it: {TERMINATE}")
+    return None
 
 
-def _take(context: Context, found: str) -> None:
-    context.say(f"Cluster {found} is alive already.")
-    if found != context.state.get("cluster"):
-        context.state.update(cluster=found, usd_per_hour=None, predicted_usd=None, mode=None)
+def _begin(context: Context, *, cidr: str | None) -> stacks.Stack:
+    settings, bucket = context.settings, context.bucket
+    _check_bucket(context)
+    address = tunnel.check_cidr(cidr or tunnel.find_address())
+    _say_price(context)
+    context.ask("Start it?")
+    if found := describe(context):
+        context.say(f"Cluster {found['Id']} ended; its stack is replaced.")
+        stacks.delete(context, "cluster")
+    tunnel.allow_address(context, address)
+    parameters = build_parameters(settings, bucket=bucket, now=datetime.now(UTC))
+    stack = stacks.begin(context, "cluster", parameters)
+    context.say(
+        f"The cluster is starting. It ends itself after {settings.idle_minutes} idle minutes, and at "
+        f"{parameters['EndAt']} UTC at the latest. It costs money until then, or until: {TERMINATE}"
+    )
+    return stack
 
 
-def _wait_until_ready(context: Context) -> None:
-    try:
-        wait_for(context, context.state.need("cluster", command="create-cluster"), READY)
-    except EndedError:
-        raise
-    except BaseException:
-        context.say(f"It goes on starting, and costs money until you end it: {TERMINATE}")
-        raise
-
-
-def _create(context: Context, *, cidr: str | None) -> None:
+def _say_price(context: Context) -> None:
     settings = context.settings
     hour = estimate_hour(settings)
     context.say(
         f"About {format_money(hour.total, settings)} an hour ({hour.describe()}; prices of {settings.prices['date']}); "
-        f"a FULL run with its start: {format_money(estimate_run(settings, 'FULL').total, settings)}. "
-        f"It ends itself after {settings.idle_minutes} idle minutes."
+        f"a FULL run with its start: {format_money(estimate_run(settings, 'FULL').total, settings)}."
     )
-    context.ask("Start it?")
-    planned = cidr is None and context.account.dry_run
-    address = "<your address>/32" if planned else network.check_cidr(cidr or network.find_address())
-    request = _prepare(context, cidr=address, bucket=context.bucket)
-    if found := find_cluster(context):  # started elsewhere while the question waited for its answer
-        _take(context, found)
-        return
-    cluster = _start(context, request)
-    context.say(f"Cluster {cluster} is starting, and costs money until you end it: {TERMINATE}")
-    context.state.update(cluster=cluster, idle_minutes=settings.idle_minutes, usd_per_hour=round(hour.total, 4))
 
 
-def check_bucket(context: Context, bucket: str) -> None:
-    """Refuse to start a cluster whose nodes would find no code, or whose bucket lies elsewhere.
+def _check_bucket(context: Context) -> None:
+    """Refuse a start that would be paid for in vain: without code, model or images in the bucket no run succeeds."""
+    places = {"code": f"{CODE}bootstrap.sh", "a model": MODELS, "images": input_prefix(context)}
+    missing = [what for what, prefix in places.items() if not list_objects(context.client("s3"), context.bucket, prefix)]
+    if missing:
+        raise UsageError(
+            f"s3://{context.bucket} lacks {', '.join(missing)}, and a cluster would cost money in vain. First run, on "
+            f"this machine: fruits run MINI --target local (it makes the model), then {SETUP} upload-dataset"
+        )
+
+
+def describe(context: Context) -> dict[str, Any] | None:
+    """Return EMR's description of the cluster of the stack, also while it starts; None if there is none."""
+    cluster = stacks.find_resource(context, "cluster", "Cluster")
+    return dict(context.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]) if cluster else None
+
+
+def need_ready(context: Context) -> dict[str, Any]:
+    """Return EMR's description of the cluster if it takes work.
 
     Raises
     ------
-    FruitsError
-        Naming the command that comes first.
+    UsageError
+        Otherwise, with its state.
     """
-    account = context.account
-    if account.dry_run:
-        return
-    check_place(context, bucket)
-    head = Request("s3", "head_object", {"Bucket": bucket, "Key": f"{CODE}bootstrap.sh"}, fine=("404", "NoSuchKey"))
-    if account.read(head) is None:
-        raise FruitsError(f"{bucket} holds no code yet; first run: scripts/aws_setup.sh upload-dataset")
-
-
-def _prepare(context: Context, *, cidr: str, bucket: str) -> Request:
-    settings, account = context.settings, context.account
-    subnet, vpc = network.ensure_subnet(context)
-    groups = network.ensure_groups(context, vpc=vpc, cidr=cidr)
-    for request in roles.role_requests(settings, bucket=bucket):
-        account.send(request)
-    ensure_security_configuration(context)
-    has_key = account.dry_run or (account.read(keypair.find_request(settings)) or {}).get("KeyPairs")
-    if not has_key:
-        context.say("No key pair: this cluster is reached by `connect --ssm` only (create-keypair makes one).")
-    key = keypair.key_name(settings) if has_key else None
-    return run_request(settings, bucket=bucket, subnet=subnet, groups=groups, key=key)
-
-
-def ensure_security_configuration(context: Context) -> None:
-    """Make the security configuration unless it is there; EMR has no error code of its own for that."""
-    request = roles.security_request(context.settings)
-    name = request.arguments["Name"]
-    fine = ("InvalidRequestException", "ResourceNotFoundException")
-    if context.account.read(Request("emr", "describe_security_configuration", {"Name": name}, fine=fine)) is None:
-        context.account.send(request)
-
-
-def _start(context: Context, request: Request) -> str:
-    deadline = time.monotonic() + _ROLE_PATIENCE
-    while True:
-        try:
-            return str(context.account.send(request, planned={"JobFlowId": "<cluster>"})["JobFlowId"])
-        except AwsError as error:
-            fresh = any(words in str(error).lower() for words in _UNKNOWN_ROLE)
-            if not fresh or time.monotonic() > deadline:
-                raise
-            time.sleep(_EVERY / 3)
-        except FruitsError:
-            raise
-        except BaseException:
-            context.say(f"A cluster may have started; if so, it costs money until you end it: {TERMINATE}")
-            raise
-
-
-def find_cluster(context: Context) -> str | None:
-    """Return a cluster of ours that is alive, None if there is none."""
-    return next(iter(find_clusters(context)), None)
-
-
-def find_clusters(context: Context) -> list[str]:
-    """Return all clusters of ours that are alive, by name and tag."""
-    found = []
-    listed = context.account.read_all(Request("emr", "list_clusters", {"ClusterStates": list(ALIVE)}), key="Clusters")
-    for entry in listed:
-        if entry["Name"] != context.settings.name or entry["Status"]["State"] == "TERMINATING":
-            continue
-        if is_ours(context, describe(context, entry["Id"])):
-            found.append(str(entry["Id"]))
+    found = describe(context)
+    if found is None:
+        raise UsageError(f"there is no cluster; first run: {SETUP} create-cluster")
+    if found["Status"]["State"] not in READY:
+        reason = found["Status"].get("StateChangeReason", {}).get("Message", "")
+        raise UsageError(
+            f"cluster {found['Id']} is {found['Status']['State']}{f' ({reason})' if reason else ''}; allowed: "
+            f"{', '.join(READY)}. See: {SETUP} status, {SETUP} create-cluster"
+        )
     return found
 
 
-def is_ours(context: Context, described: dict[str, Any]) -> bool:
-    """Tell whether what EMR says of a cluster has our tag in it."""
-    return read_tags(described.get("Tags")).items() >= context.settings.tags.items()
+def show_status(context: Context) -> None:
+    """Tell the cluster's state, nodes, hours and money so far, and when it ends itself."""
+    found, stack = describe(context), stacks.find(context, "cluster")
+    if found is None:
+        context.say(f"There is no cluster{f' (its stack is {stack.status})' if stack else ''}. {SETUP} create-cluster")
+        return
+    status, nodes, now = found["Status"], list_nodes(context, found), datetime.now(UTC)
+    context.say(f"Cluster {found['Id']}: {status['State']}  {found.get('ReleaseLabel', '')}")
+    if reason := status.get("StateChangeReason", {}).get("Message"):
+        context.say(f"Reason:  {strip_controls(reason)}")
+    running = [(node.kind, node.market) for node in nodes if node.ended is None]
+    kinds = [f"{running.count(kind)} x {kind[0]} ({kind[1].lower()})" for kind in sorted(set(running))]
+    context.say(f"Nodes:   {', '.join(kinds) or 'none running'}")
+    spent = count_up(nodes, context.settings, now=now)
+    context.say(f"So far:  {spent.minutes / 60:.2f} h, about {format_money(spent.total, context.settings)} (list prices)")
+    if status["State"] in OVER:
+        context.say(f"Its stack is left, which costs nothing: {TERMINATE} removes it.")
+    elif stack:
+        idle = int(stack.parameters["IdleMinutes"])
+        context.say(f"Ends:    after {idle} idle minutes; at {stack.parameters['EndAt']} UTC at the latest; {TERMINATE}")
 
 
-def describe(context: Context, cluster: str) -> dict[str, Any]:
-    """Return what EMR says of a cluster; its state is FORGOTTEN if EMR does not know it any more."""
-    request = Request("emr", "describe_cluster", {"ClusterId": cluster}, fine=("InvalidRequestException",))
-    answer = context.account.read(request) or {}
-    return dict(answer.get("Cluster", {"Status": {"State": "FORGOTTEN"}}))
+def list_nodes(context: Context, cluster: dict[str, Any]) -> list[Node]:
+    """Return all nodes that a cluster has or had; one without an end of its own ended with its cluster."""
+    pages = context.client("emr").get_paginator("list_instances").paginate(ClusterId=cluster["Id"])
+    over = cluster["Status"].get("Timeline", {}).get("EndDateTime")
+    nodes = []
+    for entry in (entry for page in pages for entry in page["Instances"]):
+        times = entry["Status"].get("Timeline", {})
+        if began := times.get("CreationDateTime"):
+            market = entry.get("Market", "ON_DEMAND")
+            nodes.append(Node(entry["InstanceType"], market, began, times.get("EndDateTime") or over))
+    return nodes
 
 
-def wait_for(context: Context, cluster: str, states: tuple[str, ...]) -> None:
-    """Wait until the cluster is in one of these states, telling each change.
+def terminate(context: Context) -> dict[str, Any] | None:
+    """Delete the stack, which ends the cluster, wait for that, and show what it cost."""
+    if context.dry_run:
+        return {"delete": [f"{context.settings.name}-cluster"]}
+    if stacks.find(context, "cluster") is None:
+        context.say("There is no cluster: nothing to end.")
+        return None
+    found = describe(context)
+    if found and found["Status"]["State"] not in OVER:
+        context.ask(f"End cluster {found['Id']}? What is only on its nodes is lost.")
+    stacks.delete(context, "cluster")
+    if found:
+        _say_costs(context, found["Id"])
+    return None
 
-    Raises
-    ------
-    EndedError
-        If it ends instead, with EMR's reason.
-    """
-    last = ""
-    while True:
-        status = describe(context, cluster)["Status"]
-        if status["State"] != last:
-            last = status["State"]
-            context.say(f"{datetime.now(UTC):%H:%M:%S} {last}")
-        if last in states:
-            return
-        if last in OVER:
-            reason = status.get("StateChangeReason", {})
-            raise EndedError(
-                f"cluster {cluster} ended: {reason.get('Code', '')}: {reason.get('Message', '')}. Logs of its "
-                f"nodes: s3://{context.bucket}/{LOGS}{cluster}/node/ (bootstrap-actions/ if the bootstrap failed)."
-            )
-        time.sleep(_EVERY)
+
+def _say_costs(context: Context, cluster: str) -> None:
+    settings = context.settings
+    ended = context.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
+    spent = count_up(list_nodes(context, ended), settings, now=datetime.now(UTC))
+    context.say(
+        f"Cluster {cluster} is {ended['Status']['State']}. It ran {spent.minutes:.0f} min: "
+        f"{format_money(spent.total, settings)} ({spent.describe()}) at list prices; the bill is in AWS's Cost Explorer "
+        "a day later."
+    )

@@ -1,0 +1,194 @@
+"""The two CloudFormation stacks, `base` (free at rest) and `cluster` (costs money): deploy, follow, read, delete."""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from emr.context import Context, read_code, strip_controls
+from fruits.errors import FruitsError
+
+TEMPLATES = Path(__file__).parent / "templates"
+_SPARKMAGIC = Path(__file__).parent / "sparkmagic.json"
+_PLACEHOLDER = "{}  # emr/sparkmagic.json, filled in by stacks.read_template"
+# A stack in one of these states holds nothing of use and takes no update: it is deleted before a new one is made.
+_USELESS = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS")
+_EVERY = 5.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What CloudFormation says of a stack."""
+
+    id: str
+    status: str
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+
+
+def read_template(which: str) -> str:
+    """Return the text of a template; that of the cluster with sparkmagic's settings in it, JSON values as text."""
+    text = (TEMPLATES / f"{which}.yaml").read_text(encoding="utf-8")
+    values = {key: json.dumps(value) for key, value in json.loads(_SPARKMAGIC.read_text(encoding="utf-8")).items()}
+    return text.replace(_PLACEHOLDER, json.dumps(values))
+
+
+def plan(context: Context, which: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a dry run shows of a stack."""
+    return {"stack": _name(context, which), "parameters": dict(parameters), "template": read_template(which)}
+
+
+def find(context: Context, which: str) -> Stack | None:
+    """Look for a stack; None if there is none."""
+    return _describe(context, _name(context, which))
+
+
+def find_resource(context: Context, which: str, logical: str) -> str | None:
+    """Return the physical id of a resource, also while its stack is being made; None before it has one."""
+    from botocore.exceptions import ClientError
+
+    client = context.client("cloudformation")
+    try:
+        answer = client.describe_stack_resource(StackName=_name(context, which), LogicalResourceId=logical)
+    except ClientError as error:
+        if read_code(error) != "ValidationError":
+            raise
+        return None
+    return answer["StackResourceDetail"].get("PhysicalResourceId") or None
+
+
+def deploy(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
+    """Make a stack, or update the one that is there, and wait until it rests; as `begin` and `finish`."""
+    return finish(context, begin(context, which, parameters))
+
+
+def begin(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
+    """Ask for a stack, or for the update of the one that is there; one that just changes is awaited first."""
+    found = find(context, which)
+    if found and found.status.endswith("_IN_PROGRESS"):
+        found = follow(context, found)
+    if found and found.status in _USELESS:
+        delete(context, which)
+        found = None
+    return (_update if found else _create)(context, which, parameters)
+
+
+def finish(context: Context, stack: Stack) -> Stack:
+    """Wait until a stack is made or updated.
+
+    Raises
+    ------
+    FruitsError
+        With the reasons that CloudFormation gives, if it fails; a new stack is then rolled back.
+    """
+    ended = follow(context, stack)
+    if ended is None or ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise FruitsError(f"the stack was not made: {_find_reasons(context, stack)}. Mend that and repeat the command.")
+    return ended
+
+
+def delete(context: Context, which: str) -> None:
+    """Delete a stack and follow that to its end; nothing happens if there is none.
+
+    Raises
+    ------
+    FruitsError
+        With the reasons that CloudFormation gives, if something could not be deleted.
+    """
+    found = find(context, which)
+    if found is None:
+        return
+    context.client("cloudformation").delete_stack(StackName=found.id, ClientRequestToken=uuid.uuid4().hex)
+    if follow(context, found) is not None:
+        reasons = _find_reasons(context, found)
+        raise FruitsError(f"stack {_name(context, which)} could not be deleted: {reasons}. Mend that and repeat.")
+
+
+def follow(context: Context, stack: Stack) -> Stack | None:
+    """Wait until a stack rests, and tell each step; None if it is deleted."""
+    client, told = context.client("cloudformation"), datetime.now(UTC)
+    while True:
+        found = _describe(context, stack.id)
+        events = client.describe_stack_events(StackName=stack.id)["StackEvents"]
+        for event in reversed([event for event in events if event["Timestamp"] > told]):
+            told = event["Timestamp"]
+            context.say(f"{told:%H:%M:%S} {event['ResourceStatus']:<20} {event['LogicalResourceId']}")
+        if found is None or found.status == "DELETE_COMPLETE":
+            return None
+        if not found.status.endswith("_IN_PROGRESS"):
+            return found
+        time.sleep(_EVERY)
+
+
+def _create(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
+    from botocore.exceptions import ClientError
+
+    client, name = context.client("cloudformation"), _name(context, which)
+    try:
+        # The token makes repeated requests one; a stack of the same name made meanwhile is followed, not doubled.
+        client.create_stack(**_request(context, which, parameters), OnFailure="ROLLBACK")
+    except ClientError as error:
+        if read_code(error) != "AlreadyExistsException":
+            raise
+    found = _describe(context, name)
+    if found is None:
+        raise FruitsError(f"stack {name} vanished while it was made; repeat the command.")
+    return found
+
+
+def _update(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
+    from botocore.exceptions import ClientError
+
+    try:
+        context.client("cloudformation").update_stack(**_request(context, which, parameters))
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise
+    found = find(context, which)
+    assert found is not None  # it was there to be updated
+    return found
+
+
+def _request(context: Context, which: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "StackName": _name(context, which),
+        "TemplateBody": read_template(which),
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        "Tags": [{"Key": "project", "Value": context.settings.name}],
+        "ClientRequestToken": uuid.uuid4().hex,
+    }
+
+
+def _describe(context: Context, name: str) -> Stack | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        (found,) = context.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if read_code(error) != "ValidationError":
+            raise
+        return None
+    outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in found.get("Outputs", [])}
+    parameters = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found.get("Parameters", [])}
+    return Stack(found["StackId"], found["StackStatus"], outputs, parameters)
+
+
+def _find_reasons(context: Context, stack: Stack) -> str:
+    """Join the reasons of what failed first; what was cancelled because of it has nothing to say."""
+    events = context.client("cloudformation").describe_stack_events(StackName=stack.id)["StackEvents"]
+    failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
+    told = [
+        f"{event['LogicalResourceId']}: {event['ResourceStatusReason'].rstrip('. ')}"
+        for event in failed
+        if "cancelled" not in event.get("ResourceStatusReason", "cancelled").lower()
+    ]
+    return strip_controls("; ".join(dict.fromkeys(told))) or f"it is {stack.status}, and no event says why"
+
+
+def _name(context: Context, which: str) -> str:
+    return f"{context.settings.name}-{which}"
