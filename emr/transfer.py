@@ -20,22 +20,22 @@ from fruits.errors import FruitsError
 PART_BYTES = 16 * 2**20
 
 
-def list_objects(context: Context, prefix: str) -> dict[str, dict[str, Any]]:
+def list_objects(client: Any, bucket: str, prefix: str) -> dict[str, dict[str, Any]]:
     """Return what S3 says of each object below a prefix, by key, without the empty ones that stand for folders."""
-    pages = context.client("s3").get_paginator("list_objects_v2").paginate(Bucket=context.bucket, Prefix=prefix)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     found = [entry for page in pages for entry in page.get("Contents", [])]
     return {entry["Key"]: entry for entry in found if not entry["Key"].endswith(("/", "_$folder$"))}
 
 
-def delete_objects(context: Context, keys: Sequence[str]) -> None:
+def delete_objects(client: Any, bucket: str, keys: Sequence[str]) -> None:
     """Delete objects; a FruitsError names one that S3 refuses to delete, which it says in an answer of success."""
     refused = []
     for start in range(0, len(keys), 1000):
         objects = {"Objects": [{"Key": key} for key in keys[start : start + 1000]], "Quiet": True}
-        refused += context.client("s3").delete_objects(Bucket=context.bucket, Delete=objects).get("Errors", [])
+        refused += client.delete_objects(Bucket=bucket, Delete=objects).get("Errors", [])
     if refused:
         raise FruitsError(
-            f"{len(refused)} of {len(keys)} objects could not be deleted from s3://{context.bucket}, such as "
+            f"{len(refused)} of {len(keys)} objects could not be deleted from s3://{bucket}, such as "
             f"{refused[0]['Key']} ({refused[0]['Code']}: {refused[0].get('Message', '')}). Your user or role needs "
             "s3:DeleteObject there; then repeat the command."
         )
@@ -43,7 +43,8 @@ def delete_objects(context: Context, keys: Sequence[str]) -> None:
 
 def upload(context: Context, files: Mapping[str, Path], *, prefix: str) -> str:
     """Send files by key, except those that the bucket holds below `prefix`, and say what was done."""
-    there, client = list_objects(context, prefix), context.client("s3")
+    client = context.client("s3")
+    there = list_objects(client, context.bucket, prefix)
     missing = [key for key, file in files.items() if not _is_same(there.get(key, {}), file)]
 
     def put(key: str, **options: Any) -> None:
