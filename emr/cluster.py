@@ -155,6 +155,8 @@ def need_ready(context: Context) -> dict[str, Any]:
 
 def show_status(context: Context) -> None:
     """Tell the cluster's state, nodes, hours and money so far, and when it ends itself."""
+    if context.dry_run:
+        return
     found, stack = describe(context), stacks.find(context, "cluster")
     if found is None:
         context.say(f"There is no cluster{f' (its stack is {stack.status})' if stack else ''}. {SETUP} create-cluster")

@@ -70,6 +70,7 @@ class Context:
         import boto3
         from botocore.config import Config
 
+        assert not self.dry_run, "a dry run asks AWS nothing"
         key = (service, region or self.settings.region, once)
         if key not in self._clients:
             if not self._clients and (kept := self.memory):
@@ -96,7 +97,7 @@ class Context:
 
     @property
     def memory(self) -> dict[str, str]:
-        """What the file of git's ignored ones remembers: account, region, name and bucket; empty before they are.
+        """What is remembered between commands: account, region, name and bucket; empty before they are.
 
         Raises
         ------
@@ -116,6 +117,10 @@ class Context:
         settings = self.settings
         kept = {"account": self.account, "region": settings.region, "name": settings.name, "bucket": bucket}
         folders.write_bytes(self.home / STATE_FILE, (json.dumps(kept, indent=2) + "\n").encode())
+
+    def forget(self) -> None:
+        """Remove the memory: all that was made is gone."""
+        (self.home / STATE_FILE).unlink(missing_ok=True)
 
     @property
     def bucket(self) -> str:

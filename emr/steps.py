@@ -5,34 +5,30 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from emr import cluster as clusters
 from emr.bucket import LOGS, REPORTS
-from emr.configurations import VENV
-from emr.context import Context
+from emr.cluster import TERMINATE, VENV, need_ready
+from emr.context import SETUP, Context, read_code, strip_controls
 from emr.costs import estimate_run, explain_count, format_money
-from emr.request import Request
 from emr.results import fetch_folder
 from emr.shipment import ship_code
-from fruits.errors import FruitsError, UsageError
+from fruits.errors import FruitsError
 from fruits.params import check_mode
 
-GOING = ("PENDING", "RUNNING", "CANCEL_PENDING")
-_EVERY = 10.0
-_TAIL_BYTES = 4096
+_GOING = ("PENDING", "RUNNING", "CANCEL_PENDING")
+_TAIL_BYTES = 16384
 _LINES_OF_A_FAILURE = 25
+_EVERY = 10.0
 
 
-def step_request(cluster: str, *, bucket: str, mode: str, run: str) -> Request:
+def build_step(*, bucket: str, mode: str, run: str) -> dict[str, Any]:
     """Build the step: fetch `step.sh` from the bucket and run it; a failure leaves the cluster as it is."""
-    url = f"s3://{bucket}"
     script = 'aws s3 cp --only-show-errors "$0/code/step.sh" step.sh && exec bash step.sh "$0" "$@"'
-    jar = {"Jar": "command-runner.jar", "Args": ["bash", "-c", script, url, mode, run, VENV]}
-    step = {"Name": f"fruits run {mode} ({run})", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
-    return Request("emr", "add_job_flow_steps", {"JobFlowId": cluster, "Steps": [step]})
+    jar = {"Jar": "command-runner.jar", "Args": ["bash", "-c", script, f"s3://{bucket}", mode, run, VENV]}
+    return {"Name": f"fruits run {mode} ({run})", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
 
 
-def run_mode(context: Context, mode: str, *, every: float = _EVERY) -> int:
-    """Run a mode on the cluster and return the exit code of `fruits run` there.
+def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
+    """Run a mode on the cluster, or follow a step of this mode that runs already; return the exit code of `fruits run`.
 
     Raises
     ------
@@ -42,105 +38,98 @@ def run_mode(context: Context, mode: str, *, every: float = _EVERY) -> int:
         If the run succeeded and yet left no report.
     """
     check_mode(mode)
-    cluster, bucket = context.state.need("cluster", command="create-cluster"), context.bucket
-    _check_ready(context, cluster)
-    ship_code(context)
-    run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{mode}-{uuid.uuid4().hex[:4]}"
-    answer = context.account.send(step_request(cluster, bucket=bucket, mode=mode, run=run))
-    if context.account.dry_run:
-        return 0
-    _say_prediction(context, mode)
-    step = answer["StepIds"][0]
-    context.say(f"Step {step}; its output: s3://{bucket}/{LOGS}runs/{run}/output.log")
+    bucket, run = context.bucket, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{mode}-{uuid.uuid4().hex[:4]}"
+    if context.dry_run:
+        return {"step": build_step(bucket=bucket, mode=mode, run=run)}
+    cluster = need_ready(context)["Id"]
+    going = find_step(context, cluster, mode)
+    if going is None:
+        predicted = format_money(estimate_run(context.settings, mode).total, context.settings)
+        context.say(f"Predicted, start of the cluster included: {predicted}. {explain_count(context.settings, mode)}".rstrip())
+        ship_code(context)
     try:
-        ended = follow(context, cluster, step, run=run, every=every)
-    except KeyboardInterrupt:
-        context.say(f"The step goes on without you, and so does the cluster: status, or {clusters.TERMINATE}")
+        if going is None:
+            # Sent once: EMR knows no token that makes a repeated request one.
+            sent = context.client("emr", once=True).add_job_flow_steps(
+                JobFlowId=cluster, Steps=[build_step(bucket=bucket, mode=mode, run=run)]
+            )
+            going = sent["StepIds"][0], run
+        status = _follow(context, cluster, *going)
+    except BaseException:
+        context.say(
+            f"The step may have started and goes on, whatever happened here. Follow it again: {SETUP} run {mode}; "
+            f"end it and the cluster, which costs money: {TERMINATE}"
+        )
         raise
-    code = read_exit(context, run, state=ended["State"])
-    if code:
-        _say_failure(context, run, step=step, status=ended)
-        return code
-    folder = context.home / "reports" / "emr" / mode
-    moved = fetch_folder(context, f"{REPORTS}emr/{mode}/", folder)
-    if not moved.files:
-        raise FruitsError(f"the run succeeded, but left no report in s3://{bucket}/{REPORTS}emr/{mode}/; see its log.")
-    context.say(f"Report: {folder / 'run.html'} ({moved.files} files)")
-    return 0
+    return _finish(context, mode, status, run=going[1])
 
 
-def _check_ready(context: Context, cluster: str) -> None:
-    if context.account.dry_run:
-        return
-    state = clusters.describe(context, cluster)["Status"]["State"]
-    if state not in clusters.READY:
-        allowed = ", ".join(clusters.READY)
-        raise UsageError(f"cluster {cluster} is {state}; allowed: {allowed}. See `status` or `create-cluster`.")
+def find_step(context: Context, cluster: str, mode: str) -> tuple[str, str] | None:
+    """Return id and run of a step of this mode that is alive."""
+    pages = context.client("emr").get_paginator("list_steps").paginate(ClusterId=cluster, StepStates=list(_GOING))
+    for entry in (entry for page in pages for entry in page["Steps"]):
+        if entry["Name"].startswith(f"fruits run {mode} ("):
+            return entry["Id"], entry["Name"].partition("(")[2].rstrip(")")
+    return None
 
 
-def _say_prediction(context: Context, mode: str) -> None:
-    predicted = estimate_run(context.settings, mode)
-    context.state.update(mode=mode, predicted_usd=round(predicted.total, 4))
-    context.say(
-        f"Predicted, start of the cluster included: {format_money(predicted.total, context.settings)}. "
-        f"{explain_count(context.settings, mode)}".rstrip()
-    )
-
-
-def follow(context: Context, cluster: str, step: str, *, run: str, every: float) -> dict[str, Any]:
+def _follow(context: Context, cluster: str, step: str, run: str) -> dict[str, Any]:
     """Watch a step until it ends, telling the last line of its output whenever there is a new one."""
+    context.say(f"Step {step}; its output: s3://{context.bucket}/{LOGS}runs/{run}/output.log")
     began, last = time.monotonic(), ""
     while True:
-        request = Request("emr", "describe_step", {"ClusterId": cluster, "StepId": step})
-        status: dict[str, Any] = (context.account.read(request) or {})["Step"]["Status"]
-        line = last_line(read_output(context, run))
-        told = f"{status['State']:<9} {line}"
+        answer = context.client("emr").describe_step(ClusterId=cluster, StepId=step)
+        status: dict[str, Any] = answer["Step"]["Status"]
+        lines = _read_lines(context, run)
+        told = f"{status['State']:<9} {lines[-1][:160] if lines else ''}"
         if told != last:
             minutes, seconds = divmod(int(time.monotonic() - began), 60)
             context.say(f"{minutes:3d}:{seconds:02d} {told}")
             last = told
-        if status["State"] not in GOING:
+        if status["State"] not in _GOING:
             return status
-        time.sleep(every)
+        time.sleep(_EVERY)
 
 
-def read_output(context: Context, run: str, *, tail: int = _TAIL_BYTES) -> str:
-    """Read the end of what a run has put out so far; empty if there is nothing yet."""
-    key = f"{LOGS}runs/{run}/output.log"
-    # Ranges of an empty object are refused, and the log begins empty.
-    fine = ("NoSuchKey", "InvalidRange", "416")
-    request = Request("s3", "get_object", {"Bucket": context.bucket, "Key": key, "Range": f"bytes=-{tail}"}, fine=fine)
-    answer = context.account.read(request)
-    return answer["Body"].read().decode("utf-8", errors="replace") if answer else ""
+def _finish(context: Context, mode: str, status: dict[str, Any], *, run: str) -> int:
+    text = _read(context, run, "exit")
+    completed = status["State"] == "COMPLETED"
+    code = int(text or not completed)
+    if (code == 0) != completed:
+        raise FruitsError(f"the run ended with exit code {code}, but EMR calls its step {status['State']}; see the output.log.")
+    if code:
+        for line in _read_lines(context, run)[-_LINES_OF_A_FAILURE:]:
+            context.say(f"  | {line}")
+        reason = status.get("FailureDetails", {}).get("Message") or status.get("StateChangeReason", {}).get("Message", "")
+        context.say(
+            f"The step is {status['State']}. {strip_controls(reason)} All of its output: s3://{context.bucket}/{LOGS}runs/{run}/. "
+            f"The cluster goes on: mend it and repeat, or {TERMINATE}"
+        )
+        return code
+    folder = context.home / "reports" / "emr" / mode
+    moved = fetch_folder(context, f"{REPORTS}emr/{mode}/", folder)
+    if not moved.files:
+        raise FruitsError(f"the run succeeded, but left no report in s3://{context.bucket}/{REPORTS}emr/{mode}/; see its log.")
+    context.say(f"Report: {folder / 'run.html'} ({moved.files} files)")
+    return 0
 
 
-def last_line(output: str) -> str:
-    """Return the last line with something in it; a progress bar's last state counts as one."""
-    lines = [line.strip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
-    return lines[-1][:160] if lines else ""
+def _read_lines(context: Context, run: str) -> list[str]:
+    """Return the last lines of what a run has put out so far; a progress bar's last state counts as one."""
+    output = strip_controls(_read(context, run, "output.log").replace("\r", "\n"))
+    return [line.strip() for line in output.splitlines() if line.strip()]
 
 
-def read_exit(context: Context, run: str, *, state: str) -> int:
-    """Return the exit code that the run left; without one, 0 for a completed step and 1 for any other."""
-    key = f"{LOGS}runs/{run}/exit"
-    request = Request("s3", "get_object", {"Bucket": context.bucket, "Key": key}, fine=("NoSuchKey",))
-    answer = context.account.read(request)
-    if answer is None:
-        return 0 if state == "COMPLETED" else 1
-    code = int(answer["Body"].read().strip() or 1)
-    if (code == 0) != (state == "COMPLETED"):
-        raise FruitsError(f"the run ended with exit code {code}, but EMR calls its step {state}; see the output.log.")
-    return code
+def _read(context: Context, run: str, name: str) -> str:
+    """Read the end of a file that a run left in the bucket; empty if there is none, or nothing in it, yet."""
+    from botocore.exceptions import ClientError
 
-
-def _say_failure(context: Context, run: str, *, step: str, status: dict[str, Any]) -> None:
-    output = read_output(context, run, tail=16 * _TAIL_BYTES).replace("\r", "\n").splitlines()
-    for line in output[-_LINES_OF_A_FAILURE:]:
-        context.say(f"  | {line}")
-    reason = status.get("FailureDetails", {}).get("Message") or status.get("StateChangeReason", {}).get("Message", "")
-    logs = f"s3://{context.bucket}/{LOGS}"
-    context.say(
-        f"The step is {status['State']}. {reason} All of its output: {logs}runs/{run}/; "
-        f"EMR's own logs, some minutes later: {logs}{context.state.get('cluster')}/steps/{step}/. "
-        f"The cluster goes on: mend it and repeat, or {clusters.TERMINATE}"
-    )
+    key = f"{LOGS}runs/{run}/{name}"
+    try:
+        answer = context.client("s3").get_object(Bucket=context.bucket, Key=key, Range=f"bytes=-{_TAIL_BYTES}")
+    except ClientError as error:
+        # Ranges of an empty object are refused, and the log begins empty.
+        if read_code(error) not in ("NoSuchKey", "InvalidRange", "416"):
+            raise
+        return ""
+    return str(answer["Body"].read().decode("utf-8", errors="replace")).strip()

@@ -1,0 +1,131 @@
+"""All that is free at rest: the stack `base` with the bucket, made and removed."""
+
+import re
+from typing import Any
+
+from emr import cluster, stacks, tunnel
+from emr.bucket import prefixes, write_params
+from emr.context import SETUP, Context, read_code
+from emr.transfer import delete_objects
+from fruits.errors import UsageError
+
+def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
+    """Deploy the stack `base` with this bucket, fetch its key, and write `params/emr.yaml`; may be repeated.
+
+    Raises
+    ------
+    UsageError
+        For a name that S3 refuses, and for a bucket that is not the one of this stack, of this project or of this region.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
+        raise UsageError(
+            f"bucket {name!r}: allowed: 3 to 63 lower-case letters, digits and - (no dots: TLS would not match). "
+            "Names are shared by the whole world; add something of your own, such as fruits-yourname-2026."
+        )
+    settings = context.settings
+    parameters = {"Name": settings.name, "BucketName": name, "NewBucket": "true", "Zone": str(settings.zone)}
+    parameters |= {"LogDays": str(settings.log_days), "MultipartDays": str(settings.multipart_days)}
+    if context.dry_run:
+        return {"stacks": [stacks.plan(context, "base", parameters)]}
+    base = stacks.find(context, "base")
+    earlier = base.outputs.get("Bucket") if base else context.memory.get("bucket")
+    if earlier not in (None, name):
+        raise UsageError(
+            f"the bucket of {settings.name} is {earlier} already, and roles and cluster are made for it; allowed: "
+            f"create-bucket {earlier}. For another one: {SETUP} cleanup first, or --set name=ANOTHER."
+        )
+    if base and base.outputs:
+        parameters["NewBucket"] = base.parameters["NewBucket"]
+    elif _is_left_over(context, name):
+        parameters["NewBucket"] = "false"
+    stacks.deploy(context, "base", parameters)
+    context.remember(name)
+    for prefix in prefixes():
+        context.client("s3").put_object(Bucket=name, Key=prefix)
+    tunnel.fetch_key(context)
+    write_params(context)
+    context.say(f"Bucket {name} in {settings.region}: private, encrypted, TLS only. Nothing costs money yet but what is stored.")
+    return None
+
+
+def _is_left_over(context: Context, name: str) -> bool:
+    """Tell whether `cleanup --keep-bucket` left this bucket; refuse one that is somebody else's or elsewhere."""
+    from botocore.exceptions import ClientError
+
+    s3 = context.client("s3")
+    try:
+        # S3 says null for us-east-1 and EU for the oldest buckets of eu-west-1.
+        place = s3.get_bucket_location(Bucket=name)["LocationConstraint"]
+        tags = s3.get_bucket_tagging(Bucket=name)["TagSet"]
+    except ClientError as error:
+        if read_code(error) == "NoSuchBucket":
+            return False
+        if read_code(error) != "NoSuchTagSet":
+            raise
+        place, tags = context.settings.region, []
+    if {"Key": "project", "Value": context.settings.name} not in tags:
+        raise UsageError(f"bucket {name} is there and holds other things (no tag project={context.settings.name}). Choose another name.")
+    if {None: "us-east-1", "EU": "eu-west-1"}.get(place, place) != context.settings.region:
+        raise UsageError(f"bucket {name} lies in {place}, the cluster in {context.settings.region}. Choose another name.")
+    return True
+
+
+def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
+    """End the cluster, delete the stack `base`, then the bucket with all in it, and forget them."""
+    names = [f"{context.settings.name}-{which}" for which in ("cluster", "base")]
+    if context.dry_run:
+        return {"delete": names if keep_bucket else [*names, f"s3://{context.memory.get('bucket')}"]}
+    base = stacks.find(context, "base")
+    bucket = base.outputs.get("Bucket") if base else context.memory.get("bucket")
+    kept = "" if keep_bucket or not bucket else f" and the bucket {bucket} with all in it"
+    context.ask(f"Remove the stacks {', '.join(names)}{kept}? It cannot be undone.")
+    cluster.terminate(context)
+    if base:
+        _free(context, base)
+        stacks.delete(context, "base")
+    for file in (context.key_file, context.home / tunnel.KNOWN_HOSTS):
+        file.unlink(missing_ok=True)
+    if bucket and not keep_bucket:
+        _remove_bucket(context, bucket)
+        context.params_file.unlink(missing_ok=True)
+        context.forget()
+    context.say(f"Done. `{SETUP} audit` looks for what may be left, in all regions.")
+    return None
+
+
+def _free(context: Context, base: stacks.Stack) -> None:
+    """Undo what others did to the stack's resources and what would block their deletion.
+
+    EMR adds rules that name the groups to both groups; people attach policies to roles.
+    """
+    ec2, iam = context.client("ec2"), context.client("iam")
+    groups = [base.outputs[key] for key in ("PrimaryGroup", "NodesGroup") if key in base.outputs]
+    found = ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"] if groups else []
+    for group in found:
+        named = [rule for rule in group["IpPermissions"] if rule.get("UserIdGroupPairs")]
+        if named:
+            ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=named)
+    for role in ("NodeRole", "ServiceRole"):
+        name = stacks.find_resource(context, "base", role)
+        attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] if name else []
+        for policy in attached:
+            iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+
+
+def _remove_bucket(context: Context, bucket: str) -> None:
+    from botocore.exceptions import ClientError
+
+    s3 = context.client("s3")
+    try:
+        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+            for entry in page.get("Uploads", []):
+                s3.abort_multipart_upload(Bucket=bucket, Key=entry["Key"], UploadId=entry["UploadId"])
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        delete_objects(s3, bucket, keys)
+        s3.delete_bucket(Bucket=bucket)
+    except ClientError as error:
+        if read_code(error) != "NoSuchBucket":
+            raise
+    else:
+        context.say(f"Removed bucket {bucket} ({len(keys)} objects).")
