@@ -9,7 +9,7 @@ from emr import bucket as buckets
 from emr import cluster as clusters
 from emr import keypair, roles
 from emr.context import Context
-from emr.releases import check_release
+from emr.settings import check_release
 from emr.request import Request
 from emr.shipment import input_prefix
 from emr.transfer import list_objects

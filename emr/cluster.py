@@ -6,17 +6,16 @@ from typing import Any
 from emr import stacks, tunnel
 from emr.bucket import CODE, MODELS
 from emr.context import SETUP, Context, strip_controls
-from emr.costs import (
-    Node,
-    count_up,
+from emr.costs import Node, count_up, estimate_hour, estimate_run, format_money
+from emr.settings import (
+    Settings,
+    check_release,
+    count_executors,
     count_vcpus,
     driver_megabytes,
-    estimate_hour,
-    estimate_run,
+    executor_cores,
     executor_megabytes,
-    format_money,
 )
-from emr.settings import Settings, check_release
 from emr.shipment import input_prefix
 from emr.transfer import list_objects
 from fruits.errors import UsageError
@@ -50,8 +49,8 @@ def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[
         "LivyMinutes": settings.livy_minutes,
         "DriverMegabytes": driver_megabytes(settings),
         "ExecutorMegabytes": executor_megabytes(settings),
-        "ExecutorCores": settings.prices["instances"][settings.core_type]["vcpus"],
-        "Executors": settings.core_count + settings.task_count,
+        "ExecutorCores": executor_cores(settings),
+        "Executors": count_executors(settings),
         "Vcpus": count_vcpus(settings),
         "Wheelhouse": str(settings.wheelhouse).lower(),
         "HourlyPrice": price,

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,15 @@ from fruits.errors import UsageError
 from fruits.yaml_text import parse_setting, read_yaml
 
 SETTINGS_FILE = Path(__file__).parent / "cluster.yaml"
-# The EU alone. eu-west-2 (London) and eu-central-2 (Zurich) bear the prefix and are not in it.
-EU_REGIONS = {
-    "eu-central-1": "Frankfurt",
-    "eu-north-1": "Stockholm",
-    "eu-south-1": "Milan",
-    "eu-south-2": "Spain",
-    "eu-west-1": "Ireland",
-    "eu-west-3": "Paris",
-}
+# Only the EU: eu-west-2 (London) and eu-central-2 (Zurich) have the prefix, but are not in the EU.
+EU_REGIONS = ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")
+# The newest release with JupyterHub, and the last days of standard support: docs.aws.amazon.com, page of each release.
+NEWEST = "emr-7.14.0"
+_SUPPORT_ENDS = {"emr-7.5.0": date(2026, 11, 20), NEWEST: date(2028, 9, 8)}
+# An application master in client mode: spark.yarn.am.memory, 512 MB, and its smallest overhead, 384 MB.
+_MASTER_MB = 512 + 384
+_ROUNDED_MB = 32  # yarn.scheduler.minimum-allocation-mb: YARN rounds each container up to a multiple
+_FIGURES = {"ec2", "emr", "vcpus", "memory_gib", "yarn_mb"}
 _Check = Callable[[Any], bool]
 
 
@@ -35,31 +36,28 @@ def _integer(low: int, high: int) -> Any:
     return _key(allowed, lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high)
 
 
-def _instance() -> Any:
-    return _text("an instance type such as m5.xlarge", r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the cluster is, and what the estimates reckon with; `cluster.yaml` explains each key."""
+    """What the cluster is, and what the estimates rest on; `cluster.yaml` explains each key."""
 
     name: str = _text("lower-case letters, digits and -, at most 20", r"[a-z][a-z0-9-]{0,19}")
     region: str = _key(
         f"a region of the EU: {', '.join(EU_REGIONS)} (eu-west-2, London, and eu-central-2, Zurich, are not in the EU)",
         lambda v: v in EU_REGIONS,
     )
-    release: str = _text("a release label such as emr-7.5.0", r"emr-[a-z0-9.-]+")
-    primary_type: str = _instance()
-    core_type: str = _instance()
+    release: str = _text("a release label such as emr-7.14.0", r"emr-[a-z0-9.-]+")
+    primary_type: str = _text("an instance type of prices.instances", r"\S+")
+    core_type: str = _text("an instance type of prices.instances", r"\S+")
     core_count: int = _integer(1, 20)
-    task_type: str = _instance()
+    task_type: str = _text("an instance type of prices.instances", r"\S+")
     task_count: int = _integer(0, 20)
     root_gb: int = _integer(15, 100)
     data_gb: int = _integer(10, 1000)
     idle_minutes: int = _integer(1, 10080)
+    max_hours: int = _integer(1, 48)
     livy_minutes: int = _integer(1, 10080)
+    zone: int = _integer(0, 2)
     imds_hop_limit: int = _integer(1, 4)
-    subnet: str = _text("subnet-... or empty", r"(subnet-[0-9a-z]+)?")
     wheelhouse: bool = _key("true or false", lambda v: isinstance(v, bool))
     log_days: int = _integer(1, 3650)
     multipart_days: int = _integer(1, 365)
@@ -70,16 +68,12 @@ class Settings:
     @property
     def node_types(self) -> list[tuple[str, int, str]]:
         """Instance type, count and market of each group of nodes."""
-        groups = [
-            (self.primary_type, 1, "ON_DEMAND"),
-            (self.core_type, self.core_count, "ON_DEMAND"),
-            (self.task_type, self.task_count, "SPOT"),
-        ]
-        return [group for group in groups if group[1]]
+        fixed = [(self.primary_type, 1, "ON_DEMAND"), (self.core_type, self.core_count, "ON_DEMAND")]
+        return [*fixed, *([(self.task_type, self.task_count, "SPOT")] if self.task_count else [])]
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tag that everything of ours bears, and by which cleanup knows it."""
+        """The tag that everything of ours has."""
         return {"project": self.name}
 
 
@@ -87,13 +81,7 @@ KEYS = {field.name: field for field in dataclasses.fields(Settings)}
 
 
 def load_settings(overrides: Sequence[str] = (), *, file: Path = SETTINGS_FILE) -> Settings:
-    """Read the settings, put `KEY=VALUE` overrides on top, and check it all.
-
-    Raises
-    ------
-    UsageError
-        One message that lists every unknown, missing and wrong key with its value and what is allowed.
-    """
+    """Read the settings, put `KEY=VALUE` overrides on top, and list everything wrong in one UsageError."""
     values = read_yaml(file)
     for setting in overrides:
         key, sign, value = setting.partition("=")
@@ -116,22 +104,60 @@ def load_settings(overrides: Sequence[str] = (), *, file: Path = SETTINGS_FILE) 
 
 
 def check_region(region: str, *, what: str) -> None:
-    """Refuse a place outside the EU, wherever its name came from.
-
-    Raises
-    ------
-    UsageError
-        Naming what lies where.
-    """
+    """Refuse a place outside the EU, wherever its name came from."""
     if region not in EU_REGIONS:
-        raise UsageError(f"{what} lies in {region}; allowed: {', '.join(EU_REGIONS)}. The data may not leave the EU.")
+        raise UsageError(f"{what} is in {region}; allowed: {', '.join(EU_REGIONS)}. The data may not leave the EU.")
+
+
+def check_release(release: str, *, today: date) -> str | None:
+    """Refuse a release without JupyterHub or Python 3.11; return a warning for one that is past its support."""
+    match = re.fullmatch(r"emr-(\d+)\.(\d+)\.\d+", release)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    if release.startswith("emr-spark-") or version >= (8, 0):
+        raise UsageError(f"release {release} has no JupyterHub (Spark 4 releases dropped it); allowed: 7.x, {NEWEST}.")
+    if version < (7, 1):
+        raise UsageError(f"release {release}: its nodes have no Python 3.11; allowed: emr-7.1.0 to {NEWEST}.")
+    ended = _SUPPORT_ENDS.get(release)
+    if not ended or today <= ended:
+        return None
+    return f"{release} is past its standard support since {ended}: only security fixes. Better: --set release={NEWEST}."
+
+
+def count_executors(settings: Settings) -> int:
+    """Count the executors: one a node, the primary one excepted."""
+    return settings.core_count + settings.task_count
+
+
+def executor_cores(settings: Settings) -> int:
+    """Return the cores of an executor: all of the smallest node."""
+    return int(_read_smallest(settings, "vcpus"))
+
+
+def count_vcpus(settings: Settings) -> int:
+    """Count the vCPUs that compute features."""
+    return count_executors(settings) * executor_cores(settings)
+
+
+def executor_megabytes(settings: Settings) -> int:
+    """Return an executor's heap, which is its overhead too (Python workers): an application master fits beside it."""
+    return int(_read_smallest(settings, "yarn_mb") - _MASTER_MB) // _ROUNDED_MB * _ROUNDED_MB // 2
+
+
+def driver_megabytes(settings: Settings) -> int:
+    """Return the driver's heap: a quarter of the primary node, which YARN, HDFS, Livy and JupyterHub share."""
+    return int(settings.prices["instances"][settings.primary_type]["memory_gib"]) * 1024 // 4
+
+
+def _read_smallest(settings: Settings, figure: str) -> float:
+    return min(float(settings.prices["instances"][kind][figure]) for kind, *_ in settings.node_types[1:])
 
 
 def _find_unpriced(values: Mapping[str, Any]) -> list[str]:
-    """Name the instance types without a price: they would make every estimate wrong in silence."""
-    known = values["prices"].get("instances", {})
+    """Name the instance types with a figure missing: every estimate and the size of executors would be wrong."""
+    rows = values["prices"].get("instances", {})
+    known = [kind for kind, row in rows.items() if row.keys() >= _FIGURES]
     return [
-        f"{key} = {values[key]!r}: no price; add it to prices.instances, or take one of {', '.join(known)}"
+        f"{key} = {values[key]!r}: allowed: {', '.join(known)}; others need {sorted(_FIGURES)} in prices.instances"
         for key in ("primary_type", "core_type", "task_type")
         if values[key] not in known
     ]

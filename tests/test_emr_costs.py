@@ -3,23 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from emr.costs import (
-    Node,
-    count_up,
-    estimate_hour,
-    estimate_minutes,
-    estimate_run,
-    format_table,
-    list_variants,
-    node_hour,
-    to_eur,
-)
+from emr.costs import Node, count_up, estimate_hour, estimate_run, format_table
 from emr.settings import load_settings
 
 from fruits.errors import UsageError
 
 SETTINGS = load_settings()
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def test_an_hour_of_the_cluster() -> None:
@@ -27,53 +18,38 @@ def test_an_hour_of_the_cluster() -> None:
     assert hour.ec2 == pytest.approx(3 * (0.214 + 0.005))
     assert hour.emr == pytest.approx(3 * 0.048)
     assert hour.ebs == pytest.approx(3 * 64 * 0.088 / 730)
-    assert hour.total == pytest.approx(0.8241, abs=1e-3)
 
 
-def test_the_emr_fee_is_not_discounted_on_spot() -> None:
-    spot, normal = (node_hour(SETTINGS, "m5.xlarge", market=market) for market in ("SPOT", "ON_DEMAND"))
-    assert spot.emr == normal.emr == 0.048
-    assert spot.ec2 == pytest.approx(0.214 * 0.4 + 0.005)
+@pytest.mark.parametrize(
+    ("overrides", "minutes"), [([], 14), (["wheelhouse=true"], 12), (["core_count=1", "task_count=1"], 14)]
+)
+def test_full_with_its_evaluation_costs_less_than_the_aim(overrides: list[str], minutes: float) -> None:
+    settings = load_settings(overrides)
+    cost = estimate_run(settings, "FULL")
+    expected = minutes + (90_380 / 101.5 + 309 * 2) / 0.4 / 8 / 60
+    assert cost.minutes == pytest.approx(expected, rel=1e-3)
+    assert cost.s3 == pytest.approx(289 * 0.005e-3 + 90_380 * 10_120 * 0.023e-9, rel=1e-2)
+    assert cost.total == pytest.approx(estimate_hour(settings).total * expected / 60 + cost.s3, rel=1e-3)
+    assert cost.total * 0.92 < 0.40
+
+
+def test_nodes_cost_until_they_end_a_minute_at_least() -> None:
+    def cost(market: str, ended: datetime | None) -> float:
+        return count_up([Node("m5.xlarge", market, NOON, ended)], SETTINGS, now=NOON + 2 * HOUR).total
+
+    hour = estimate_hour(SETTINGS).total / 3
+    assert cost("ON_DEMAND", None) == pytest.approx(2 * hour)
+    assert cost("ON_DEMAND", NOON + HOUR) == pytest.approx(hour)
+    assert cost("SPOT", NOON + HOUR) == pytest.approx(hour - 0.6 * 0.214)  # neither fee nor address is discounted
+    seconds = [cost("ON_DEMAND", NOON + timedelta(seconds=n)) * 3600 / hour for n in (5, 60, 61)]
+    assert seconds == pytest.approx([60, 60, 61])
     with pytest.raises(UsageError, match=r"p4d\.24xlarge has no price"):
-        node_hour(SETTINGS, "p4d.24xlarge", market="ON_DEMAND")
+        count_up([Node("p4d.24xlarge", "SPOT", NOON)], SETTINGS, now=NOON)
 
 
-def test_the_minutes_of_full() -> None:
-    images = 90_380 / (101.5 * 0.4 * 8) / 60
-    assert estimate_minutes(SETTINGS, "FULL") == pytest.approx(7 + 3 + 4 + images)
-    assert estimate_minutes(load_settings(["wheelhouse=true"]), "FULL") == pytest.approx(7 + 1 + 4 + images)
-    assert estimate_minutes(load_settings(["core_count=4"]), "FULL") == pytest.approx(14 + images / 2)
-    assert to_eur(estimate_run(SETTINGS, "FULL").total, SETTINGS) < 0.40  # the aim
-
-
-def test_files_cost_a_request_each() -> None:
-    packed, files = (estimate_run(SETTINGS, "FULL", packed=packed) for packed in (True, False))
-    assert files.s3 - packed.s3 == pytest.approx((90_380 - 89) / 1000 * 0.0054, abs=1e-3)
-    assert files.s3 > 0.36
-
-
-def test_nodes_are_reckoned_by_the_second_a_minute_at_least() -> None:
-    def cost(seconds: float) -> float:
-        node = Node("m5.xlarge", "ON_DEMAND", NOON, NOON + timedelta(seconds=seconds))
-        return count_up([node], SETTINGS, now=NOON).total
-
-    assert cost(5) == cost(60) == pytest.approx(cost(3600) / 60)
-    assert cost(61) > cost(60)
-
-
-def test_running_nodes_cost_until_now_and_those_that_went_until_then() -> None:
-    spent = count_up([Node("m5.xlarge", "ON_DEMAND", NOON)], SETTINGS, now=NOON + timedelta(hours=2))
-    assert spent.minutes == 120
-    assert spent.total == pytest.approx(2 * node_hour(SETTINGS, "m5.xlarge", market="ON_DEMAND").total)
-    nodes = [Node("m5.xlarge", "SPOT", NOON, NOON + timedelta(minutes=30))] * 2
-    spent = count_up(nodes, SETTINGS, now=NOON + timedelta(hours=9))
-    assert (spent.minutes, spent.emr) == (30, pytest.approx(0.048))
-
-
-def test_the_table_says_what_it_rests_on() -> None:
-    text = "\n".join(format_table(SETTINGS))
-    words = ("FULL", "2.35 EUR", "1.60 EUR", "2025-03-02", "ASSUMED", "Graviton", "wheelhouse", "None of it has been")
-    assert [word for word in words if word not in text] == []
-    verdicts = {name: line for name, *_ in list_variants(SETTINGS) for line in text.splitlines() if name in line}
-    assert verdicts["as in cluster.yaml"].endswith("EUR (0.28 USD)  under")
-    assert verdicts["the same, images as files"].endswith("OVER")
+def test_the_table_has_every_type_and_says_what_it_rests_on() -> None:
+    lines = format_table(SETTINGS)
+    verdicts = {line.split()[0]: line.split()[-1] for line in lines if line.endswith(("under", "OVER"))}
+    assert list(verdicts) == list(SETTINGS.prices["instances"])
+    assert (verdicts["m5.xlarge"], verdicts["m5.2xlarge"]) == ("under", "OVER")
+    assert [word for word in ("2025-03-02", "ASSUMED", "no AWS bill", "MINI") if word not in "\n".join(lines)] == []
