@@ -1,28 +1,22 @@
 """Results back from the bucket, into folders of their own, so that they never mix with runs of this machine."""
 
+import csv
 from pathlib import Path
+from typing import Any
 
 from emr.bucket import FEATURES, MODELS, RAW, REPORTS
-from emr.context import Context
-from emr.request import Request
-from emr.transfer import Moved, download, list_objects
+from emr.context import SETUP, Context
+from emr.transfer import download, list_objects
 from fruits.errors import UsageError
 from fruits.ownership import MARKER, check_whole
 from fruits.params import check_mode
 
 RESULTS = Path("data") / "emr_output"
-_NOT_RESULTS = (RAW, MODELS)
+_REPORTS = f"{REPORTS}emr/"
 
 
-def download_results(context: Context, *, modes: tuple[str, ...], features: bool) -> None:
-    """Bring tables into `data/emr_output/` and reports into `reports/emr/`; those there already are not sent again.
-
-    Parameters
-    ----------
-    modes
-        Only these; empty takes all.
-    features
-        The stored features too: 5 kB an image.
+def download_results(context: Context, *, modes: tuple[str, ...], features: bool) -> dict[str, Any] | None:
+    """Bring tables and reports of some modes, or of all, and with `features` the stored features: 5 kB an image.
 
     Raises
     ------
@@ -31,32 +25,41 @@ def download_results(context: Context, *, modes: tuple[str, ...], features: bool
     """
     for mode in modes:
         check_mode(mode)
-    account, bucket = context.account, context.bucket
-    if account.dry_run:
-        for prefix in ("data/", f"{REPORTS}emr/"):
-            account.send(Request("s3", "list_objects_v2", {"Bucket": bucket, "Prefix": prefix}))
-        return
-    left_out = _NOT_RESULTS if features else (*_NOT_RESULTS, FEATURES)
-    tables = [entry for key, entry in list_objects(account, bucket, "data/").items() if not key.startswith(left_out)]
-    reports = list(list_objects(account, bucket, f"{REPORTS}emr/").values())
-    if modes:
-        kept = tuple(f"data/{mode}/" for mode in modes) + ((FEATURES,) if features else ())
-        tables = [entry for entry in tables if entry.key.startswith(kept)]
-        reports = [entry for entry in reports if entry.key.startswith(tuple(f"{REPORTS}emr/{mode}/" for mode in modes))]
-    if not tables and not reports:
-        raise UsageError(f"s3://{bucket} holds no results yet; first run: scripts/aws_setup.sh run MINI")
-    for entries, prefix, folder in (
-        (tables, "data/", context.home / RESULTS),
-        (reports, f"{REPORTS}emr/", context.home / "reports" / "emr"),
-    ):
-        moved = download(account, entries, bucket=bucket, prefix=prefix, folder=folder)
-        context.say(f"{folder}: {moved.describe('fetched')}")
-    for marker in sorted({context.home / RESULTS / Path(entry.key).parts[1] / MARKER for entry in tables}):
-        if marker.is_file():
-            check_whole(marker.parent)
+    prefixes = [prefix for mode in modes for prefix in (f"data/{mode}/", f"{_REPORTS}{mode}/")] or ["data/", _REPORTS]
+    prefixes += [FEATURES] if features and modes else []
+    if context.dry_run:
+        return {"bucket": context.bucket, "download": prefixes}
+    left_out = (RAW, MODELS) if features else (RAW, MODELS, FEATURES)
+    keys = [key for prefix in prefixes for key in fetch(context, prefix, left_out=left_out)]
+    if not keys:
+        raise UsageError(f"s3://{context.bucket} holds no results yet; first run: {SETUP} run MINI")
+    for folder in sorted({context.home / RESULTS / key.split("/")[1] for key in keys if key.startswith("data/")}):
+        if (folder / MARKER).is_file():
+            check_whole(folder)
+            _warn_of_formulas(context, folder)
+    return None
 
 
-def fetch_folder(context: Context, prefix: str, folder: Path) -> Moved:
-    """Bring everything below a prefix into a folder."""
-    entries = list_objects(context.account, context.bucket, prefix).values()
-    return download(context.account, entries, bucket=context.bucket, prefix=prefix, folder=folder)
+def fetch(context: Context, prefix: str, *, left_out: tuple[str, ...] = ()) -> list[str]:
+    """Bring reports to `reports/emr/`, or else data to `data/emr_output/`, what is there excepted; return all keys."""
+    found = list_objects(context.client("s3"), context.bucket, prefix)
+    entries = {key: entry for key, entry in found.items() if not key.startswith(left_out)}
+    top, folder = (_REPORTS, Path("reports/emr")) if prefix.startswith(_REPORTS) else ("data/", RESULTS)
+    if entries:
+        done = download(context, entries.values(), prefix=top, folder=context.home / folder)
+        context.say(f"{folder}: {done}")
+    return [*entries]
+
+
+def _warn_of_formulas(context: Context, folder: Path) -> None:
+    """Tell of labels that a spreadsheet takes for formulas; in tables of `csv: excel-fr` they are neutral."""
+    from fruits.results import METADATA
+
+    for file in folder.glob(str(METADATA)):
+        with file.open(encoding="utf-8", newline="") as stream:
+            labels = {row.get("label") or "" for row in csv.DictReader(stream)}
+        if risky := sorted(label for label in labels if label.startswith(("=", "+", "-", "@"))):
+            context.say(
+                f"{folder}: a spreadsheet takes labels such as {risky[0]!r} for formulas. Open its CSV files in other "
+                "programs, or run again with csv: excel-fr in params/emr.yaml, which neutralises them."
+            )

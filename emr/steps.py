@@ -9,7 +9,7 @@ from emr.bucket import LOGS, REPORTS
 from emr.cluster import TERMINATE, VENV, need_ready
 from emr.context import SETUP, Context, read_code, strip_controls
 from emr.costs import estimate_run, explain_count, format_money
-from emr.results import fetch_folder
+from emr.results import fetch
 from emr.shipment import ship_code
 from fruits.errors import FruitsError
 from fruits.params import check_mode
@@ -106,11 +106,9 @@ def _finish(context: Context, mode: str, status: dict[str, Any], *, run: str) ->
             f"The cluster goes on: mend it and repeat, or {TERMINATE}"
         )
         return code
-    folder = context.home / "reports" / "emr" / mode
-    moved = fetch_folder(context, f"{REPORTS}emr/{mode}/", folder)
-    if not moved.files:
+    if not fetch(context, f"{REPORTS}emr/{mode}/"):
         raise FruitsError(f"the run succeeded, but left no report in s3://{context.bucket}/{REPORTS}emr/{mode}/; see its log.")
-    context.say(f"Report: {folder / 'run.html'} ({moved.files} files)")
+    context.say(f"Report: {context.home / 'reports' / 'emr' / mode / 'run.html'}")
     return 0
 
 

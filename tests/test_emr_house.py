@@ -17,7 +17,10 @@ MODULES = sorted((REPOSITORY / "emr").glob("*.py"))
 # What these import is light; fruits.features is for the name of the weights file, fruits.images for what an image is.
 MAY_IMPORT = {
     f"fruits.{name}"
-    for name in ("session", "errors", "features", "folders", "images", "ownership", "networks", "params", "yaml_text")
+    for name in (
+        *("session", "errors", "features", "folders", "images", "ownership", "networks", "params", "results"),
+        *("workers", "yaml_text"),
+    )
 }
 COMMANDS = [
     *("help", "check", "create-bucket", "upload-dataset", "create-keypair", "create-cluster", "status", "connect"),

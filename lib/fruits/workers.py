@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import io
 import os
 import shutil
 import sys
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark import SparkContext
 
 _PACKAGE = Path(__file__).parent
+_CACHES = {"__pycache__", ".ipynb_checkpoints"}
 # Applications whose workers have the package.
 _prepared: set[str] = set()
 
@@ -37,13 +39,22 @@ def prepare_workers(context: "SparkContext") -> None:
     _prepared.add(context.applicationId)
 
 
+def zip_code(root: Path, *folders: str, more: dict[str, Path] | None = None) -> bytes:
+    """Zip what folders below a root hold, but caches, and other files by name; the same files make the same bytes."""
+    found = (file for folder in folders for file in (root / folder).rglob("*") if file.is_file())
+    files = {file.relative_to(root).as_posix(): file for file in found if not _CACHES & {*file.parts}} | (more or {})
+    with io.BytesIO() as stream:
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name in sorted(files):
+                archive.writestr(zipfile.ZipInfo(name), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
+        return stream.getvalue()
+
+
 @functools.cache
 def _make_archive() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fruits-"))
     # Kept as long as this process: executors that start later fetch the archive from it.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     archive = folder / "fruits-library.zip"  # emr/step.sh sends one of the name fruits.zip
-    with zipfile.ZipFile(archive, "w") as content:
-        for file in sorted(_PACKAGE.rglob("*.py")):
-            content.write(file, file.relative_to(_PACKAGE.parent).as_posix())
+    archive.write_bytes(zip_code(_PACKAGE.parent, _PACKAGE.name))
     return archive

@@ -30,6 +30,15 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
+def replace_value(text: str, key: str, value: str) -> str:
+    """Put another value of a key, or a new key, into the text of a YAML file; its comments stay."""
+    spelt = yaml.safe_dump(value, default_style='"', width=float("inf"), allow_unicode=True).strip()
+    for name, old in yaml.compose(text, yaml.SafeLoader).value:
+        if name.value == key:
+            return f"{text[: name.end_mark.index]}: {spelt}{text[old.end_mark.index :]}"
+    return f"{text.rstrip()}\n{key}: {spelt}\n"
+
+
 class _Loader(yaml.SafeLoader):
     """YAML without what changes a value silently: repeated keys, octal (`010` is 8) and base-60 numbers."""
 
