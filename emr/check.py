@@ -1,0 +1,80 @@
+"""What is there of all that a run on AWS needs, and what to do about the rest."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from emr import cluster, stacks
+from emr.bucket import CODE, MODELS
+from emr.context import SETUP, Context, explain
+from emr.settings import check_release
+from emr.shipment import input_prefix
+from emr.transfer import list_objects
+
+_QUOTAS = {"ON_DEMAND": ("L-1216C47A", "core_count"), "SPOT": ("L-34B43A08", "task_count")}
+_ASK = "aws service-quotas request-service-quota-increase --service-code ec2"
+_Line = tuple[str, bool, str]  # what, whether it is done, and what to do if not
+
+
+def check(context: Context) -> int:
+    """Tell what is there, line by line; 1 if a prerequisite is missing. Missing credentials are an error as always."""
+    missing = [_tell(context, line) for line in _list_prerequisites(context)].count(False)
+    for line in _list_work(context):
+        _tell(context, line)
+    return 1 if missing else 0
+
+
+def _tell(context: Context, line: _Line) -> bool:
+    what, done, todo = line
+    context.say(f"[{'x' if done else ' '}] {what}{'' if done else f'  ->  {todo}'}")
+    return done
+
+
+def _list_prerequisites(context: Context) -> Iterator[_Line]:
+    tool, settings = shutil.which("ssh") or shutil.which("session-manager-plugin"), context.settings
+    yield "ssh, or the session-manager-plugin", bool(tool), "install an OpenSSH client"
+    warning = check_release(settings.release, today=datetime.now(UTC).date())
+    yield f"release {settings.release}{f' (warning: {warning})' if warning else ''}", True, ""
+    if not context.dry_run:
+        yield f"account {context.account}, region {settings.region} (EU)", True, ""
+        yield from (
+            _compare_quota(context, market) for market in dict.fromkeys(group[2] for group in settings.node_types)
+        )
+
+
+def _compare_quota(context: Context, market: str) -> _Line:
+    """Compare the quota of vCPUs, which is small for new accounts, with what the settings need."""
+    from botocore.exceptions import ClientError
+
+    (code, key), settings, rows = _QUOTAS[market], context.settings, context.settings.prices["instances"]
+    nodes = [(int(rows[kind]["vcpus"]), count) for kind, count, on in settings.node_types if on == market]
+    need, (size, count) = sum(size * count for size, count in nodes), nodes[-1]
+    what = f"{market.lower().replace('_', ' ')} nodes need {need} vCPUs; the quota, less what runs already, is"
+    try:
+        quota = context.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
+    except ClientError as error:
+        return f"{what} not known: {explain(error)}", True, ""
+    fits = count - -(-(need - int(quota)) // size)
+    smaller = f"--set {key}={fits}, or " if fits >= 1 else ""
+    more = f"{_ASK} --region {settings.region} --quota-code {code} --desired-value {need}"
+    return f"{what} {quota:.0f}", need <= quota, f"{smaller}ask for more: {more}"
+
+
+def _list_work(context: Context) -> Iterator[_Line]:
+    bucket, file = context.memory.get("bucket", "no bucket"), context.params_file
+    named = file.is_file() and f"s3://{bucket}/" in file.read_text(encoding="utf-8")
+    yield f"params/emr.yaml names {bucket}", named, f"{SETUP} create-bucket NAME"
+    yield f"key file {context.key_file.name}", context.key_file.is_file(), f"{SETUP} create-keypair (or connect --ssm)"
+    if not context.dry_run:
+        base = stacks.find(context, "base")
+        made = base is not None and base.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+        yield f"stack base: {base.status if base else 'none'}", made, f"{SETUP} create-bucket NAME"
+        if made:
+            places = {"code": CODE, "model": MODELS, "images": input_prefix(context)}
+            counts = {what: len(list_objects(context.client("s3"), bucket, place)) for what, place in places.items()}
+            told = ", ".join(f"{what} {count}" for what, count in counts.items())
+            yield f"objects in the bucket: {told}", all(counts.values()), f"{SETUP} upload-dataset"
+        state = (cluster.describe(context) or {"Status": {"State": "none"}})["Status"]["State"]
+        yield f"cluster: {state}", state in cluster.READY, f"{SETUP} create-cluster"
+    found = len(list((context.home / "reports" / "emr").glob("*/run.html")))
+    yield f"reports of the cluster on this machine: {found}", found > 0, f"{SETUP} download-results"
