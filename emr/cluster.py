@@ -7,15 +7,7 @@ from emr import stacks, tunnel
 from emr.bucket import CODE, MODELS
 from emr.context import SETUP, Context, strip_controls
 from emr.costs import Node, count_up, estimate_hour, estimate_run, format_money
-from emr.settings import (
-    Settings,
-    check_release,
-    count_executors,
-    count_vcpus,
-    driver_megabytes,
-    executor_cores,
-    executor_megabytes,
-)
+from emr.settings import Settings, check_release, size_spark
 from emr.shipment import input_prefix
 from emr.transfer import list_objects
 from fruits.errors import UsageError
@@ -47,11 +39,7 @@ def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[
         "EndAt": f"{now + timedelta(hours=settings.max_hours):%Y-%m-%dT%H:%M:%S}",
         "HopLimit": settings.imds_hop_limit,
         "LivyMinutes": settings.livy_minutes,
-        "DriverMegabytes": driver_megabytes(settings),
-        "ExecutorMegabytes": executor_megabytes(settings),
-        "ExecutorCores": executor_cores(settings),
-        "Executors": count_executors(settings),
-        "Vcpus": count_vcpus(settings),
+        **size_spark(settings),
         "Wheelhouse": str(settings.wheelhouse).lower(),
         "HourlyPrice": price,
     }

@@ -2,24 +2,23 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from emr.settings import Settings, count_vcpus
+from emr.settings import Settings, size_spark
 from fruits.errors import UsageError
 from fruits.networks import DEFAULT
 from fruits.params import list_modes, load_params
 
 _HOURS_A_MONTH = 730
-_SHORTEST_SECONDS = 60  # EC2 and EMR bill by the second, a minute at least
+_HOUR = timedelta(hours=1)
 _IMAGE_BYTES = 5_000
 _PACKED_PER_GET = 1024  # images in a row group, which is what a worker reads at once
 _AIM_EUR = 0.40
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """US dollars for nodes and their public addresses, EMR's fee, disks and S3, and the minutes that they pay."""
 
     minutes: float
@@ -31,15 +30,14 @@ class Cost:
     @property
     def total(self) -> float:
         """US dollars in all."""
-        return self.ec2 + self.emr + self.ebs + self.s3
+        return sum(self[1:])
 
     def describe(self) -> str:
         """Say what the dollars are for."""
         return f"EC2 {self.ec2:.3f}, EMR {self.emr:.3f}, EBS {self.ebs:.3f}, S3 {self.s3:.3f}"
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A node that ran: `ended` is None while it does."""
 
     kind: str
@@ -49,17 +47,21 @@ class Node:
 
 
 def count_up(nodes: Iterable[Node], settings: Settings, *, now: datetime) -> Cost:
-    """Compute what nodes have cost at list prices: by the second, a minute at least for each."""
-    total = Cost(0, 0, 0, 0)
-    for node in nodes:
-        seconds = max(((node.ended or now) - node.began).total_seconds(), _SHORTEST_SECONDS)
-        hour = _price_hour(settings, node.kind, market=node.market)
-        parts = (getattr(total, part) + getattr(hour, part) * seconds / 3600 for part in ("ec2", "emr", "ebs"))
-        total = Cost(max(total.minutes, seconds / 60), *parts)
-    return total
+    """Compute what nodes have cost at list prices: by the second, a minute at least for each, as AWS bills them."""
+    hours = [
+        (_price_hour(settings, node.kind, node.market), max(((node.ended or now) - node.began) / _HOUR, 1 / 60))
+        for node in nodes
+    ]
+    return _add(hours, minutes=60 * max((share for _, share in hours), default=0))
 
 
-def _price_hour(settings: Settings, kind: str, *, market: str) -> Cost:
+def estimate_hour(settings: Settings) -> Cost:
+    """Return what an hour of the whole cluster costs."""
+    nodes = [(_price_hour(settings, kind, market), count) for kind, count, market in settings.node_types]
+    return _add(nodes, minutes=60)
+
+
+def _price_hour(settings: Settings, kind: str, market: str) -> Cost:
     prices = settings.prices
     if kind not in prices["instances"]:
         raise UsageError(f"{kind} has no price; add it to prices.instances in emr/cluster.yaml.")
@@ -68,11 +70,9 @@ def _price_hour(settings: Settings, kind: str, *, market: str) -> Cost:
     return Cost(60, price["ec2"] * rate + prices["ipv4_hour"], price["emr"], disk)
 
 
-def estimate_hour(settings: Settings) -> Cost:
-    """Return what an hour of the whole cluster costs."""
-    nodes = [(_price_hour(settings, kind, market=market), count) for kind, count, market in settings.node_types]
-    ec2, emr, ebs = (sum(getattr(hour, part) * count for hour, count in nodes) for part in ("ec2", "emr", "ebs"))
-    return Cost(60, ec2, emr, ebs)
+def _add(hours: Sequence[tuple[Cost, float]], *, minutes: float, s3: float = 0.0) -> Cost:
+    ec2, emr, ebs = (sum(share * hour[part] for hour, share in hours) for part in (1, 2, 3))
+    return Cost(minutes, ec2, emr, ebs, s3)
 
 
 def _count_images(settings: Settings, mode: str) -> int:
@@ -82,28 +82,24 @@ def _count_images(settings: Settings, mode: str) -> int:
 
 def explain_count(settings: Settings, mode: str) -> str:
     """Say that the number of a mode's images is not known, and what is estimated instead; empty if it is known."""
-    if mode in settings.dataset:
-        return ""
+    count = f"{_count_images(settings, mode):,} images, the most that it can take (emr/cluster.yaml, `dataset`)"
     return (
-        f"How many images {mode} takes is not known; the estimate is for {_count_images(settings, mode):,}, the most "
-        "that it can take. For a closer one add the number to `dataset` in emr/cluster.yaml."
+        "" if mode in settings.dataset else f"How many images {mode} takes is not known; the estimate is for {count}."
     )
 
 
 def estimate_run(settings: Settings, mode: str) -> Cost:
     """Predict what one run costs: upload, start of the cluster, extraction, PCA, evaluation, end of the cluster."""
     speed, prices, images = settings.speed, settings.prices, _count_images(settings, mode)
-    seconds = 1 / speed["images_per_second_per_vcpu"]
-    if load_params(mode, "sample").evaluate:
-        seconds += 1 / speed["evaluated_per_second_per_vcpu"]
-    boot = speed["wheelhouse_minutes"] if settings.wheelhouse else speed["bootstrap_minutes"]
-    minutes = speed["start_minutes"] + boot + speed["run_minutes"]
-    minutes += images * seconds / speed["margin"] / count_vcpus(settings) / 60
-    hour, reads = estimate_hour(settings), math.ceil(images / _PACKED_PER_GET)
+    evaluate = load_params(mode, "sample").evaluate
+    seconds = 1 / speed["images_per_second_per_vcpu"] + evaluate / speed["evaluated_per_second_per_vcpu"]
+    minutes = images * seconds / speed["margin"] / size_spark(settings)["Vcpus"] / 60
+    minutes += speed["wheelhouse_minutes"] if settings.wheelhouse else speed["bootstrap_minutes"]
+    minutes += speed["start_minutes"] + speed["run_minutes"]
+    reads = math.ceil(images / _PACKED_PER_GET)
     s3 = (reads + 200) / 1000 * prices["s3_put_1000"] + reads / 1000 * prices["s3_get_1000"]
     s3 += images * (4 * DEFAULT.features + _IMAGE_BYTES) / 1e9 * prices["s3_gb_month"]  # images and features, a month
-    share = minutes / 60
-    return Cost(minutes, hour.ec2 * share, hour.emr * share, hour.ebs * share, s3)
+    return _add([(estimate_hour(settings), minutes / 60)], minutes=minutes, s3=s3)
 
 
 def format_money(usd: float, settings: Settings) -> str:

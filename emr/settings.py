@@ -16,9 +16,8 @@ EU_REGIONS = ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west
 # The newest release with JupyterHub, and the last days of standard support: docs.aws.amazon.com, page of each release.
 NEWEST = "emr-7.14.0"
 _SUPPORT_ENDS = {"emr-7.5.0": date(2026, 11, 20), NEWEST: date(2028, 9, 8)}
-# An application master in client mode: spark.yarn.am.memory, 512 MB, and its smallest overhead, 384 MB.
-_MASTER_MB = 512 + 384
-_ROUNDED_MB = 32  # yarn.scheduler.minimum-allocation-mb: YARN rounds each container up to a multiple
+# YARN gives a container multiples of its smallest allocation; an application master takes 512 MB, and 384 MB more.
+_STEP_MB, _MASTER_MB = 32, 896
 _FIGURES = {"ec2", "emr", "vcpus", "memory_gib", "yarn_mb"}
 _Check = Callable[[Any], bool]
 
@@ -84,10 +83,9 @@ def load_settings(overrides: Sequence[str] = (), *, file: Path = SETTINGS_FILE) 
     """Read the settings, put `KEY=VALUE` overrides on top, and list everything wrong in one UsageError."""
     values = read_yaml(file)
     for setting in overrides:
-        key, sign, value = setting.partition("=")
+        key, sign, value = (part.strip() for part in setting.partition("="))
         if not sign:
             raise UsageError(f"--set {setting}: allowed: KEY=VALUE, such as --set core_count=3")
-        key = key.strip()
         kind = KEYS[key].type if key in KEYS else None
         values[key] = parse_setting(value, kind=kind, origin=f"--set {setting}")
     problems = [f"{key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in KEYS if key not in values]
@@ -101,12 +99,6 @@ def load_settings(overrides: Sequence[str] = (), *, file: Path = SETTINGS_FILE) 
     if problems:
         raise UsageError(f"{file.name} is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return Settings(**values)
-
-
-def check_region(region: str, *, what: str) -> None:
-    """Refuse a place outside the EU, wherever its name came from."""
-    if region not in EU_REGIONS:
-        raise UsageError(f"{what} is in {region}; allowed: {', '.join(EU_REGIONS)}. The data may not leave the EU.")
 
 
 def check_release(release: str, *, today: date) -> str | None:
@@ -123,39 +115,27 @@ def check_release(release: str, *, today: date) -> str | None:
     return f"{release} is past its standard support since {ended}: only security fixes. Better: --set release={NEWEST}."
 
 
-def count_executors(settings: Settings) -> int:
-    """Count the executors: one a node, the primary one excepted."""
-    return settings.core_count + settings.task_count
+def size_spark(settings: Settings) -> dict[str, int]:
+    """Compute what Spark is given: an executor a node, with all its cores, which fits beside an application master.
 
-
-def executor_cores(settings: Settings) -> int:
-    """Return the cores of an executor: all of the smallest node."""
-    return int(_read_smallest(settings, "vcpus"))
-
-
-def count_vcpus(settings: Settings) -> int:
-    """Count the vCPUs that compute features."""
-    return count_executors(settings) * executor_cores(settings)
-
-
-def executor_megabytes(settings: Settings) -> int:
-    """Return an executor's heap, which is its overhead too (Python workers): an application master fits beside it."""
-    return int(_read_smallest(settings, "yarn_mb") - _MASTER_MB) // _ROUNDED_MB * _ROUNDED_MB // 2
-
-
-def driver_megabytes(settings: Settings) -> int:
-    """Return the driver's heap: a quarter of the primary node, which YARN, HDFS, Livy and JupyterHub share."""
-    return int(settings.prices["instances"][settings.primary_type]["memory_gib"]) * 1024 // 4
-
-
-def _read_smallest(settings: Settings, figure: str) -> float:
-    return min(float(settings.prices["instances"][kind][figure]) for kind, *_ in settings.node_types[1:])
+    Half of an executor's memory is outside its heap, for the Python workers. The driver's heap is a quarter of the
+    primary node, which YARN, HDFS, Livy and JupyterHub share.
+    """
+    rows = settings.prices["instances"]
+    workers = [rows[kind] for kind, *_ in settings.node_types[1:]]
+    executors, cores = settings.core_count + settings.task_count, min(row["vcpus"] for row in workers)
+    return {
+        "Executors": executors,
+        "ExecutorCores": cores,
+        "ExecutorMegabytes": (min(row["yarn_mb"] for row in workers) - _MASTER_MB) // _STEP_MB * _STEP_MB // 2,
+        "DriverMegabytes": rows[settings.primary_type]["memory_gib"] * 1024 // 4,
+        "Vcpus": executors * cores,
+    }
 
 
 def _find_unpriced(values: Mapping[str, Any]) -> list[str]:
-    """Name the instance types with a figure missing: every estimate and the size of executors would be wrong."""
-    rows = values["prices"].get("instances", {})
-    known = [kind for kind, row in rows.items() if row.keys() >= _FIGURES]
+    """Name the instance types with a figure missing: estimates and the size of executors would be wrong."""
+    known = [kind for kind, row in values["prices"].get("instances", {}).items() if row.keys() >= _FIGURES]
     return [
         f"{key} = {values[key]!r}: allowed: {', '.join(known)}; others need {sorted(_FIGURES)} in prices.instances"
         for key in ("primary_type", "core_type", "task_type")

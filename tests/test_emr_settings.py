@@ -4,17 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from emr.settings import (
-    EU_REGIONS,
-    SETTINGS_FILE,
-    check_release,
-    count_executors,
-    count_vcpus,
-    driver_megabytes,
-    executor_cores,
-    executor_megabytes,
-    load_settings,
-)
+from emr.settings import EU_REGIONS, SETTINGS_FILE, check_release, load_settings, size_spark
 
 from fruits.errors import UsageError
 from fruits.params import list_modes
@@ -36,16 +26,17 @@ def test_the_file_is_what_the_documents_say() -> None:
 def test_an_executor_and_the_application_master_fit_a_node(kind: str, task_count: int) -> None:
     settings = load_settings([f"core_type={kind}", f"primary_type={kind}", f"task_count={task_count}"])
     smallest = min(settings.prices["instances"][kind]["yarn_mb"] for kind, *_ in settings.node_types[1:])
-    container = 2 * executor_megabytes(settings)
+    given = size_spark(settings)
+    container = 2 * given["ExecutorMegabytes"]
     assert container % 32 == 0  # as YARN rounds it
     assert 0.8 * smallest < container + 512 + 384 <= smallest
-    assert driver_megabytes(settings) == settings.prices["instances"][kind]["memory_gib"] * 256
-    assert count_executors(settings) == 2 + task_count
-    assert count_vcpus(settings) == executor_cores(settings) * (2 + task_count)
+    assert given["DriverMegabytes"] == settings.prices["instances"][kind]["memory_gib"] * 256
+    assert given["Vcpus"] == given["ExecutorCores"] * (2 + task_count) == given["ExecutorCores"] * given["Executors"]
 
 
 def test_the_memory_of_graviton() -> None:
-    assert executor_megabytes(load_settings(["core_type=c7g.xlarge"])) == (5632 - 896) // 2
+    given = size_spark(load_settings(["core_type=c7g.xlarge"]))
+    assert (given["ExecutorMegabytes"], given["ExecutorCores"]) == ((5632 - 896) // 2, 4)
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-2", "eu-central-2", "ap-south-1", "", "EU-WEST-1"])
