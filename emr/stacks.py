@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def delete(context: Context, which: str) -> None:
 
 def follow(context: Context, stack: Stack) -> Stack | None:
     """Wait until a stack rests, and tell each step; None if it is deleted."""
-    client, told = context.client("cloudformation"), datetime.now(UTC)
+    client, told = context.client("cloudformation"), datetime.now(UTC) - timedelta(seconds=2)
     while True:
         found = _describe(context, stack.id)
         events = client.describe_stack_events(StackName=stack.id)["StackEvents"]
