@@ -3,10 +3,11 @@
 import re
 from typing import Any
 
-from emr import cluster, stacks, tunnel
+from emr import access, cluster, stacks
 from emr.bucket import prefixes, write_params
 from emr.context import SETUP, Context, read_code
 from emr.transfer import delete_objects
+from emr.tunnel import KNOWN_HOSTS
 from fruits.errors import UsageError
 
 def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
@@ -23,7 +24,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
             "Names are shared by the whole world; add something of your own, such as fruits-yourname-2026."
         )
     settings = context.settings
-    parameters = {"Name": settings.name, "BucketName": name, "NewBucket": "true", "Zone": str(settings.zone)}
+    parameters = {"Name": settings.name, "BucketName": name, "NewBucket": "true", "Zone": settings.zone}
     parameters |= {"LogDays": str(settings.log_days), "MultipartDays": str(settings.multipart_days)}
     if context.dry_run:
         return {"stacks": [stacks.plan(context, "base", parameters)]}
@@ -42,7 +43,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     context.remember(name)
     for prefix in prefixes():
         context.client("s3").put_object(Bucket=name, Key=prefix)
-    tunnel.fetch_key(context)
+    access.fetch_key(context)
     write_params(context)
     context.say(f"Bucket {name} in {settings.region}: private, encrypted, TLS only. Nothing costs money yet but what is stored.")
     return None
@@ -83,7 +84,7 @@ def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
     if base:
         _free(context, base)
         stacks.delete(context, "base")
-    for file in (context.key_file, context.home / tunnel.KNOWN_HOSTS):
+    for file in (context.key_file, context.home / KNOWN_HOSTS):
         file.unlink(missing_ok=True)
     if bucket and not keep_bucket:
         _remove_bucket(context, bucket)

@@ -109,9 +109,9 @@ def upload_dataset(context: Context, images: Path | None, **options: Any) -> Any
 @_command("create-keypair")
 def create_keypair(context: Context) -> Any:
     """Fetch the SSH key that create-bucket made, into a file of mode 400."""
-    from emr import tunnel
+    from emr import access
 
-    return tunnel.fetch_key(context)
+    return access.fetch_key(context)
 
 
 @_command("create-cluster")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from emr import stacks, tunnel
+from emr import access, stacks
 from emr.bucket import CODE, MODELS
 from emr.context import SETUP, Context, strip_controls
 from emr.costs import Node, count_up, estimate_hour, estimate_run, format_money
@@ -78,13 +78,13 @@ def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> dict[st
 def _begin(context: Context, *, cidr: str | None) -> stacks.Stack:
     settings, bucket = context.settings, context.bucket
     _check_bucket(context)
-    address = tunnel.check_cidr(cidr or tunnel.find_address())
+    address = access.check_cidr(cidr or access.find_address())
     _say_price(context)
     context.ask("Start it?")
     if found := describe(context):
         context.say(f"Cluster {found['Id']} ended; its stack is replaced.")
         stacks.delete(context, "cluster")
-    tunnel.allow_address(context, address)
+    access.let_in(context, cidr=address)
     parameters = build_parameters(settings, bucket=bucket, now=datetime.now(UTC))
     stack = stacks.begin(context, "cluster", parameters)
     context.say(

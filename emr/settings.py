@@ -55,7 +55,7 @@ class Settings:
     idle_minutes: int = _integer(1, 10080)
     max_hours: int = _integer(1, 48)
     livy_minutes: int = _integer(1, 10080)
-    zone: int = _integer(0, 2)
+    zone: str = _text("a, b or c", r"[abc]")
     imds_hop_limit: int = _integer(1, 4)
     wheelhouse: bool = _key("true or false", lambda v: isinstance(v, bool))
     log_days: int = _integer(1, 3650)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from doubles import list_keys
-from emr.state import STATE_FILE
+from emr.context import STATE_FILE
 
 from fruits.params import repository
 
@@ -42,12 +42,28 @@ class Cloud:
         return list_keys(self.client("s3"), BUCKET, prefix=prefix)
 
     @property
-    def state(self) -> dict[str, Any]:
+    def memory(self) -> dict[str, Any]:
         file = self.home / STATE_FILE
         return json.loads(file.read_text()) if file.is_file() else {}
 
+    def prepare_model(self) -> None:
+        """Put a converted model where a run of this machine leaves it."""
+        folder = self.home / "data" / "models" / "0123456789abcdef-0123"
+        folder.mkdir(parents=True)
+        for name in ("model.json", "model.tflite", "weights.npz"):
+            (folder / name).write_bytes(b"{}")
+
+    @property
+    def cluster_id(self) -> str:
+        (stack,) = self.client("cloudformation").describe_stacks(StackName="fruits-cluster")["Stacks"]
+        return next(str(entry["OutputValue"]) for entry in stack["Outputs"] if entry["OutputKey"] == "Cluster")
+
     def cluster(self) -> dict[str, Any]:
-        return self.client("emr").describe_cluster(ClusterId=self.state["cluster"])["Cluster"]
+        return self.client("emr").describe_cluster(ClusterId=self.cluster_id)["Cluster"]
+
+    def alive(self) -> list[str]:
+        listed = self.client("emr").list_clusters()["Clusters"]
+        return [entry["Id"] for entry in listed if entry["Status"]["State"] != "TERMINATED"]
 
 
 def shell(

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 from cloud import BUCKET, CIDR, Cloud, Done
-from emr import cluster, steps
+from emr import stacks, steps
 from emr.cli import HOME_VARIABLE, main
-from emr.roles import SERVICE_POLICY
+from stacks_double import complete_moto
 
 NO_MOTO = "moto is not installed: make test-integration installs it"
 
@@ -43,21 +43,19 @@ def one_policy() -> str:
     pytest.importorskip("moto", reason=NO_MOTO)
     import moto.iam.models
 
-    name = SERVICE_POLICY.rpartition("/")[2]
+    name = "AmazonEMRServicePolicy_v2"
     return json.dumps({name: json.loads(moto.iam.models.aws_managed_policies_data)[name]})
 
 
 @pytest.fixture
 def double(home: Path, monkeypatch: pytest.MonkeyPatch, one_policy: str) -> Iterator[None]:
-    """Start moto. Its bucket policies ignore conditions: a TLS-only one would lock us out, so none is enforced."""
+    """Start moto, empty."""
     from moto import mock_aws
-    from moto.iam.access_control import PermissionResult
-    from moto.s3.models import FakeBucket
 
-    monkeypatch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
+    complete_moto(monkeypatch)
     monkeypatch.setattr("moto.iam.models.aws_managed_policies_data", one_policy)
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # thousands, again for each region
-    monkeypatch.setattr(cluster, "_EVERY", 0.05)
+    monkeypatch.setattr(stacks, "_EVERY", 0.05)
     monkeypatch.setattr(steps, "_EVERY", 0.05)
     with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
         yield
@@ -82,22 +80,26 @@ def with_bucket(cloud: Cloud) -> Cloud:
 
 
 @pytest.fixture
-def with_cluster(with_bucket: Cloud, fruit_folder: Path) -> Cloud:
+def filled(with_bucket: Cloud, fruit_folder: Path) -> Cloud:
+    """Give a bucket with code, images and a model, as `upload-dataset` brings them."""
+    with_bucket.prepare_model()
     assert with_bucket.run("upload-dataset", str(fruit_folder), "--files").code == 0
-    assert with_bucket.run("create-keypair").code == 0
-    done = with_bucket.run("create-cluster", *CIDR)
-    assert (done.code, done.err) == (0, "")
     return with_bucket
+
+
+@pytest.fixture
+def with_cluster(filled: Cloud) -> Cloud:
+    done = filled.run("create-cluster", *CIDR)
+    assert (done.code, done.err) == (0, "")
+    return filled
 
 
 @contextmanager
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Start moto's server, empty; what is said of bucket policies above holds here, too."""
-    from moto.iam.access_control import PermissionResult
-    from moto.s3.models import FakeBucket
+    """Start moto's server, empty, in this process."""
     from moto.server import ThreadedMotoServer
 
-    monkeypatch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
+    complete_moto(monkeypatch)
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
