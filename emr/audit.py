@@ -8,7 +8,14 @@ from emr.settings import EU_REGIONS
 from fruits.errors import FruitsError
 
 # ARNs begin arn:aws:SERVICE:REGION:ACCOUNT:KIND/... ; the other resources of the stacks are free.
-_COSTS = ("elasticmapreduce:cluster", "ec2:instance", "ec2:volume", "ec2:elastic-ip", "ec2:natgateway", "kms:key", "s3:")
+_COSTS = (
+    "elasticmapreduce:cluster",
+    "ec2:instance",
+    "ec2:volume",
+    "ec2:elastic-ip",
+    "kms:key",
+    "s3:",
+)
 # What AWS says of a region that an account has not opted into: nothing can be there.
 _CLOSED = ("InvalidClientTokenId", "OptInRequired", "AuthFailure")
 
@@ -40,10 +47,10 @@ def audit(context: Context) -> dict[str, object] | None:
             unseen.append(f"{region} ({code})")
     if unseen:
         raise FruitsError(
-            f"not seen, so that things of ours may be there: {', '.join(unseen)}. Your user or role needs tag:GetResources "
-            "and elasticmapreduce:DescribeCluster (emr/policy.json); or look there in AWS's console."
+            f"not seen, so that things of ours may be there: {', '.join(unseen)}. Your user or role needs "
+            "tag:GetResources and elasticmapreduce:DescribeCluster (emr/policy.json); or look there in AWS's console."
         )
-    context.say(f"{found} things cost money: {SETUP} terminate, then cleanup." if found else "Nothing of ours costs money.")
+    context.say(f"{found} cost money: {SETUP} terminate, then cleanup." if found else "Nothing of ours costs money.")
     return None
 
 

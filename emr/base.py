@@ -10,13 +10,14 @@ from emr.transfer import delete_objects
 from emr.tunnel import KNOWN_HOSTS
 from fruits.errors import UsageError
 
+
 def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     """Deploy the stack `base` with this bucket, fetch its key, and write `params/emr.yaml`; may be repeated.
 
     Raises
     ------
     UsageError
-        For a name that S3 refuses, and for a bucket that is not the one of this stack, of this project or of this region.
+        For a name that S3 refuses, and a bucket of another stack, project or region.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
         raise UsageError(
@@ -45,7 +46,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
         context.client("s3").put_object(Bucket=name, Key=prefix)
     access.fetch_key(context)
     write_params(context)
-    context.say(f"Bucket {name} in {settings.region}: private, encrypted, TLS only. Nothing costs money yet but what is stored.")
+    context.say(f"Bucket {name} in {settings.region}: private, encrypted, TLS only. Only what it stores costs money.")
     return None
 
 
@@ -65,9 +66,15 @@ def _is_left_over(context: Context, name: str) -> bool:
             raise
         place, tags = context.settings.region, []
     if {"Key": "project", "Value": context.settings.name} not in tags:
-        raise UsageError(f"bucket {name} is there and holds other things (no tag project={context.settings.name}). Choose another name.")
+        raise UsageError(
+            f"bucket {name} is there without the tag project={context.settings.name}: it holds other things, which "
+            "cleanup would delete. Choose another name."
+        )
     if {None: "us-east-1", "EU": "eu-west-1"}.get(place, place) != context.settings.region:
-        raise UsageError(f"bucket {name} lies in {place}, the cluster in {context.settings.region}. Choose another name.")
+        raise UsageError(
+            f"bucket {name} is in {place}, the cluster in {context.settings.region}: set that region, or choose another "
+            "name."
+        )
     return True
 
 

@@ -24,7 +24,9 @@ _FOLDER = click.Path(path_type=Path)
 _OPTIONS = [
     click.option("--dry-run", is_flag=True, help="Print templates, parameters and the needed policy; ask AWS nothing."),
     click.option("--yes", is_flag=True, help="Answer every question with yes: for scripts."),
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override emr/cluster.yaml. Repeatable."),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override emr/cluster.yaml. Repeatable."
+    ),
     click.option("--settings", "file", default=SETTINGS_FILE, hidden=True, type=_FOLDER),
 ]
 

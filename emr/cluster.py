@@ -21,7 +21,9 @@ VENV = "/opt/fruits/venv"
 
 def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[str, str]:
     """Compute the parameters of the stack `cluster` from the settings."""
-    price = f"about {format_money(estimate_hour(settings).total, settings)} an hour, prices of {settings.prices['date']}"
+    price = (
+        f"about {format_money(estimate_hour(settings).total, settings)} an hour, prices of {settings.prices['date']}"
+    )
     values = {
         "Name": settings.name,
         "BucketName": bucket,
@@ -106,7 +108,9 @@ def _say_price(context: Context) -> None:
 def _check_bucket(context: Context) -> None:
     """Refuse a start that would be paid for in vain: without code, model or images in the bucket no run succeeds."""
     places = {"code": f"{CODE}bootstrap.sh", "a model": MODELS, "images": input_prefix(context)}
-    missing = [what for what, prefix in places.items() if not list_objects(context.client("s3"), context.bucket, prefix)]
+    missing = [
+        what for what, prefix in places.items() if not list_objects(context.client("s3"), context.bucket, prefix)
+    ]
     if missing:
         raise UsageError(
             f"s3://{context.bucket} lacks {', '.join(missing)}, and a cluster would cost money in vain. First run, on "
@@ -156,12 +160,16 @@ def show_status(context: Context) -> None:
     kinds = [f"{running.count(kind)} x {kind[0]} ({kind[1].lower()})" for kind in sorted(set(running))]
     context.say(f"Nodes:   {', '.join(kinds) or 'none running'}")
     spent = count_up(nodes, context.settings, now=now)
-    context.say(f"So far:  {spent.minutes / 60:.2f} h, about {format_money(spent.total, context.settings)} (list prices)")
+    context.say(
+        f"So far:  {spent.minutes / 60:.2f} h, about {format_money(spent.total, context.settings)} (list prices)"
+    )
     if status["State"] in OVER:
         context.say(f"Its stack is left, which costs nothing: {TERMINATE} removes it.")
     elif stack:
         idle = int(stack.parameters["IdleMinutes"])
-        context.say(f"Ends:    after {idle} idle minutes; at {stack.parameters['EndAt']} UTC at the latest; {TERMINATE}")
+        context.say(
+            f"Ends:    after {idle} idle minutes; at {stack.parameters['EndAt']} UTC at the latest; {TERMINATE}"
+        )
 
 
 def list_nodes(context: Context, cluster: dict[str, Any]) -> list[Node]:
@@ -196,9 +204,12 @@ def terminate(context: Context) -> dict[str, Any] | None:
 def _say_costs(context: Context, cluster: str) -> None:
     settings = context.settings
     ended = context.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]
-    spent = count_up(list_nodes(context, ended), settings, now=datetime.now(UTC))
+    try:
+        spent = count_up(list_nodes(context, ended), settings, now=datetime.now(UTC))
+    except UsageError as error:
+        context.say(f"What cluster {cluster} cost cannot be computed: {error}")
+        return
     context.say(
         f"Cluster {cluster} is {ended['Status']['State']}. It ran {spent.minutes:.0f} min: "
-        f"{format_money(spent.total, settings)} ({spent.describe()}) at list prices; the bill is in AWS's Cost Explorer "
-        "a day later."
+        f"{format_money(spent.total, settings)} ({spent.describe()}) at list prices. The bill is in Cost Explorer a day later."
     )

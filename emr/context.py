@@ -70,11 +70,12 @@ class Context:
         import boto3
         from botocore.config import Config
 
-        assert not self.dry_run, "a dry run asks AWS nothing"
+        if self.dry_run:
+            raise FruitsError("a dry run asks AWS nothing: this command has no plan to print.")
         key = (service, region or self.settings.region, once)
         if key not in self._clients:
             if not self._clients and (kept := self.memory):
-                self._clients["sts", self.settings.region, False] = boto3.client("sts", region_name=self.settings.region)
+                self._clients["sts", key[1], False] = boto3.client("sts", region_name=key[1])
                 self._check(kept)
             retries = {"mode": "standard", "total_max_attempts": 1 if once else 8}
             config = Config(retries=retries, max_pool_connections=32)
@@ -85,9 +86,10 @@ class Context:
         here = {"account": self.account, "region": self.settings.region, "name": self.settings.name}
         for key, value in here.items():
             if kept.get(key, value) != value:
+                self._clients.clear()
                 raise UsageError(
-                    f"{key} {value}: what was made from this folder is in {key} {kept[key]} ({STATE_FILE}). Nothing "
-                    f"was done. Go on with that {key}; to leave it, end it first: {SETUP} cleanup."
+                    f"{key} {value}: what was made from here is in {key} {kept[key]} ({STATE_FILE}). Nothing was done. Use "
+                    f"that {key}; or, if nothing is left there (`{SETUP} audit` tells), remove the file."
                 )
 
     @property

@@ -74,7 +74,7 @@ def begin(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
     if found and found.status in _USELESS:
         delete(context, which)
         found = None
-    return (_update if found else _create)(context, which, parameters)
+    return _update(context, which, parameters, found) if found else _create(context, which, parameters)
 
 
 def finish(context: Context, stack: Stack) -> Stack:
@@ -140,7 +140,7 @@ def _create(context: Context, which: str, parameters: Mapping[str, str]) -> Stac
     return found
 
 
-def _update(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
+def _update(context: Context, which: str, parameters: Mapping[str, str], found: Stack) -> Stack:
     from botocore.exceptions import ClientError
 
     try:
@@ -148,8 +148,6 @@ def _update(context: Context, which: str, parameters: Mapping[str, str]) -> Stac
     except ClientError as error:
         if "No updates are to be performed" not in str(error):
             raise
-    found = find(context, which)
-    assert found is not None  # it was there to be updated
     return found
 
 

@@ -45,7 +45,9 @@ def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
     going = find_step(context, cluster, mode)
     if going is None:
         predicted = format_money(estimate_run(context.settings, mode).total, context.settings)
-        context.say(f"Predicted, start of the cluster included: {predicted}. {explain_count(context.settings, mode)}".rstrip())
+        context.say(f"Predicted, start of the cluster included: {predicted}.")
+        if unknown := explain_count(context.settings, mode):
+            context.say(unknown)
         ship_code(context)
     try:
         if going is None:
@@ -96,18 +98,23 @@ def _finish(context: Context, mode: str, status: dict[str, Any], *, run: str) ->
     completed = status["State"] == "COMPLETED"
     code = int(text or not completed)
     if (code == 0) != completed:
-        raise FruitsError(f"the run ended with exit code {code}, but EMR calls its step {status['State']}; see the output.log.")
+        raise FruitsError(
+            f"the run ended with exit code {code}, but EMR calls its step {status['State']}; see the output.log."
+        )
     if code:
         for line in _read_lines(context, run)[-_LINES_OF_A_FAILURE:]:
             context.say(f"  | {line}")
-        reason = status.get("FailureDetails", {}).get("Message") or status.get("StateChangeReason", {}).get("Message", "")
+        reason = status.get("FailureDetails") or status.get("StateChangeReason", {})
         context.say(
-            f"The step is {status['State']}. {strip_controls(reason)} All of its output: s3://{context.bucket}/{LOGS}runs/{run}/. "
+            f"The step is {status['State']}. {strip_controls(reason.get('Message', ''))} "
+            f"All of its output: s3://{context.bucket}/{LOGS}runs/{run}/. "
             f"The cluster goes on: mend it and repeat, or {TERMINATE}"
         )
         return code
     if not fetch(context, f"{REPORTS}emr/{mode}/"):
-        raise FruitsError(f"the run succeeded, but left no report in s3://{context.bucket}/{REPORTS}emr/{mode}/; see its log.")
+        raise FruitsError(
+            f"the run succeeded, but left no report in s3://{context.bucket}/{REPORTS}emr/{mode}/; see its log."
+        )
     context.say(f"Report: {context.home / 'reports' / 'emr' / mode / 'run.html'}")
     return 0
 

@@ -108,7 +108,9 @@ def _delete_key(name: str, account: str, region: str) -> None:
 def _create_policy(properties: dict[str, Any], account: str, region: str) -> str:
     from moto.s3.models import s3_backends
 
-    s3_backends[account]["aws"].put_bucket_policy(properties["Bucket"], json.dumps(properties["PolicyDocument"]).encode())
+    s3_backends[account]["aws"].put_bucket_policy(
+        properties["Bucket"], json.dumps(properties["PolicyDocument"]).encode()
+    )
     return f"{properties['Bucket']}-policy"
 
 
