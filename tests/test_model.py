@@ -13,7 +13,9 @@ from conftest import WEIGHTS, make_weights_file
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features import model
-from fruits.features.model import Backbone, find_model_id, load_model
+from fruits.features.engines import local_engine
+from fruits.features.model import Backbone, find_model_id, load_model, read_flatbuffer
+from fruits.folders import hash_file
 
 DRAWS = """
 import json
@@ -44,7 +46,7 @@ def forbid_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.subprocess, "run", refuse)
 
 
-def plant(folder: Path, **wrong: int) -> None:
+def plant(folder: Path, **wrong: int | str) -> None:
     facts = {"tensors": 260, "parameters": 2_257_984, "bytes": 9_031_936, "values_sha256": "cd", **wrong}
     folder.mkdir(parents=True, exist_ok=True)
     for part in model.CONVERTED:
@@ -96,6 +98,25 @@ def test_converted_weights_are_found_by_their_hash_and_checked(
         load_model("w.h5", **place)
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_changed_flatbuffer_is_refused_and_one_without_a_hash_is_taken(
+    earlier: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_conversion(monkeypatch)
+    (tmp_path / "w.h5").write_bytes(content := make_weights_file())
+    folder = tmp_path / f"{hashlib.sha256(content).hexdigest()[:16]}-d8d6"
+    plant(folder, **{} if earlier else {"flatbuffer_sha256": hashlib.sha256(b"flat").hexdigest()})
+    (folder / "model.tflite").write_bytes(b"flat")
+    found = load_model("w.h5", folder=tmp_path, base=tmp_path)
+    assert local_engine(found).flatbuffer.value == b"flat"
+    (folder / "model.tflite").write_bytes(b"flap")
+    if earlier:
+        assert read_flatbuffer(found) == b"flap"
+    else:
+        with pytest.raises(FruitsError, match=rf"begins with [0-9a-f]{{12}}, .*Delete {folder}, .*upload-dataset"):
+            local_engine(found)
+
+
 def test_an_unknown_engine_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'onnx'.*litert, tensorflow"):
         load_model("random", engine="onnx", folder=tmp_path)
@@ -128,6 +149,7 @@ def test_random_weights_are_mobilenet_converted_once(models: Path, monkeypatch: 
     with np.load(first.tensors_file) as tensors:
         assert sum(tensors[name].size for name in tensors.files) == 2_257_984
     assert first.flatbuffer.stat().st_size == pytest.approx(8.85e6, rel=0.01)
+    assert first.flatbuffer_sha256 == hash_file(first.flatbuffer)
     assert "tensorflow" not in sys.modules
 
 

@@ -147,7 +147,9 @@ def test_litter_of_the_system_is_nobodys(saved: Path, report: Path) -> None:
         fill(folder, [".DS_Store", "Thumbs.db", "desktop.ini", "._run.html", "@eaDir/variance.png/SYNO_THUMB.jpg"])
         fill(folder, [".manifest.json.fruits-0123456789abcdef"])
     fill(saved, ["pca/parquet/._SUCCESS.crc", "pca/parquet/.part-00000-a b.snappy.parquet.crc", "metadata/.DS_Store"])
+    fill(saved, ["pca_$folder$", "pca/parquet_$folder$"])
     assert check(saved) == []
+    ownership.check_whole(saved)
     assert check(report, REPORT) == []
     fill(saved.parent / "new", [".DS_Store"])
     assert check(saved.parent / "new") == []

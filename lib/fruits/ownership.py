@@ -199,12 +199,12 @@ def check_whole(folder: Path, *, below: Path = Path()) -> None:
 
 
 def _hash_files(folder: Path, *, below: Path = Path()) -> dict[str, str]:
-    """Return the SHA-256 of each file but the marker and hidden ones, by its path below the folder."""
+    """Return the SHA-256 of each file but the marker, hidden ones and litter, by its path below the folder."""
     found = {}
     # In S3 a path that ends in "." is another one.
     place = folder / str(below) if below.parts else folder
     for name in (str(below / name) for name in as_folder(place).list_files()):
-        if name != MARKER.name and not name.rpartition("/")[2].startswith("."):
+        if name != MARKER.name and not name.rpartition("/")[2].startswith(".") and not _LITTER.fullmatch(name):
             found[name] = hash_file(folder / name)
     return found
 

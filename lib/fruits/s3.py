@@ -68,7 +68,8 @@ class S3Folder:
         """Yield each object below the folder; names are relative to it."""
         root = self.path.path.rstrip("/") + "/"
         for name, facts in self.path.fs.find(root, detail=True).items():
-            if not name.endswith("/"):  # some tools leave an object in the place of a folder
+            # Some tools leave an object in the place of a folder, EMR's file system one beside it.
+            if not name.endswith(("/", "_$folder$")):
                 modified = int(facts["LastModified"].timestamp() * 10**9)
                 yield S3Object(name.removeprefix(root), int(facts["size"]), modified, _make_tag(facts))
 

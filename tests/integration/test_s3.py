@@ -261,6 +261,8 @@ def test_a_report_keeps_what_was_done_by_hand_and_is_not_put_over_strange_files(
         ownership.check_owner(final, ownership.REPORT, owner=owner, replace=True)
     # Results without their marker: a run was killed while it copied them.
     results = folders.resolve(f"s3://{BUCKET}/kept/MINI", base=REPOSITORY)
+    client().put_object(Bucket=BUCKET, Key="kept/MINI/pca_$folder$")  # EMR's file system leaves it: no file of a run
+    assert folders.as_folder(results).list_files() == []
     assert ownership.check_owner(results, ownership.RESULTS, owner=owner, replace=False) == []
     folders.write_bytes(results / "pca/csv/pca.csv", b"table")
     with pytest.raises(UsageError, match=r"without run\.json, .*--replace"):

@@ -94,7 +94,9 @@ def local_engine(backbone: "Backbone") -> LiteRTEngine | TensorFlowEngine:
 
 def _make_engine(backbone: "Backbone", *, share: Callable[[Any], Any]) -> LiteRTEngine | TensorFlowEngine:
     if backbone.engine == "litert":
-        return LiteRTEngine(share(backbone.flatbuffer.read_bytes()))
+        from fruits.features.model import read_flatbuffer
+
+        return LiteRTEngine(share(read_flatbuffer(backbone)))
     with np.load(backbone.tensors_file) as tensors:
         shared = share([tensors[name] for name in tensors.files])
     return TensorFlowEngine(shared, backbone.network, backbone.input_size)

@@ -105,8 +105,10 @@ def export_model(weights: Path | None, folder: Path, *, network: Network, size: 
     model = build_model(network, weights, size=size, seed=seed)
     tensors = model.get_weights()
     np.savez(folder / "weights.npz", *tensors)
-    (folder / "model.tflite").write_bytes(convert_to_flatbuffer(add_scaling(model, network)))
-    (folder / "model.json").write_text(json.dumps(describe_tensors(tensors)))
+    flatbuffer = convert_to_flatbuffer(add_scaling(model, network))
+    (folder / "model.tflite").write_bytes(flatbuffer)
+    facts = describe_tensors(tensors) | {"flatbuffer_sha256": hashlib.sha256(flatbuffer).hexdigest()}
+    (folder / "model.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ class Backbone:
     folder: Path
     network: Network = DEFAULT
     input_size: int = DEFAULT.size
+    flatbuffer_sha256: str = ""
 
     @property
     def model_id(self) -> str:
@@ -121,8 +122,23 @@ def _read_model(
     facts = json.loads((folder / "model.json").read_text())
     counts = {name: facts[name] for name in ("tensors", "parameters", "bytes")}
     check_counts(weights, (*counts.values(),), network, remedy=f"name {network.file.format(size=size)}")
-    sha256, known = sha256 or facts["values_sha256"], {"network": network, "input_size": size, **counts}
+    sha256 = sha256 or facts["values_sha256"]
+    # Models that earlier versions made have no hash of the flatbuffer.
+    known = {"network": network, "input_size": size, "flatbuffer_sha256": facts.get("flatbuffer_sha256", ""), **counts}
     return Backbone(weights=weights, sha256=sha256, engine=engine, folder=folder, **known)
+
+
+def read_flatbuffer(model: Backbone) -> bytes:
+    """Read the LiteRT model; FruitsError if it is not the one that was made, as far as `model.json` knows that."""
+    content = model.flatbuffer.read_bytes()
+    got = hashlib.sha256(content).hexdigest()
+    if got != (model.flatbuffer_sha256 or got):
+        raise FruitsError(
+            f"{model.flatbuffer} is not the file that was made of the weights: its SHA-256 begins with {got[:12]}, "
+            f"model.json beside it allows {model.flatbuffer_sha256[:12]}. Delete {model.folder}, in the bucket too "
+            f"if it came from one, and run again; {_ELSEWHERE}"
+        )
+    return content
 
 
 def find_model_id(
