@@ -1,212 +1,168 @@
-"""The way to JupyterHub: a tunnel by SSH or by AWS Systems Manager to https://localhost:9443."""
+"""The way to JupyterHub: a new password, and a tunnel by SSH or Systems Manager to https://localhost:9443."""
 
 import json
-import os
 import re
+import secrets
 import shlex
 import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from emr import cluster as clusters
-from emr import hub, keypair, network
-from emr.context import Context
-from emr.forwarding import Forward, check_port, keep_open
-from emr.request import Request
+from emr import access, cluster
+from emr.context import SETUP, Context, explain, strip_controls
+from emr.forwarding import check_port, keep_open
+from emr.hub import USER
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
 
 PORT = 9443
 KNOWN_HOSTS = ".fruits-known-hosts"
-# A packet each so many seconds keeps the tunnel in the memory of routers, which forget a silent one after a minute or
-# more; a peer that leaves three in a row unanswered is dead, and that is noticed within a minute.
-ALIVE_SECONDS = 15
-ALIVE_COUNT = 3
-# Seconds until a host that does not answer is given up: Linux alone would try for two minutes.
-CONNECT_SECONDS = 15
-_USER = "hadoop"
+_ASK = f"sudo docker exec -it jupyterhub passwd {USER}"
+_SET = "sudo docker exec -i jupyterhub chpasswd"  # reads USER:PASSWORD; a command line can be seen by others
+# What ssh writes when another try cannot help.
+_REFUSALS = {
+    "Host key verification failed": "the host that answers does not have the keys of this cluster's primary node, or "
+    f"you did not accept them. Do not go on: `{SETUP} terminate`, and look who answers.",
+    "Permission denied (": "the primary node does not take the key in {}. Move that file away and repeat, then the key "
+    "of the cluster is fetched; or use `connect --ssm`, which needs none.",
+}
 
 
-def ssh_command(host: str, *, key: Path, known_hosts: Path, certain: bool, remote: str | None = None) -> list[str]:
-    """Build the ssh command of the tunnel, or of a command over there.
+def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_password: bool) -> dict[str, Any] | int:
+    """Give the Hub's user a random password, open the tunnel, and keep it open over cuts until Ctrl-C.
 
     Parameters
     ----------
-    certain
-        Whether the host's keys are known already: a host with other keys is then refused, else ssh asks.
-    remote
-        A command to run on the primary node, on a terminal, in the place of the tunnel.
+    show
+        Print the commands; set and open nothing.
     """
-    options = [
-        f"StrictHostKeyChecking={'yes' if certain else 'ask'}",
-        f"UserKnownHostsFile={_spell_path(known_hosts)}",
-        f"IdentityFile={_spell_path(key)}",
-        "IdentitiesOnly=yes",
-        "ExitOnForwardFailure=yes",
-        f"ConnectTimeout={CONNECT_SECONDS}",
-        f"ServerAliveInterval={ALIVE_SECONDS}",
-        f"ServerAliveCountMax={ALIVE_COUNT}",
-    ]
-    # No connection shared by the person's own settings: it could outlive the tunnel, and hold its port.
-    command = ["ssh", "-S", "none", *(part for option in options for part in ("-o", option))]
-    if remote:
-        return [*command, "-t", f"{_USER}@{host}", remote]
-    return [*command, "-N", "-L", f"{PORT}:localhost:{PORT}", f"{_USER}@{host}"]
+    if not (show or context.dry_run):
+        check_port(PORT)
+    host, instance = ("<primary node>", "<its instance>") if context.dry_run else find_primary(context)
+    if ssm:
+        commands = ssm_commands(context, instance)
+    else:
+        commands = ssh_commands(context, host, certain=context.dry_run or _prepare_ssh(context, host, instance))
+    if context.dry_run:
+        return {"commands": [shlex.join(command) for command in commands.values()]}
+    program = commands["tunnel"][0]
+    if not show and shutil.which(program) is None:
+        raise FruitsError(f"{program} is not installed here; install it and repeat.")
+    if ssm or show or keep_password:
+        context.say(f"User:    {USER}, with password jupyter, which everybody knows, until you set another:")
+        context.say(f"         {shlex.join(commands['ask'])}")
+    if show:
+        context.say(f"Tunnel:  {shlex.join(commands['tunnel'])}")
+        return 0
+    if not ssm:
+        access.let_in(context, access.find_cidr(cidr))
+        if not keep_password:
+            context.say(f"User:    {USER}, with the new password {set_password(context, commands['set'])}")
+    context.say("The browser warns once, since JupyterHub made its certificate itself.")
+    return keep_open(
+        commands["tunnel"], port=PORT, say=context.say, look=lambda: look_again(context, commands, cidr=cidr)
+    )
 
 
-def _spell_path(path: Path) -> str:
+def ssm_commands(context: Context, instance: str) -> dict[str, list[str]]:
+    """Build the commands by Systems Manager: no open port, no key; the AWS CLI and its session-manager-plugin."""
+    session = ["aws", "ssm", "start-session", "--region", context.settings.region, "--target", instance]
+    ports = {"portNumber": [str(PORT)], "localPortNumber": [str(PORT)]}
+    documents = {
+        "ask": ("AWS-StartInteractiveCommand", {"command": [_ASK]}),
+        "tunnel": ("AWS-StartPortForwardingSession", ports),
+    }
+    return {
+        use: [*session, "--document-name", document, "--parameters", json.dumps(parameters)]
+        for use, (document, parameters) in documents.items()
+    }
+
+
+def ssh_commands(context: Context, host: str, *, certain: bool) -> dict[str, list[str]]:
+    """Build the commands by SSH; `certain` is whether the host's keys are known: ssh asks about others, or refuses."""
+    settings = {
+        "StrictHostKeyChecking": "yes" if certain else "ask",
+        "UserKnownHostsFile": _spell(context.home / KNOWN_HOSTS),
+        "IdentityFile": _spell(context.key_file),
+        "IdentitiesOnly": "yes",
+        "ExitOnForwardFailure": "yes",
+        "ConnectTimeout": "15",
+        # A packet each 15 seconds keeps the tunnel in the memory of routers; three unanswered are a cut.
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "3",
+        # A connection shared by the person's own settings could outlive the tunnel, and hold its port.
+        "ControlPath": "none",
+    }
+    ssh, node = ["ssh", *(f"-o{name}={value}" for name, value in settings.items())], f"hadoop@{host}"
+    return {
+        "ask": [*ssh, "-t", node, _ASK],
+        "set": [*ssh, node, _SET],
+        "look": [*ssh, node, "true"],
+        "tunnel": [*ssh, "-N", "-L", f"{PORT}:localhost:{PORT}", node],
+    }
+
+
+def _spell(path: Path) -> str:
     """Write a path as a value of an option of ssh, which splits it at spaces and replaces what follows a %."""
     text = str(path).replace("\\", r"\\").replace('"', r"\"").replace("%", "%%")
     return f'"{text}"'
 
 
-def ssm_command(instance: str, *, region: str, remote: str | None = None) -> list[str]:
-    """Build the same by Systems Manager: no open port, no key; the AWS CLI and its session-manager-plugin."""
-    session = ["aws", "ssm", "start-session", "--region", region, "--target", instance, "--document-name"]
-    if remote:
-        return [*session, "AWS-StartInteractiveCommand", "--parameters", json.dumps({"command": [remote]})]
-    ports = {"portNumber": [str(PORT)], "localPortNumber": [str(PORT)]}
-    return [*session, "AWS-StartPortForwardingSession", "--parameters", json.dumps(ports)]
+def find_primary(context: Context) -> tuple[str, str]:
+    """Return the host name and the instance id of the primary node of the ready cluster."""
+    found = cluster.need_ready(context)
+    wish = {"ClusterId": found["Id"], "InstanceGroupTypes": ["MASTER"]}
+    (instance,) = context.client("emr").list_instances(**wish)["Instances"]
+    return found["MasterPublicDnsName"], instance["Ec2InstanceId"]
 
 
-def read_host_keys(console: str, *, host: str) -> list[str]:
-    """Find the host keys that cloud-init writes to the console at first boot, as lines for known_hosts."""
+def _prepare_ssh(context: Context, host: str, instance: str) -> bool:
+    """Fetch the key, and the host's keys from its console, which AWS vouches for; tell whether they were there."""
+    access.fetch_key(context)
+    console = context.client("ec2").get_console_output(InstanceId=instance).get("Output", "")
     block = re.search(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", console, re.DOTALL)
-    found = re.findall(r"((?:ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+)", block[1]) if block else []
-    return [f"{host} {key}" for key in found]
+    keys = re.findall(r"((?:ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+)", block[1]) if block else []
+    if keys:
+        text = "".join(f"{host} {key}\n" for key in keys)
+        folders.write_bytes(context.home / KNOWN_HOSTS, text.encode())
+    return bool(keys)
 
 
-def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool) -> int:
-    """Open the tunnel and keep it open until Ctrl-C, over cuts; say where JupyterHub is, and how to set a password.
-
-    Parameters
-    ----------
-    show
-        Print the commands, open nothing.
-
-    Raises
-    ------
-    FruitsError
-        If the cluster is not ready, a tool or the key is missing, the port is taken, or the tunnel does not open.
-    """
-    cluster = context.state.need("cluster", command="create-cluster")
-    opens = not (show or context.account.dry_run)
-    if opens:
-        check_port(PORT)
-    primary = find_primary(context, cluster)
-    remote = f"sudo docker exec -it jupyterhub passwd {hub.USER}"
-    if ssm:
-        command = ssm_command(primary["instance"], region=context.settings.region)
-        password = ssm_command(primary["instance"], region=context.settings.region, remote=remote)
-    else:
-        command, password = _prepare_ssh(context, primary, cidr=cidr, remote=remote, show=show)
-    context.say(f"JupyterHub:  https://localhost:{PORT} (its certificate is its own: the browser warns once)")
-    context.say(f"User:        {hub.USER}, password jupyter until you set another, which you should do first, with")
-    context.say(f"             {shlex.join(password)}")
-    context.say(f"Tunnel:      {shlex.join(command)}")
-    if not opens:
-        return 0
-    if shutil.which(command[0]) is None or (ssm and shutil.which("session-manager-plugin") is None):
-        raise FruitsError(f"{command[0] if not ssm else 'aws or its session-manager-plugin'} is not installed here.")
-    forward = describe_forward(command, ssm=ssm, key=context.key_file)
-    return keep_open(forward, say=context.say, look=lambda: look_again(context, cluster, ssm=ssm, cidr=cidr))
+def set_password(context: Context, command: Sequence[str]) -> str:
+    """Give the Hub's user a random password through a command's standard input, and return it."""
+    password = secrets.token_urlsafe(12)
+    if failure := _try(context, command, text=f"{USER}:{password}\n"):
+        raise FruitsError(
+            f"no tunnel: the password of {USER} was not set, and the first one is known to everybody: {failure}\n"
+            "Repeat `connect`; or `connect --keep-password`, which sets none."
+        )
+    return password
 
 
-def look_again(context: Context, cluster: str, *, ssm: bool, cidr: str | None) -> None:
-    """Find out whether a tunnel that was cut can open again, and let in the address that this machine has now.
+def _try(context: Context, command: Sequence[str], *, text: str = "") -> str:
+    """Run a command of ssh; return what it wrote if it failed, and raise FruitsError if it was refused."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", check=False)
+    written = strip_controls(done.stderr).strip() or f"exit code {done.returncode}"
+    for words, sentence in _REFUSALS.items():
+        if words in written:
+            raise FruitsError(f"{written}\nno tunnel: {sentence.format(context.key_file)}")
+    return written if done.returncode else ""
 
-    Raises
-    ------
-    FruitsError
-        If the cluster is over: it ends itself when it was idle for long enough.
-    """
-    unknown = "AWS could not be asked, or not told, what a tunnel needs to open again; the tries go on:"
+
+def look_again(context: Context, commands: Mapping[str, Sequence[str]], *, cidr: str | None) -> None:
+    """Look whether a tunnel that was cut can open again, and let in the address of now; raise FruitsError if not."""
+    ssh = "look" in commands
     try:
-        find_primary(context, cluster)
+        cluster.need_ready(context)
+        if ssh:
+            access.let_in(context, access.find_cidr(cidr))
     except UsageError as error:
         raise FruitsError(f"the tunnel is over: {error}") from error
-    except FruitsError as error:
-        # Most likely the network is missing here, too.
-        context.say(f"{unknown} {error}")
-        return
-    try:
-        if not ssm:
-            _let_in(context, cidr)
-    except FruitsError as error:
-        context.say(f"{unknown} {error}")
-
-
-def describe_forward(command: list[str], *, ssm: bool, key: Path) -> Forward:
-    """Tell how the end of the tunnel's program is to be read: what is a refusal, and what helps."""
-    other = "" if ssm else ", which lets in your address of now, or `connect --ssm`"
-    refusals = {
-        "Host key verification failed": "no tunnel: the key of the host that answers is not one of this cluster's "
-        "primary node, or was not accepted. Do not go on: `scripts/aws_setup.sh terminate`, and look who answers.",
-        "Permission denied (": f"no tunnel: the primary node does not take the key {key}; it takes the one that the "
-        "cluster was made with. Bring that one, or `connect --ssm`, which needs none.",
-    }
-    return Forward(
-        command=command,
-        port=PORT,
-        url=f"https://localhost:{PORT}",
-        # Systems Manager ends an idle session with 0, too.
-        zero_is_wanted=not ssm,
-        refusals={} if ssm else refusals,
-        advice=f"What {command[0]} said stands above. `scripts/aws_setup.sh status` tells whether the cluster is "
-        f"alive; if so, `connect` again{other}.",
-    )
-
-
-def find_primary(context: Context, cluster: str) -> dict[str, str]:
-    """Return host name and instance id of the primary node.
-
-    Raises
-    ------
-    UsageError
-        If the cluster has none yet, or no more.
-    """
-    if context.account.dry_run:
-        return {"host": "<primary node>", "instance": "<its instance>"}
-    found = clusters.describe(context, cluster)
-    if found["Status"]["State"] not in clusters.READY:
-        raise UsageError(f"cluster {cluster} is {found['Status']['State']}; allowed: {', '.join(clusters.READY)}.")
-    request = Request("emr", "list_instances", {"ClusterId": cluster, "InstanceGroupTypes": ["MASTER"]})
-    instances = context.account.read_all(request, key="Instances")
-    running = [entry for entry in instances if entry["Status"]["State"] not in ("TERMINATED", "BOOTSTRAPPING")]
-    if not running:
-        raise UsageError(f"cluster {cluster} has no primary node at work; see: scripts/aws_setup.sh status")
-    host = running[0].get("PublicDnsName") or found.get("MasterPublicDnsName", "")
-    return {"host": host, "instance": running[0]["Ec2InstanceId"]}
-
-
-def _prepare_ssh(
-    context: Context, primary: dict[str, str], *, cidr: str | None, remote: str, show: bool
-) -> tuple[list[str], list[str]]:
-    key, known_hosts = context.key_file, context.home / KNOWN_HOSTS
-    if not context.account.dry_run:
-        if not key.is_file():
-            raise UsageError(f"there is no key file {key}; bring it, or connect by --ssm, which needs none.")
-        keypair.check_mode(context)
-    certain = _remember_host(context, primary, known_hosts)
-    if not show and not context.account.dry_run:
-        _let_in(context, cidr)
-    tunnel = ssh_command(primary["host"], key=key, known_hosts=known_hosts, certain=certain)
-    return tunnel, ssh_command(primary["host"], key=key, known_hosts=known_hosts, certain=certain, remote=remote)
-
-
-def _let_in(context: Context, cidr: str | None) -> None:
-    group = network.find_group(context, "primary")
-    if group:
-        network.allow_address(context, group["GroupId"], cidr=network.check_cidr(cidr or network.find_address()))
-
-
-def _remember_host(context: Context, primary: dict[str, str], known_hosts: Path) -> bool:
-    """Take the host's keys from its console, which AWS vouches for; without them ssh asks the person."""
-    instance = {"InstanceId": primary["instance"]}
-    request = Request("ec2", "get_console_output", instance, fine=("InvalidInstanceID.NotFound",))
-    console = (context.account.read(request) or {}).get("Output", "")
-    lines = read_host_keys(console, host=primary["host"])
-    old = known_hosts.read_text().splitlines() if known_hosts.is_file() else []
-    if lines and not context.account.dry_run:
-        others = [line for line in old if not line.startswith(f"{primary['host']} ")]
-        folders.write_bytes(known_hosts, (os.linesep.join([*others, *lines]) + os.linesep).encode())
-    return bool(lines) or any(line.startswith(f"{primary['host']} ") for line in old)
+    except Exception as error:
+        if not (told := error if isinstance(error, FruitsError) else explain(error)):
+            raise
+        context.say(f"AWS was not reached; the tries go on: {told}")
+    if ssh:
+        _try(context, commands["look"])
