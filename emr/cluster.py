@@ -80,7 +80,7 @@ def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> dict[st
 def _begin(context: Context, *, cidr: str | None) -> stacks.Stack:
     settings, bucket = context.settings, context.bucket
     _check_bucket(context)
-    address = access.check_cidr(cidr or access.find_address())
+    address = access.find_cidr(cidr)
     _say_price(context)
     context.ask("Start it?")
     if found := describe(context):
