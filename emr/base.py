@@ -72,8 +72,7 @@ def _is_left_over(context: Context, name: str) -> bool:
         )
     if {None: "us-east-1", "EU": "eu-west-1"}.get(place, place) != context.settings.region:
         raise UsageError(
-            f"bucket {name} is in {place}, the cluster in {context.settings.region}: set that region, or choose another "
-            "name."
+            f"bucket {name} is in {place}, not in {context.settings.region}: set that region, or choose another name."
         )
     return True
 

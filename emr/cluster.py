@@ -211,5 +211,6 @@ def _say_costs(context: Context, cluster: str) -> None:
         return
     context.say(
         f"Cluster {cluster} is {ended['Status']['State']}. It ran {spent.minutes:.0f} min: "
-        f"{format_money(spent.total, settings)} ({spent.describe()}) at list prices. The bill is in Cost Explorer a day later."
+        f"{format_money(spent.total, settings)} ({spent.describe()}) at list prices; Cost Explorer "
+        "has the bill a day later."
     )

@@ -88,8 +88,8 @@ class Context:
             if kept.get(key, value) != value:
                 self._clients.clear()
                 raise UsageError(
-                    f"{key} {value}: what was made from here is in {key} {kept[key]} ({STATE_FILE}). Nothing was done. Use "
-                    f"that {key}; or, if nothing is left there (`{SETUP} audit` tells), remove the file."
+                    f"{key} {value}: what was made from here is in {key} {kept[key]} ({STATE_FILE}). Nothing was done. "
+                    f"Use that {key}; or, if nothing is left there (`{SETUP} audit` tells), remove the file."
                 )
 
     @property

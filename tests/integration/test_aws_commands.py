@@ -1,282 +1,258 @@
 """The commands against moto, in-process: what they make, that they may be repeated, that they leave nothing."""
 
 import json
+import re
 import stat
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import yaml
-from cloud import BUCKET, CIDR, Cloud
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from cloud import BUCKET, CIDR, EMR, Cloud
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
 
 
-def test_create_bucket_makes_it_private_and_writes_the_parameters(with_bucket: Cloud) -> None:
+def test_create_bucket_makes_what_is_free_and_writes_the_parameters(with_bucket: Cloud) -> None:
     s3, one = with_bucket.client("s3"), {"Bucket": BUCKET}
     assert s3.get_bucket_location(**one)["LocationConstraint"] == "eu-west-1"
-    assert all(s3.get_public_access_block(**one)["PublicAccessBlockConfiguration"].values())
-    assert s3.get_bucket_ownership_controls(**one)["OwnershipControls"]["Rules"] == [
-        {"ObjectOwnership": "BucketOwnerEnforced"}
-    ]
     rule = s3.get_bucket_encryption(**one)["ServerSideEncryptionConfiguration"]["Rules"][0]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    rules = s3.get_bucket_lifecycle_configuration(**one)["Rules"]
-    assert {rule["ID"] for rule in rules} == {"broken-uploads", "old-logs"}
     assert "aws:SecureTransport" in s3.get_bucket_policy(**one)["Policy"]
-    assert s3.get_bucket_tagging(**one)["TagSet"] == [{"Key": "project", "Value": "fruits"}]
     assert {"data/raw/", "data/FULL/", "jupyter/", "logs/", "code/"} <= with_bucket.keys()
     params = yaml.safe_load((with_bucket.home / "params/emr.yaml").read_text())
     assert params["output_dir"] == f"s3://{BUCKET}/data"
+    assert with_bucket.memory == {"account": "123456789012", "region": "eu-west-1", "name": "fruits", "bucket": BUCKET}
+    key = with_bucket.home / "fruits-key.pem"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o400
+    assert "PRIVATE KEY" in key.read_text()
+    assert with_bucket.alive() == []
 
 
-def test_create_bucket_twice_changes_nothing(with_bucket: Cloud) -> None:
-    before = with_bucket.keys()
+def test_create_bucket_twice_keeps_what_a_person_changed(with_bucket: Cloud) -> None:
+    before, key = with_bucket.keys(), (with_bucket.home / "fruits-key.pem").read_text()
     file = with_bucket.home / "params/emr.yaml"
     file.write_text(file.read_text().replace("batch_size: 16", "batch_size: 8"))
     assert with_bucket.run("create-bucket", BUCKET).code == 0
     assert with_bucket.keys() == before
     assert "batch_size: 8" in file.read_text()
+    assert (with_bucket.home / "fruits-key.pem").read_text() == key
 
 
-def test_a_bucket_with_other_things_in_it_is_left_alone(cloud: Cloud) -> None:
-    s3 = cloud.client("s3")
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    s3.put_object(Bucket=BUCKET, Key="thesis.docx", Body=b"mine")
-    done = cloud.run("create-bucket", BUCKET)
+def test_a_second_bucket_is_refused_since_the_roles_read_the_first(with_cluster: Cloud) -> None:
+    done = with_cluster.run("create-bucket", "another-of-ours")
     assert done.code == 2
-    assert "holds other things" in done.err
-    assert cloud.keys() == {"thesis.docx"}
-    assert cloud.state == {}
+    assert f"the bucket of fruits is {BUCKET} already" in done.err
+    assert with_cluster.memory["bucket"] == BUCKET
 
 
-@pytest.mark.parametrize("place", ["eu-west-2", "us-west-2"])
-def test_a_bucket_outside_the_eu_is_refused(cloud: Cloud, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "tags", "message"),
+    [
+        ("eu-west-1", [], "holds other things"),
+        ("us-west-2", [{"Key": "project", "Value": "fruits"}], "is in us-west-2"),
+        ("eu-west-2", [{"Key": "project", "Value": "fruits"}], "is in eu-west-2"),
+    ],
+)
+def test_a_bucket_of_others_or_elsewhere_is_left_alone(cloud: Cloud, place: str, tags: list[Any], message: str) -> None:
     import boto3
 
-    elsewhere = boto3.client("s3", region_name=place)
-    elsewhere.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": place})
+    s3 = boto3.client("s3", region_name=place)
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": place})
+    s3.put_object(Bucket=BUCKET, Key="thesis.docx", Body=b"mine")
+    if tags:
+        s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": tags})
     done = cloud.run("create-bucket", BUCKET)
     assert done.code == 2
-    assert f"lies in {place}" in done.err
+    assert message in done.err
+    assert cloud.memory == {}
+    assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["thesis.docx"]
 
 
-def test_the_key_is_its_owners_alone_and_never_overwritten(cloud: Cloud) -> None:
-    assert cloud.run("create-keypair").code == 0
-    key = cloud.home / "fruits-key.pem"
-    text = key.read_text()
-    assert stat.S_IMODE(key.stat().st_mode) == 0o400
-    assert "PRIVATE KEY" in text
-    assert cloud.run("create-keypair").code == 0
-    assert key.read_text() == text
-    key.rename(cloud.home / "moved.pem")
-    done = cloud.run("create-keypair")
-    assert done.code == 2
-    assert "AWS gives it out only once" in done.err
-    assert not key.exists()
-
-
-def test_a_key_file_without_its_pair_is_not_overwritten(cloud: Cloud) -> None:
-    (cloud.home / "fruits-key.pem").write_text("precious")
-    assert cloud.run("create-keypair").code == 2
-    assert (cloud.home / "fruits-key.pem").read_text() == "precious"
-
-
-def test_a_key_file_that_others_can_read_is_named(cloud: Cloud) -> None:
-    cloud.run("create-keypair")
-    (cloud.home / "fruits-key.pem").chmod(0o644)
-    done = cloud.run("create-keypair")
-    assert done.code == 1
-    assert "chmod 400" in done.err
-
-
-def test_create_cluster_makes_what_it_needs(with_cluster: Cloud) -> None:
+def test_create_cluster_hands_everything_on(with_cluster: Cloud) -> None:
     found = with_cluster.cluster()
     assert found["Status"]["State"] == "WAITING"
-    assert found["ClusterArn"].split(":")[3] == "eu-west-1"
-    assert {tag["Key"]: tag["Value"] for tag in found["Tags"]}["project"] == "fruits"
+    assert (found["Name"], found["ReleaseLabel"], found["AutoTerminate"]) == ("fruits", "emr-7.14.0", False)
+    assert {tag["Key"]: tag["Value"] for tag in found["Tags"]}["for-use-with-amazon-emr-managed-policies"] == "true"
     attributes = found["Ec2InstanceAttributes"]
-    assert attributes["IamInstanceProfile"] == "fruits-emr-node"
-    assert attributes["Ec2KeyName"] == "fruits-key"
+    assert (attributes["IamInstanceProfile"], attributes["Ec2KeyName"]) == ("fruits-emr-node", "fruits-key")
     ec2 = with_cluster.client("ec2")
     group = ec2.describe_security_groups(GroupIds=[attributes["EmrManagedMasterSecurityGroup"]])["SecurityGroups"][0]
     assert [rule["CidrIp"] for entry in group["IpPermissions"] for rule in entry["IpRanges"]] == ["203.0.113.7/32"]
-    assert not any(entry["Ipv6Ranges"] for entry in group["IpPermissions"])
-    subnet = ec2.describe_subnets(SubnetIds=[attributes["Ec2SubnetId"]])["Subnets"][0]
-    assert {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"} in subnet["Tags"]
     iam = with_cluster.client("iam")
     policy = iam.get_role_policy(RoleName="fruits-emr-node", PolicyName="bucket")["PolicyDocument"]
     assert f"arn:aws:s3:::{BUCKET}/*" in json.dumps(policy)
-    assert iam.list_attached_role_policies(RoleName="fruits-emr-node")["AttachedPolicies"] == []
-    attached = iam.list_attached_role_policies(RoleName="fruits-emr-service")["AttachedPolicies"]
-    assert [entry["PolicyName"] for entry in attached] == ["AmazonEMRServicePolicy_v2"]
+    (stop,) = with_cluster.client("scheduler").list_schedules()["Schedules"]
+    schedule = with_cluster.client("scheduler").get_schedule(Name=stop["Name"])
+    assert json.loads(schedule["Target"]["Input"]) == {"JobFlowIds": [found["Id"]]}
+    at = datetime.fromisoformat(schedule["ScheduleExpression"][3:-1]).replace(tzinfo=UTC)
+    assert timedelta(hours=5.9) < at - datetime.now(UTC) < timedelta(hours=6)
 
 
-def test_create_cluster_twice_starts_one(with_cluster: Cloud) -> None:
-    first = with_cluster.state["cluster"]
+def test_create_cluster_twice_starts_one_also_without_memory_of_it(with_cluster: Cloud) -> None:
+    first = with_cluster.cluster_id
     done = with_cluster.run("create-cluster", *CIDR)
     assert done.code == 0
     assert f"Cluster {first} is alive already" in done.out
-    assert len(with_cluster.client("emr").list_clusters()["Clusters"]) == 1
+    assert with_cluster.alive() == [first]
 
 
-def test_a_lost_state_finds_the_cluster_again(with_cluster: Cloud) -> None:
-    first = with_cluster.state["cluster"]
-    (with_cluster.home / ".fruits-aws.json").write_text(json.dumps({"bucket": BUCKET}))
-    assert with_cluster.run("create-cluster", *CIDR).code == 0
-    assert with_cluster.state["cluster"] == first
-
-
-def test_a_changed_address_takes_the_place_of_the_old(with_cluster: Cloud) -> None:
-    assert with_cluster.run("terminate").code == 0
-    assert with_cluster.run("create-cluster", "--cidr", "198.51.100.9/32").code == 0
+def test_a_cluster_that_ended_by_itself_is_replaced(with_cluster: Cloud) -> None:
+    first = with_cluster.cluster_id
+    with_cluster.client("emr").terminate_job_flows(JobFlowIds=[first])
+    assert "Its stack is left" in with_cluster.run("status").out
+    done = with_cluster.run("create-cluster", "--cidr", "198.51.100.9/32")
+    assert (done.code, done.err) == (0, "")
+    assert f"Cluster {first} ended; its stack is replaced" in done.out
+    assert with_cluster.alive() == [with_cluster.cluster_id]
     group = with_cluster.cluster()["Ec2InstanceAttributes"]["EmrManagedMasterSecurityGroup"]
     found = with_cluster.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
     assert [rule["CidrIp"] for entry in found["IpPermissions"] for rule in entry["IpRanges"]] == ["198.51.100.9/32"]
 
 
-def test_a_cluster_without_code_in_the_bucket_is_not_started(with_bucket: Cloud) -> None:
-    done = with_bucket.run("create-cluster", *CIDR)
-    assert done.code == 1
-    assert "holds no code yet; first run: scripts/aws_setup.sh upload-dataset" in done.err
-    assert with_bucket.client("emr").list_clusters()["Clusters"] == []
+@pytest.mark.parametrize(
+    ("prefix", "missing"), [("code/", "code"), ("data/models/", "a model"), ("data/raw/", "images")]
+)
+def test_a_cluster_that_could_not_run_is_not_started(filled: Cloud, prefix: str, missing: str) -> None:
+    for key in filled.keys(prefix):
+        filled.client("s3").delete_object(Bucket=BUCKET, Key=key)
+    done = filled.run("create-cluster", *CIDR)
+    assert done.code == 2
+    assert f"s3://{BUCKET} lacks {missing}, and a cluster would cost money in vain" in done.err
+    assert filled.alive() == []
 
 
-def test_create_cluster_ends_with_how_to_end_it(with_bucket: Cloud, fruit_folder: Path) -> None:
-    with_bucket.run("upload-dataset", str(fruit_folder), "--files")
-    done = with_bucket.run("create-cluster", *CIDR)
+def test_create_cluster_says_the_price_first_and_how_to_end_it_last(filled: Cloud) -> None:
+    done = filled.run("create-cluster", *CIDR)
+    assert done.out.startswith("About ")
+    assert "EUR" in done.out.splitlines()[0]
+    assert "after 30 idle minutes" in done.out
     assert done.out.rstrip().endswith("scripts/aws_setup.sh terminate")
-    assert "EUR" in done.out
-    assert "No key pair: this cluster is reached by `connect --ssm` only" in done.out
 
 
 def test_status_tells_state_nodes_and_money(with_cluster: Cloud) -> None:
     done = with_cluster.run("status")
     assert done.code == 0
-    for words in ("WAITING", "3 x m5.xlarge (on_demand)", "EUR", "Idle:", "scripts/aws_setup.sh terminate"):
+    for words in ("WAITING", "3 x m5.xlarge (on_demand)", "EUR", "UTC at the latest", "scripts/aws_setup.sh terminate"):
         assert words in done.out
 
 
-def test_status_without_a_cluster(with_bucket: Cloud) -> None:
-    done = with_bucket.run("status")
-    assert done.code == 0
-    assert "No cluster is alive" in done.out
+def test_without_a_cluster_nothing_is_ended(with_bucket: Cloud) -> None:
+    assert "There is no cluster" in with_bucket.run("status").out
+    assert with_bucket.run("terminate").out.strip() == "There is no cluster: nothing to end."
 
 
-def test_terminate_waits_and_shows_the_cost_beside_the_estimate(with_cluster: Cloud) -> None:
-    cluster = with_cluster.state["cluster"]
+def test_terminate_ends_it_and_shows_the_cost(with_cluster: Cloud) -> None:
+    cluster = with_cluster.cluster_id
     done = with_cluster.run("terminate")
-    assert done.code == 0
-    assert "TERMINATED" in done.out
-    assert "It ran" in done.out
-    assert "The estimate for that time" in done.out
-    assert with_cluster.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"] == "TERMINATED"
-    again = with_cluster.run("terminate")
-    assert (again.code, again.out.strip()) == (0, "No cluster is alive: nothing to end.")
+    assert (done.code, with_cluster.alive()) == (0, [])
+    assert re.search(rf"Cluster {cluster} is TERMINATED. It ran \d+ min: \d\.\d\d EUR", done.out)
+    assert with_cluster.client("scheduler").list_schedules()["Schedules"] == []
+    assert with_cluster.run("terminate").code == 0
 
 
-def test_connect_prints_the_tunnel_of_this_cluster(with_cluster: Cloud) -> None:
-    done = with_cluster.run("connect", "--print")
-    assert done.code == 0
-    assert "-L 9443:localhost:9443" in done.out
-    assert "compute" in done.out
-    assert "jovyan" in done.out
-    ssm = with_cluster.run("connect", "--ssm", "--print")
-    assert "--target i-" in ssm.out
+def test_a_node_without_a_price_does_not_hinder_the_end(with_cluster: Cloud) -> None:
+    settings = yaml.safe_load((EMR / "cluster.yaml").read_text())
+    settings |= dict.fromkeys(("primary_type", "core_type", "task_type"), "c6i.xlarge")
+    settings["prices"]["instances"] = {"c6i.xlarge": settings["prices"]["instances"]["c6i.xlarge"]}
+    file = with_cluster.home / "settings.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    done = with_cluster.run("terminate", "--settings", str(file))
+    assert (done.code, with_cluster.alive()) == (0, [])
+    assert "cannot be computed: m5.xlarge has no price" in done.out
 
 
-def test_check_ticks_what_is_done(with_cluster: Cloud) -> None:
-    done = with_cluster.run("check")
-    assert done.code == 0
-    for words in (
-        "[x] public access blocked",
-        "[x] TLS only",
-        "[x] cluster ready (WAITING)",
-        "[x] roles",
-        "[x] encrypted",
-    ):
-        assert words in done.out
-    assert "[ ] a report in the bucket (0 objects)  ->  scripts/aws_setup.sh run MINI" in done.out
-    assert "[ ] no cluster left running  ->  scripts/aws_setup.sh terminate" in done.out
-
-
-def test_audit_finds_what_costs_money(with_cluster: Cloud) -> None:
-    done = with_cluster.run("audit")
-    assert done.code == 0
-    assert with_cluster.state["cluster"] in done.out
-    assert BUCKET in done.out
-
-
-def test_audit_finds_a_cluster_in_another_region(cloud: Cloud) -> None:
-    import boto3
-
-    boto3.client("emr", region_name="eu-north-1").run_job_flow(
-        Name="fruits", Instances={"KeepJobFlowAliveWhenNoSteps": True}, JobFlowRole="x", ServiceRole="y"
-    )
-    done = cloud.run("audit")
-    assert "eu-north-1" in done.out
-    assert "cluster" in done.out
+@pytest.mark.parametrize("command", ["status", "terminate", "cleanup", "create-cluster", "audit"])
+@pytest.mark.parametrize(("key", "value"), [("account", "210987654321"), ("region", "eu-west-3"), ("name", "pears")])
+def test_keys_of_another_account_region_or_name_do_nothing(
+    with_cluster: Cloud, command: str, key: str, value: str
+) -> None:
+    file, alive = with_cluster.home / ".fruits-aws.json", with_cluster.alive()
+    file.write_text(json.dumps(with_cluster.memory | {key: value}))
+    done = with_cluster.run(command)
+    assert done.code == 2
+    assert f"what was made from here is in {key} {value}" in done.err
+    assert with_cluster.alive() == alive
 
 
 def test_cleanup_leaves_nothing(with_cluster: Cloud) -> None:
+    iam, ec2 = with_cluster.client("iam"), with_cluster.client("ec2")
+    # What EMR and people add to what is ours.
+    attributes = with_cluster.cluster()["Ec2InstanceAttributes"]
+    pair = [{"GroupId": attributes["EmrManagedSlaveSecurityGroup"]}]
+    rule = {"IpProtocol": "tcp", "FromPort": 8443, "ToPort": 8443, "UserIdGroupPairs": pair}
+    ec2.authorize_security_group_ingress(GroupId=attributes["EmrManagedMasterSecurityGroup"], IpPermissions=[rule])
+    theirs = iam.create_policy(PolicyName="theirs", PolicyDocument='{"Version": "2012-10-17", "Statement": []}')
+    iam.attach_role_policy(RoleName="fruits-emr-node", PolicyArn=theirs["Policy"]["Arn"])
+    iam.create_role(RoleName="theirs", AssumeRolePolicyDocument="{}")
     done = with_cluster.run("cleanup")
     assert (done.code, done.err) == (0, "")
-    iam, ec2, emr = (with_cluster.client(service) for service in ("iam", "ec2", "emr"))
-    assert [role for role in iam.list_roles()["Roles"] if "fruits" in role["RoleName"]] == []
+    assert [role["RoleName"] for role in iam.list_roles()["Roles"]] == ["theirs"]
     assert iam.list_instance_profiles()["InstanceProfiles"] == []
-    assert [g for g in ec2.describe_security_groups()["SecurityGroups"] if "fruits" in g["GroupName"]] == []
+    assert {group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]} == {"default"}
     assert ec2.describe_key_pairs()["KeyPairs"] == []
-    assert [s for s in ec2.describe_subnets()["Subnets"] if s.get("Tags")] == []
+    assert len(ec2.describe_vpcs()["Vpcs"]) == 1  # the one that every account has
     assert with_cluster.client("s3").list_buckets()["Buckets"] == []
-    assert {c["Status"]["State"] for c in emr.list_clusters()["Clusters"]} == {"TERMINATED"}
-    assert [file for file in with_cluster.home.rglob("*") if file.is_file()] == []
-    assert "Nothing of ours" in with_cluster.run("audit").out
+    assert with_cluster.alive() == []
+    left = {file.relative_to(with_cluster.home).parts[0] for file in with_cluster.home.rglob("*") if file.is_file()}
+    assert left == {"data"}  # models and images of this machine
+    assert "Nothing of ours costs money" in with_cluster.run("audit").out
     assert with_cluster.run("cleanup").code == 0  # and may be repeated
 
 
-def test_cleanup_leaves_what_is_not_ours(with_cluster: Cloud) -> None:
-    iam, ec2, s3 = (with_cluster.client(service) for service in ("iam", "ec2", "s3"))
-    iam.create_role(RoleName="theirs", AssumeRolePolicyDocument="{}")
-    iam.untag_role(RoleName="fruits-emr-service", TagKeys=["project"])
-    ec2.create_key_pair(KeyName="theirs")
-    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-    ec2.create_security_group(GroupName="theirs", Description="-", VpcId=vpc)
-    s3.create_bucket(Bucket="theirs-bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    done = with_cluster.run("cleanup")
-    assert done.code == 0
-    assert {"theirs", "fruits-emr-service"} <= {role["RoleName"] for role in iam.list_roles()["Roles"]}
-    assert "role fruits-emr-service does not bear the tag project=fruits: it is left alone" in done.out
-    assert [key["KeyName"] for key in ec2.describe_key_pairs()["KeyPairs"]] == ["theirs"]
-    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["theirs-bucket"]
-    assert "theirs" in {group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]}
-
-
-def test_a_forgotten_bucket_is_taken_back_by_its_name(with_bucket: Cloud) -> None:
-    (with_bucket.home / ".fruits-aws.json").unlink()
-    done = with_bucket.run("cleanup")
-    assert "`audit` lists those of ours; `create-bucket NAME` takes one back" in done.out
-    assert with_bucket.keys("data/raw/")
-    assert with_bucket.run("create-bucket", BUCKET).code == 0
-    assert with_bucket.run("cleanup").code == 0
-    assert with_bucket.client("s3").list_buckets()["Buckets"] == []
-
-
-def test_a_second_bucket_does_not_make_the_first_forgotten(with_bucket: Cloud) -> None:
-    done = with_bucket.run("create-bucket", "another-of-ours")
-    assert f"Until now it was {BUCKET}: it stays" in done.out
-    assert with_bucket.keys("data/raw/")
-    assert "s3://another-of-ours/" in (with_bucket.home / "params/emr.yaml").read_text()
-
-
-def test_cleanup_can_keep_the_bucket(with_cluster: Cloud) -> None:
+def test_a_bucket_that_was_kept_is_taken_again(with_cluster: Cloud) -> None:
     assert with_cluster.run("cleanup", "--keep-bucket").code == 0
-    assert with_cluster.keys("data/raw/")
-    assert with_cluster.state["bucket"] == BUCKET
+    kept = with_cluster.keys("data/")
+    assert {"data/raw/"} < kept
+    assert with_cluster.run("create-bucket", BUCKET).code == 0
+    assert with_cluster.keys("data/") == kept
+    assert with_cluster.run("create-cluster", *CIDR).code == 0
+    assert with_cluster.run("cleanup").code == 0
+    assert with_cluster.client("s3").list_buckets()["Buckets"] == []
 
 
-def test_cleanup_does_not_touch_a_bucket_without_our_tag(with_bucket: Cloud) -> None:
-    with_bucket.client("s3").delete_bucket_tagging(Bucket=BUCKET)
-    done = with_bucket.run("cleanup")
-    assert done.code == 1
-    assert "is left alone" in done.err
-    assert with_bucket.keys("data/raw/")
+def test_check_tells_what_is_there_and_what_to_do(with_cluster: Cloud) -> None:
+    done = with_cluster.run("check")
+    assert BUCKET in done.out
+    assert "WAITING" in done.out
+    assert "scripts/aws_setup.sh run MINI" in done.out
+
+
+def test_audit_tells_what_costs_money_in_any_region(with_cluster: Cloud) -> None:
+    import boto3
+
+    tags = [{"ResourceType": "volume", "Tags": [{"Key": "project", "Value": "fruits"}]}]
+    ec2 = boto3.client("ec2", region_name="eu-north-1")
+    volume = ec2.create_volume(AvailabilityZone="eu-north-1a", Size=8, TagSpecifications=tags)["VolumeId"]
+    lines = with_cluster.run("audit").out.splitlines()
+    assert any("eu-west-1" in line and with_cluster.cluster_id in line and "WAITING" in line for line in lines)
+    assert any("eu-north-1" in line and volume in line and "costs money" in line for line in lines)
+    assert any(BUCKET in line and "costs money" in line for line in lines)
+    assert any("vpc/" in line and line.endswith("free") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("region", "code", "exit_code", "message"),
+    [
+        ("eu-west-3", "AccessDeniedException", 1, "not seen, so that things of ours may be there: eu-west-3"),
+        ("eu-south-1", "UnrecognizedClientException", 0, "eu-south-1: not open to this account"),
+        ("eu-west-1", "UnrecognizedClientException", 1, "not seen"),
+    ],
+)
+def test_what_audit_may_not_see_is_told(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, region: str, code: str, exit_code: int, message: str
+) -> None:
+    call = BaseClient._make_api_call
+
+    def refuse(self: Any, name: str, arguments: dict[str, Any]) -> Any:
+        if name == "GetResources" and self.meta.region_name == region:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, name)
+        return call(self, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    done = cloud.run("audit")
+    assert done.code == exit_code
+    assert message in done.out + done.err
