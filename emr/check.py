@@ -17,29 +17,24 @@ _Line = tuple[str, bool, str]  # what, whether it is done, and what to do if not
 
 
 def check(context: Context) -> int:
-    """Tell what is there, line by line; 1 if a prerequisite is missing. Missing credentials are an error as always."""
-    missing = [_tell(context, line) for line in _list_prerequisites(context)].count(False)
-    for line in _list_work(context):
-        _tell(context, line)
-    return 1 if missing else 0
-
-
-def _tell(context: Context, line: _Line) -> bool:
-    what, done, todo = line
-    context.say(f"[{'x' if done else ' '}] {what}{'' if done else f'  ->  {todo}'}")
-    return done
+    """Tell what is there, line by line; 1 if a prerequisite is missing. A dry run looks at this machine only."""
+    missing = False
+    for part in (_list_prerequisites, _list_work):
+        for what, done, todo in part(context):
+            context.say(f"[{'x' if done else ' '}] {what}{'' if done else f'  ->  {todo}'}")
+            missing = missing or (part is _list_prerequisites and not done)
+    return int(missing)
 
 
 def _list_prerequisites(context: Context) -> Iterator[_Line]:
-    tool, settings = shutil.which("ssh") or shutil.which("session-manager-plugin"), context.settings
+    settings, tool = context.settings, shutil.which("ssh") or shutil.which("session-manager-plugin")
     yield "ssh, or the session-manager-plugin", bool(tool), "install an OpenSSH client"
     warning = check_release(settings.release, today=datetime.now(UTC).date())
-    yield f"release {settings.release}{f' (warning: {warning})' if warning else ''}", True, ""
+    yield f"release {warning or settings.release}", True, ""
     if not context.dry_run:
         yield f"account {context.account}, region {settings.region} (EU)", True, ""
-        yield from (
-            _compare_quota(context, market) for market in dict.fromkeys(group[2] for group in settings.node_types)
-        )
+        markets = dict.fromkeys(market for _, _, market in settings.node_types)
+        yield from (_compare_quota(context, market) for market in markets)
 
 
 def _compare_quota(context: Context, market: str) -> _Line:
@@ -47,7 +42,7 @@ def _compare_quota(context: Context, market: str) -> _Line:
     from botocore.exceptions import ClientError
 
     (code, key), settings, rows = _QUOTAS[market], context.settings, context.settings.prices["instances"]
-    nodes = [(int(rows[kind]["vcpus"]), count) for kind, count, on in settings.node_types if on == market]
+    nodes = [(rows[kind]["vcpus"], count) for kind, count, on in settings.node_types if on == market]
     need, (size, count) = sum(size * count for size, count in nodes), nodes[-1]
     what = f"{market.lower().replace('_', ' ')} nodes need {need} vCPUs; the quota, less what runs already, is"
     try:
@@ -61,15 +56,15 @@ def _compare_quota(context: Context, market: str) -> _Line:
 
 
 def _list_work(context: Context) -> Iterator[_Line]:
-    bucket, file = context.memory.get("bucket", "no bucket"), context.params_file
+    bucket, file, key = context.memory.get("bucket", "no bucket"), context.params_file, context.key_file
     named = file.is_file() and f"s3://{bucket}/" in file.read_text(encoding="utf-8")
     yield f"params/emr.yaml names {bucket}", named, f"{SETUP} create-bucket NAME"
-    yield f"key file {context.key_file.name}", context.key_file.is_file(), f"{SETUP} create-keypair (or connect --ssm)"
+    yield f"key file {key.name}", key.is_file(), f"{SETUP} create-keypair (`connect --ssm` needs none)"
     if not context.dry_run:
-        base = stacks.find(context, "base")
-        made = base is not None and base.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-        yield f"stack base: {base.status if base else 'none'}", made, f"{SETUP} create-bucket NAME"
-        if made:
+        status = getattr(stacks.find(context, "base"), "status", "none")
+        made = status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+        yield f"stack {context.settings.name}-base: {status}", made, f"{SETUP} create-bucket NAME"
+        if made and named:
             places = {"code": CODE, "model": MODELS, "images": input_prefix(context)}
             counts = {what: len(list_objects(context.client("s3"), bucket, place)) for what, place in places.items()}
             told = ", ".join(f"{what} {count}" for what, count in counts.items())
