@@ -1,232 +1,284 @@
-"""A tunnel's program that is cut, refused, ended: the logic, with a program of our own in the place of ssh."""
+"""The tunnel over cuts, the new password, the address and the key: programs of our own stand in for ssh and AWS."""
 
 import dataclasses
+import re
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
+import boto3
 import pytest
-from emr import forwarding, tunnel
-from emr.forwarding import PAUSES, Forward, check_port, is_taken, keep_open
+from botocore.exceptions import NoCredentialsError
+from botocore.stub import Stubber
+from emr import access, cluster, forwarding, stacks, tunnel
+from emr.context import Context, strip_controls
+from emr.settings import load_settings
 
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, UsageError
 
-if TYPE_CHECKING:
-    from emr.context import Context
-
-# Takes one instruction from a file, "PORT|- WORDS|- CODE", in each run: listens on PORT for a moment, says, ends so.
+# Takes one instruction from a file, "PORT|- CODE", in each run: listens on PORT for a moment, and ends so.
 PROGRAM = """
-import os, pathlib, signal, socket, sys, time
+import os, pathlib, socket, sys, time
 file = pathlib.Path(sys.argv[1])
-(port, words, code), *rest = [line.split() for line in file.read_text().splitlines()]
+(port, code), *rest = [line.split() for line in file.read_text().splitlines()]
 file.write_text("".join(" ".join(line) + chr(10) for line in rest))
 if port != "-":
     server = socket.create_server(("127.0.0.1", int(port)))
     while code == "stay":
         time.sleep(0.1)
     time.sleep(0.3)
-if words != "-":
-    print(words.replace("_", " "), file=sys.stderr)
 if int(code) < 0:
     os.kill(os.getpid(), -int(code))
 sys.exit(int(code))
 """
-Start = Callable[..., Forward]
+# Writes its standard input and its arguments to a file, and fails if it is given words for that.
+FAR = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read() + str(sys.argv)); sys.exit(sys.argv[2] or 0)"
+Keep = Callable[..., str]
 
 
 @pytest.fixture
 def port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        return int(found.getsockname()[1])
 
 
 @pytest.fixture
-def start(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> Start:
-    monkeypatch.setattr(forwarding, "_LOOK", 0.02)
+def said() -> list[str]:
+    return []
 
-    def make(*runs: str) -> Forward:
+
+@pytest.fixture
+def context(tmp_path: Path, said: list[str]) -> Context:
+    """Give a context whose clients answer what a test tells them to, and nothing else."""
+    session = boto3.Session("any key", "any secret", region_name="eu-west-1")
+    clients = {(name, "eu-west-1", False): session.client(name) for name in ("ec2", "ssm")}
+    return Context(settings=load_settings(), home=tmp_path, say=said.append, ask=said.append, _clients=clients)
+
+
+def answer(context: Context, service: str, operation: str, response: dict[str, Any], **wanted: Any) -> Stubber:
+    stubber = Stubber(context.client(service))
+    stubber.add_response(operation, response, wanted)
+    stubber.activate()
+    return stubber
+
+
+@pytest.fixture
+def keep(tmp_path: Path, port: int, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Keep:
+    """Keep a tunnel open by programs that end so, one after the other; return the error that ended it."""
+    monkeypatch.setattr(forwarding, "_LOOK", 0.02)
+    monkeypatch.setattr(forwarding, "PAUSE", 0.01)
+
+    def run(*runs: str, look: Callable[[], None] = said.clear, say: Callable[[str], None] = said.append) -> str:
         file = tmp_path / "runs"
         file.write_text("\n".join(runs).replace("PORT", str(port)))
-        return Forward(
-            command=[sys.executable, "-c", PROGRAM, str(file)],
-            port=port,
-            url="https://localhost:9443",
-            zero_is_wanted=True,
-            refusals={"key refused": "another key is needed"},
-            advice="Look.",
-        )
+        with pytest.raises(FruitsError) as ended:
+            forwarding.keep_open([sys.executable, "-c", PROGRAM, str(file)], port=port, say=say, look=look)
+        return str(ended.value)
 
-    return make
+    return run
 
 
-def look_nowhere() -> None:
-    """See nothing new."""
-
-
-def keep(
-    forward: Forward, *, look: Callable[[], None] = look_nowhere, pauses: Sequence[float] = (0, 0), steady: float = 60
-) -> tuple[str, list[str]]:
-    """Keep a tunnel open to its end; return how it ended, and what was said."""
-    said: list[str] = []
-    forward = dataclasses.replace(forward, pauses=pauses, steady=steady)
-    try:
-        return str(keep_open(forward, say=said.append, look=look)), said
-    except FruitsError as error:
-        return f"{error.exit_code} {error}", said
-
-
-def test_a_cut_is_told_with_the_time_and_the_tunnel_opened_again(start: Start) -> None:
-    end, said = keep(start("PORT - 255", "- - 255", "PORT - 0"))
-    assert end == "0"
-    opened, cut, tried, again = said
-    assert opened == "Open: https://localhost:9443 (until you press Ctrl-C)"
-    assert "The tunnel was cut after 0 s" in cut
-    assert "ended with code 255; trying again in 0 s. Ctrl-C ends it." in cut
-    assert cut[2] == cut[5] == ":"
-    assert "Not open again yet" in tried
-    assert again.startswith("Open again: https://localhost:9443")
-
-
-def test_an_end_before_it_was_open_is_the_end(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    end, said = keep(start("- no_such_host 255"))
-    assert end.startswith("1 no tunnel: ")
-    assert end.endswith("ended with code 255 before it was open. Look.")
-    assert said == []
-    assert capsys.readouterr().err == "no such host\n"
-    assert keep(start("- - 0"))[0].startswith("1 no tunnel: ")  # an end with 0 is no success
-
-
-@pytest.mark.parametrize("runs", [["- key_refused! 255"], ["PORT - 255", "- key_refused! 255", "PORT - 0"]])
-def test_a_refusal_ends_it_at_the_start_and_after_a_cut(start: Start, runs: list[str]) -> None:
-    end, said = keep(start(*runs))
-    assert end == "1 another key is needed"
-    assert len(said) == 2 * (len(runs) > 1)
-
-
-def test_it_does_not_try_for_ever_unless_it_is_steady(start: Start) -> None:
-    end, said = keep(start("PORT - 255", "- - 1", "- - 1", "PORT - 0"))
-    assert end == "1 the tunnel was cut and did not come back in 2 tries. Look."
-    assert len(said) == 3
-    assert keep(start(*["PORT - 255"] * 4))[0].startswith("1 the tunnel was cut")  # it falls at once
-    assert keep(start(*["PORT - 255"] * 3, "PORT - 0"), steady=0)[0] == "0"
-
-
-def test_aws_is_asked_once_a_cut_after_the_first_try_that_failed(start: Start) -> None:
-    looks = []
-    runs = ["PORT - 255", "PORT - 255", "- - 1", "- - 1", "PORT - 255", "- - 1", "PORT - 0"]
-    assert keep(start(*runs), pauses=[0] * 9, look=lambda: looks.append("look"))[0] == "0"
-    assert len(looks) == 2
-
-
-def test_a_cluster_that_is_over_ends_the_tries(start: Start) -> None:
+def test_a_cut_is_told_and_the_tunnel_opened_again(keep: Keep, said: list[str]) -> None:
     def look() -> None:
-        raise FruitsError("the tunnel is over")
+        looks.append(len(said))
+        if len(looks) == 2:
+            raise FruitsError("the tunnel is over")
 
-    assert keep(start("PORT - 255", "- - 1", "PORT - 0"), look=look)[0] == "1 the tunnel is over"
-
-
-def test_a_signal_is_a_cut(start: Start) -> None:
-    end, said = keep(start("PORT - -15", "PORT - 0"))
-    assert end == "0"
-    assert "ended with signal 15" in said[1]
-
-
-def test_systems_manager_ends_idle_sessions_with_0(start: Start, tmp_path: Path) -> None:
-    forward = dataclasses.replace(start("PORT - 0", "PORT - 0"), zero_is_wanted=False)
-    end, said = keep(forward, pauses=(0,))
-    assert end.startswith("1 the tunnel was cut")
-    assert "ended with code 0" in said[1]
-    assert not tunnel.describe_forward(["aws"], ssm=True, key=tmp_path).zero_is_wanted
-    assert tunnel.describe_forward(["ssh"], ssm=False, key=tmp_path).zero_is_wanted
+    looks: list[int] = []
+    assert keep("PORT 255", "- 255", "PORT -15", "- 1", look=look) == "the tunnel is over"
+    assert looks == [3, 6], "AWS is asked after each new try that failed"
+    assert re.match(r"\d\d:\d\d:\d\d The tunnel was cut after 0 s: .* ended with code 255; trying again in", said[1])
+    assert "Not open again yet" in said[2]
+    assert said[0] == said[3]
+    assert said[0].startswith("Open: https://localhost:")
+    assert "ended with signal 15" in said[4]
 
 
-def test_pauses_come_to_ten_minutes_and_dead_peers_are_noticed_within_one(tmp_path: Path) -> None:
-    assert list(PAUSES) == sorted(PAUSES)
-    assert PAUSES[0] <= 1
-    assert 9 * 60 <= sum(PAUSES) <= 10 * 60
-    command = tunnel.ssh_command("ec2-1", key=tmp_path / "key", known_hosts=tmp_path / "hosts", certain=True)
-    options = dict(part.split("=", 1) for part in command if "=" in part)
-    assert int(options["ServerAliveInterval"]) * (int(options["ServerAliveCountMax"]) + 1) <= 60
-    assert int(options["ConnectTimeout"]) <= 30
-    assert options["ExitOnForwardFailure"] == "yes"
-    assert command[1:3] == ["-S", "none"]
+def test_it_ends_if_it_never_was_open_or_not_for_long(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.match("no tunnel: .* ended with code 0, why is above", keep("- 0"))
+    monkeypatch.setattr(forwarding, "LIMIT", 0.1)
+    assert keep("PORT 255", *["- 255"] * 9).startswith("no tunnel: ")
 
 
-@pytest.mark.parametrize("ssm", [False, True])
-def test_after_a_cut_the_address_of_now_is_let_in(monkeypatch: pytest.MonkeyPatch, ssm: bool) -> None:
-    let_in: list[str | None] = []
-    monkeypatch.setattr(tunnel, "find_primary", lambda *_: {})
-    monkeypatch.setattr(tunnel, "_let_in", lambda _, cidr: let_in.append(cidr))
-    tunnel.look_again(cast("Context", SimpleNamespace()), "j-1", ssm=ssm, cidr=None)
-    assert let_in == ([] if ssm else [None])
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_taken_port_is_refused_without_a_connection(keep: Keep, port: int, family: int, address: str) -> None:
+    with socket.create_server((address, port), family=family) as server:
+        server.setblocking(False)
+        assert f"lsof -i :{port}" in keep("PORT 0")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    forwarding.check_port(port)
 
 
-@pytest.mark.parametrize("fails", ["find_primary", "_let_in"])
-def test_an_aws_that_does_not_answer_is_no_end(monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
-    def fail(*_: object) -> None:
-        raise FruitsError("no network")
-
-    said: list[str] = []
-    for name in ("find_primary", "_let_in"):
-        monkeypatch.setattr(tunnel, name, fail if name == fails else lambda *_: {})
-    tunnel.look_again(cast("Context", SimpleNamespace(say=said.append)), "j-1", ssm=False, cidr=None)
-    (line,) = said
-    assert line.endswith("the tries go on: no network")
+def test_ctrl_c_ends_the_program_too(keep: Keep, port: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        keep("PORT stay", say=lambda _: signal.raise_signal(signal.SIGINT))
+    assert not forwarding.is_taken(port)
 
 
-@contextmanager
-def listening(family: int, address: str, port: int) -> Iterator[None]:
-    with socket.socket(family) as other:
-        other.bind((address, port))
-        other.listen()
-        yield
+def far(file: Path, ending: str) -> dict[str, list[str]]:
+    command = [sys.executable, "-c", FAR, str(file), ending]
+    return {"set": command, "look": command, "tunnel": [sys.executable], "ask": ["ask"]}
+
+
+def test_the_password_goes_through_standard_input_alone(context: Context, tmp_path: Path) -> None:
+    first, second = (tunnel.set_password(context, far(tmp_path / "far", "")["set"]) for _ in range(2))
+    assert first != second
+    assert len(second) >= 16
+    assert (tmp_path / "far").read_text() == f"jovyan:{second}\n['-c', '{tmp_path / 'far'}', '']"
 
 
 @pytest.mark.parametrize(
-    ("family", "address"),
-    [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::1")],  # noqa: S104 - a test
+    ("ending", "keep_password", "outcome"),
+    [
+        ("", False, ""),
+        ("no such container", True, ""),
+        ("\x1b]0;title\x07no such container", False, "(?s)not set, .* to everybody: no such.*--keep-password"),
+        ("Host key verification failed.", False, "(?s)^Host key verification failed.*Do not go on"),
+        ("h@x: Permission denied (publickey).", False, "(?s)the key in .*/fruits-key.pem. Move that file away"),
+    ],
 )
-def test_a_taken_port_is_refused_before_anything_starts(start: Start, port: int, family: int, address: str) -> None:
-    forward = start("PORT - 0")
-    with listening(family, address, port):
-        end, said = keep(forward)
-    assert end.startswith(f"1 port {port} of this machine is taken")
-    assert f"lsof -i :{port}" in end
-    assert said == []
-    check_port(port)
+def test_the_tunnel_opens_if_the_password_is_set(
+    context: Context, said: list[str], monkeypatch: pytest.MonkeyPatch, ending: str, keep_password: bool, outcome: str
+) -> None:
+    monkeypatch.setattr(access, "let_in", lambda _, cidr: said.append(cidr))
+    for name, value in {
+        "find_primary": ("ec2-1", "i-1"),
+        "_prepare_ssh": True,
+        "check_port": None,
+        "ssh_commands": far(context.home / "far", ending),
+    }.items():
+        monkeypatch.setattr(tunnel, name, lambda *_, value=value, **__: value)
+    monkeypatch.setattr(tunnel, "keep_open", lambda *_, **__: said.append("open"))
+    options = {"ssm": False, "cidr": "203.0.113.7", "show": False, "keep_password": keep_password}
+    if outcome:
+        with pytest.raises(FruitsError, match=outcome):
+            tunnel.connect(context, **options)
+    else:
+        tunnel.connect(context, **options)
+    assert said[0] == "203.0.113.7/32"
+    assert ("open" in said) == (outcome == "")
+    assert any("new password" in line for line in said) == (ending == "")
 
 
-def test_a_look_at_the_port_is_no_connection(port: int) -> None:
-    with socket.create_server(("127.0.0.1", port)) as server:
-        server.setblocking(False)
-        assert is_taken(port)
-        with pytest.raises(BlockingIOError):
-            server.accept()
+@pytest.mark.parametrize(
+    ("ssm", "words"),
+    [(True, ["passwd jovyan", "portNumber"]), (False, ["passwd jovyan", "chpasswd", "true", "-L 9443:localhost:9443"])],
+)
+def test_a_dry_run_tells_the_commands(context: Context, ssm: bool, words: list[str]) -> None:
+    dry = dataclasses.replace(context, dry_run=True)
+    plan = tunnel.connect(dry, ssm=ssm, cidr=None, show=False, keep_password=False)
+    assert all(word in line for word, line in zip(words, plan["commands"], strict=True))
 
 
-def test_ctrl_c_ends_the_program_too(start: Start, port: int) -> None:
-    def press(line: str) -> None:
-        assert line.startswith("Open")
-        signal.raise_signal(signal.SIGINT)
+def test_ssh_refuses_other_hosts_and_notices_a_dead_peer_within_a_minute(context: Context) -> None:
+    command = tunnel.ssh_commands(context, "ec2-1", certain=True)["tunnel"]
+    options = dict(part.removeprefix("-o").split("=", 1) for part in command if part.startswith("-o"))
+    assert int(options["ServerAliveInterval"]) * (int(options["ServerAliveCountMax"]) + 1) <= 60
+    assert int(options["ConnectTimeout"]) <= 30
+    names = ("StrictHostKeyChecking", "ExitOnForwardFailure", "ControlPath")
+    assert [options[name] for name in names] == ["yes", "yes", "none"]
+    assert "-oStrictHostKeyChecking=ask" in tunnel.ssh_commands(context, "ec2-1", certain=False)["tunnel"]
 
-    with pytest.raises(KeyboardInterrupt):
-        keep_open(start("PORT - stay"), say=press, look=look_nowhere)
-    assert not is_taken(port)
+
+@pytest.mark.parametrize(
+    ("by_ssh", "problem", "refusal", "told"),
+    [
+        (False, None, "", []),
+        (True, None, "", ["203.0.113.7/32"]),
+        (True, FruitsError("no network"), "", ["AWS was not reached; the tries go on: no network"]),
+        (True, NoCredentialsError(), "", ["AWS was not reached; the tries go on: no AWS credentials were found"]),
+        (True, UsageError("it is TERMINATED"), "", ["the tunnel is over: it is TERMINATED"]),
+        (True, None, "Host key verification failed.", ["203.0.113.7/32", "Host key verification failed."]),
+    ],
+)
+def test_after_a_cut_the_address_of_now_is_let_in(
+    context: Context,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    by_ssh: bool,
+    problem: Exception | None,
+    refusal: str,
+    told: list[str],
+) -> None:
+    def need_ready(_: Context) -> None:
+        if problem:
+            raise problem
+
+    monkeypatch.setattr(cluster, "need_ready", need_ready)
+    monkeypatch.setattr(access, "let_in", lambda _, cidr: said.append(cidr))
+    try:
+        tunnel.look_again(context, far(context.home / "far", refusal) if by_ssh else {}, cidr="203.0.113.7")
+    except FruitsError as error:
+        said.append(str(error))
+        assert refusal or isinstance(problem, UsageError)
+    assert all(line.startswith(start) for line, start in zip(said, told, strict=True))
 
 
-def test_a_program_that_does_not_listen_is_killed(start: Start, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forwarding, "_PATIENCE", 0.1)
-    deaf = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print(flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE, text=True)
-    with process:
-        assert process.stdout
-        process.stdout.readline()
-        forwarding._end(process)
-        assert process.returncode == -signal.SIGKILL
+@pytest.mark.parametrize(
+    ("rule", "stays"),
+    [
+        ({"CidrIpv4": "203.0.113.7/32"}, True),
+        ({"CidrIpv4": "203.0.113.7/32", "FromPort": 0, "ToPort": 65535}, False),
+        ({"CidrIpv4": "198.51.100.1/32"}, False),
+        ({"CidrIpv6": "::/0"}, False),
+        ({"PrefixListId": "pl-1"}, False),
+        ({"CidrIpv4": "0.0.0.0/0", "IpProtocol": "-1", "FromPort": -1, "ToPort": -1}, False),
+        ({"CidrIpv4": "0.0.0.0/0", "IpProtocol": "udp", "FromPort": 0, "ToPort": 65535}, True),
+        ({"CidrIpv4": "52.0.0.0/8", "FromPort": 8443, "ToPort": 8443}, True),
+        ({"ReferencedGroupInfo": {"GroupId": "sg-2"}, "IpProtocol": "-1", "FromPort": -1, "ToPort": -1}, True),
+        ({"CidrIpv4": "0.0.0.0/0", "IpProtocol": "-1", "FromPort": -1, "ToPort": -1, "IsEgress": True}, True),
+    ],
+)
+def test_ssh_is_open_to_one_address_alone(
+    context: Context, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any], stays: bool
+) -> None:
+    monkeypatch.setattr(stacks, "find_resource", lambda *_: "sg-1")
+    ssh = {"SecurityGroupRuleId": "sgr-1", "IsEgress": False, "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+    found = {"SecurityGroupRules": [ssh | rule]}
+    wanted = {"Filters": [{"Name": "group-id", "Values": ["sg-1"]}]}
+    stub = answer(context, "ec2", "describe_security_group_rules", found, **wanted)
+    if not stays:
+        stub.add_response("revoke_security_group_ingress", {}, {"GroupId": "sg-1", "SecurityGroupRuleIds": ["sgr-1"]})
+    if rule != {"CidrIpv4": "203.0.113.7/32"}:
+        permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
+        stub.add_response("authorize_security_group_ingress", {}, {"GroupId": "sg-1", "IpPermissions": [permission]})
+    access.let_in(context, "203.0.113.7/32")
+    stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("cidr", ["0.0.0.0/0", "::/0", "203.0.113.0/24", "203.0.113.7/31", "2001:db8::1/128", "me", ""])
+def test_other_than_one_address_is_refused(cidr: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--cidr {cidr}: ") + ".*allowed is one IPv4 address"):
+        access.find_cidr(cidr)
+    assert access.find_cidr("203.0.113.7/32") == access.find_cidr("203.0.113.7") == "203.0.113.7/32"
+
+
+def test_the_key_is_fetched_once_and_is_for_its_owner_alone(context: Context) -> None:
+    answer(context, "ec2", "describe_key_pairs", {"KeyPairs": [{"KeyPairId": "key-1"}]}, KeyNames=["fruits-key"])
+    secret = {"Parameter": {"Value": "the key"}}
+    answer(context, "ssm", "get_parameter", secret, Name="/ec2/keypair/key-1", WithDecryption=True)
+    for _ in range(2):
+        access.fetch_key(context)
+    assert context.key_file.read_text() == "the key"
+    assert context.key_file.stat().st_mode & 0o777 == 0o400
+    context.key_file.chmod(0o440)
+    with pytest.raises(UsageError, match=r"has mode 440, .* chmod 400"):
+        access.fetch_key(context)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a\x1b[1;31mred\x1b[0m\tb\r\n", "ared\tb\n"),
+        ("\x1b]0;title\x07x\x1b]8;;http://a\x1b\\y", "xy"),
+        ("\x1b]0;without an end\nnext", "\nnext"),
+        ("\x1bcé\x9b2J\x1b\x1b[2J", "é"),
+    ],
+)
+def test_text_of_other_machines_cannot_change_a_terminal(text: str, plain: str) -> None:
+    assert strip_controls(text) == plain
