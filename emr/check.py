@@ -18,12 +18,16 @@ _Line = tuple[str, bool, str]  # what, whether it is done, and what to do if not
 
 def check(context: Context) -> int:
     """Tell what is there, line by line; 1 if a prerequisite is missing. A dry run looks at this machine only."""
-    missing = False
-    for part in (_list_prerequisites, _list_work):
-        for what, done, todo in part(context):
-            context.say(f"[{'x' if done else ' '}] {what}{'' if done else f'  ->  {todo}'}")
-            missing = missing or (part is _list_prerequisites and not done)
-    return int(missing)
+    missing = [_tell(context, line) for line in _list_prerequisites(context)].count(False)
+    for line in _list_work(context):
+        _tell(context, line)
+    return int(missing > 0 and not context.dry_run)
+
+
+def _tell(context: Context, line: _Line) -> bool:
+    what, done, todo = line
+    context.say(f"[x] {what}" if done else f"[ ] {what}  ->  {todo}")
+    return done
 
 
 def _list_prerequisites(context: Context) -> Iterator[_Line]:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from emr.settings import Settings, size_spark
-from fruits.errors import UsageError
 from fruits.networks import DEFAULT
 from fruits.params import list_modes, load_params
 
@@ -62,10 +61,8 @@ def estimate_hour(settings: Settings) -> Cost:
 
 
 def _price_hour(settings: Settings, kind: str, market: str) -> Cost:
-    prices = settings.prices
-    if kind not in prices["instances"]:
-        raise UsageError(f"{kind} has no price; add it to prices.instances in emr/cluster.yaml.")
-    price, rate = prices["instances"][kind], 1 - prices["spot_discount"] if market == "SPOT" else 1
+    prices, price = settings.prices, settings.prices["instances"][kind]
+    rate = 1 - prices["spot_discount"] if market == "SPOT" else 1
     disk = (settings.root_gb + settings.data_gb) * prices["gp3_gb_month"] / _HOURS_A_MONTH
     return Cost(60, price["ec2"] * rate + prices["ipv4_hour"], price["emr"], disk)
 
@@ -120,11 +117,7 @@ def format_table(settings: Settings) -> list[str]:
         verdict = "under" if cost.total * settings.prices["eur_per_usd"] < _AIM_EUR else "OVER"
         lines.append(f"  {kind:<14} {cost.minutes:5.1f} min  {format_money(cost.total, settings)}  {verdict}")
     prices, margin = settings.prices, settings.speed["margin"]
-    return [
-        *lines,
-        "",
-        f"Prices of {prices['date']}: {prices['source']}.",
-        f"The speed was measured on another machine and is multiplied by {margin} for every type; the minutes of start "
-        f"and what emr/cluster.yaml marks ASSUMED ({prices['eur_per_usd']} EUR for a dollar, too) are assumptions; no "
-        "AWS bill has been seen.",
-    ]
+    lines += ["", f"Prices of {prices['date']}: {prices['source']}.", "Speed was measured on another machine and"]
+    lines[-1] += f" multiplied by {margin} for every type; minutes of start and what emr/cluster.yaml marks ASSUMED"
+    lines[-1] += f" ({prices['eur_per_usd']} EUR for a dollar, too) are assumptions; no AWS bill has been seen."
+    return lines

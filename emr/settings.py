@@ -19,10 +19,9 @@ _SUPPORT_ENDS = {"emr-7.5.0": date(2026, 11, 20), NEWEST: date(2028, 9, 8)}
 # YARN gives a container multiples of its smallest allocation; an application master takes 512 MB, and 384 MB more.
 _STEP_MB, _MASTER_MB = 32, 896
 _FIGURES = {"ec2", "emr", "vcpus", "memory_gib", "yarn_mb"}
-_Check = Callable[[Any], bool]
 
 
-def _key(allowed: str, check: _Check) -> Any:
+def _key(allowed: str, check: Callable[[Any], bool]) -> Any:
     return dataclasses.field(metadata={"allowed": allowed, "check": check})
 
 
@@ -70,11 +69,6 @@ class Settings:
         fixed = [(self.primary_type, 1, "ON_DEMAND"), (self.core_type, self.core_count, "ON_DEMAND")]
         return [*fixed, *([(self.task_type, self.task_count, "SPOT")] if self.task_count else [])]
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """The tag that everything of ours has."""
-        return {"project": self.name}
-
 
 KEYS = {field.name: field for field in dataclasses.fields(Settings)}
 
@@ -116,10 +110,9 @@ def check_release(release: str, *, today: date) -> str | None:
 
 
 def size_spark(settings: Settings) -> dict[str, int]:
-    """Compute what Spark is given: an executor a node, with all its cores, which fits beside an application master.
+    """Compute what Spark is given: an executor a node, which fits beside an application master; a heap for the driver.
 
-    Half of an executor's memory is outside its heap, for the Python workers. The driver's heap is a quarter of the
-    primary node, which YARN, HDFS, Livy and JupyterHub share.
+    Half of an executor is outside its heap, for Python. YARN, HDFS, Livy and JupyterHub share the primary node.
     """
     rows = settings.prices["instances"]
     workers = [rows[kind] for kind, *_ in settings.node_types[1:]]

@@ -6,8 +6,6 @@ import pytest
 from emr.costs import Node, count_up, estimate_hour, estimate_run, format_table
 from emr.settings import load_settings
 
-from fruits.errors import UsageError
-
 SETTINGS = load_settings()
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -43,8 +41,6 @@ def test_nodes_cost_until_they_end_a_minute_at_least() -> None:
     assert cost("SPOT", NOON + HOUR) == pytest.approx(hour - 0.6 * 0.214)  # neither fee nor address is discounted
     seconds = [cost("ON_DEMAND", NOON + timedelta(seconds=n)) * 3600 / hour for n in (5, 60, 61)]
     assert seconds == pytest.approx([60, 60, 61])
-    with pytest.raises(UsageError, match=r"p4d\.24xlarge has no price"):
-        count_up([Node("p4d.24xlarge", "SPOT", NOON)], SETTINGS, now=NOON)
 
 
 def test_the_table_has_every_type_and_says_what_it_rests_on() -> None:
