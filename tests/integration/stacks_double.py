@@ -16,15 +16,20 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     by moto, so that a TLS-only one would lock everybody out: none is enforced.
     """
     from moto.cloudformation import parsing
+    from moto.cloudformation.models import Stack
+    from moto.ec2.models.route_tables import RouteTable
     from moto.emr.models import Cluster
     from moto.emr.responses import ElasticMapReduceResponse
     from moto.iam.access_control import PermissionResult
+    from moto.iam.models import Role
     from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend as Tagging
     from moto.s3.models import FakeBucket
 
     models = {kind: _make_model(kind, *how) for kind, how in _RESOURCES.items()}
     patch.setattr(parsing, "get_model_map", lambda known=parsing.get_model_map(): known | models)
     patch.setattr(Cluster, "create_from_cloudformation_json", classmethod(_create_cluster))
+    patch.setattr(RouteTable, "delete_from_cloudformation_json", _delete_routes, raising=False)
+    patch.setattr(Role, "delete_from_cloudformation_json", _delete_role)
     patch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
     delete = parsing.ResourceMap._delete_resource
 
@@ -33,6 +38,14 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
             delete(self, resource, described)
 
     patch.setattr(parsing.ResourceMap, "_delete_resource", keep)
+    end = Stack.delete
+
+    def delete_once(self: Any) -> None:
+        end(self)
+        # Else whoever asks for the outputs of a deleted stack makes its resources again.
+        self.output_map._output_json_map = {}
+
+    patch.setattr(Stack, "delete", delete_once)
     listed = Tagging._get_resources_generator
 
     def list_all(self: Any, tag_filters: Any = None, **options: Any) -> Iterator[Any]:
@@ -105,6 +118,29 @@ def _delete_key(name: str, account: str, region: str) -> None:
     ssm_backends[account][region].delete_parameter(f"/ec2/keypair/{pair.id}")
 
 
+def _delete_routes(name: str, described: Any, account: str, region: str) -> None:
+    from moto.ec2.models import ec2_backends
+
+    backend = ec2_backends[account][region]
+    backend.route_tables[name].associations.clear()
+    backend.delete_route_table(name)
+
+
+def _delete_role(name: str, described: Any, account: str, region: str) -> None:
+    """Delete a role with the policies of its template, and no others."""
+    from moto.iam.models import iam_backends
+
+    backend, properties = iam_backends[account]["aws"], described["Properties"]
+    for policy in properties["Policies"]:
+        backend.delete_role_policy(name, policy["PolicyName"])
+    for arn in properties.get("ManagedPolicyArns", []):
+        if arn in backend.get_role(name).managed_policies:
+            backend.detach_role_policy(arn, name)
+    for profile in backend.instance_profiles.values():
+        profile.delete_role(name)
+    backend.delete_role(name)
+
+
 def _create_policy(properties: dict[str, Any], account: str, region: str) -> str:
     from moto.s3.models import s3_backends
 
@@ -121,8 +157,8 @@ def _create_schedule(properties: dict[str, Any], account: str, region: str) -> s
         name=properties["Name"],
         group_name="default",
         description="",
-        start_date="",
-        end_date="",
+        start_date=None,
+        end_date=None,
         schedule_expression=properties["ScheduleExpression"],
         schedule_expression_timezone=properties["ScheduleExpressionTimezone"],
         flexible_time_window=properties["FlexibleTimeWindow"],
