@@ -113,7 +113,7 @@ def _free(context: Context, base: stacks.Stack) -> None:
         if named:
             ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=named)
     for role in ("NodeRole", "ServiceRole"):
-        name = stacks.find_resource(context, "base", role)
+        name = base.outputs.get(role, "").rpartition("/")[2]
         attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] if name else []
         for policy in attached:
             iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])

@@ -46,6 +46,9 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
         self.output_map._output_json_map = {}
 
     patch.setattr(Stack, "delete", delete_once)
+    made = Stack.stack_resources.fget
+    # Resources whose condition is false are none.
+    patch.setattr(Stack, "stack_resources", property(lambda self: [entry for entry in made(self) if entry is not None]))
     listed = Tagging._get_resources_generator
 
     def list_all(self: Any, tag_filters: Any = None, **options: Any) -> Iterator[Any]:
