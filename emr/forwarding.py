@@ -13,7 +13,7 @@ from fruits.errors import FruitsError
 
 # Tries outlast a router's restart and a change of network. After ten minutes the cluster is more likely gone than the
 # network, and if it is not, it costs money: the person has to look.
-PAUSE, LIMIT = 5.0, 600.0
+PAUSE, LIMIT = 3.0, 600.0
 _LOOK = 0.1
 
 

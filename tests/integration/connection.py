@@ -1,6 +1,5 @@
 """`connect` in a process of its own against moto's server, and what is looked at from outside."""
 
-import json
 import os
 import pty
 import re
@@ -20,7 +19,6 @@ import psutil
 import pytest
 from cloud import CIDR
 from emr.cli import HOME_VARIABLE
-from emr.state import STATE_FILE
 from emr.tunnel import PORT
 from sshd import Primary
 
@@ -40,13 +38,17 @@ class Connection:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def wait_for(self, pattern: str, *, seconds: float = 20) -> None:
-        """Wait until it has written this, and no longer than it lives."""
+    def wait_for(self, pattern: str, *, seconds: float = 30, times: int = 1) -> None:
+        """Wait until it has written this so many times, and no longer than it lives."""
         end = time.monotonic() + seconds
-        while not re.search(pattern, text := self.log.read_text()):
+        while len(re.findall(pattern, text := self.log.read_text())) < times:
             assert self.process.poll() is None, text
             assert time.monotonic() < end, text
             time.sleep(0.05)
+
+    def read_password(self) -> str:
+        """Return the password that it has told."""
+        return re.findall(r"new password (\S+)", self.log.read_text())[0]
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; return exit code and output."""
@@ -116,13 +118,17 @@ def ask_hub(far: Primary) -> str:
         return answer.read().decode()
 
 
-def find_cluster(env: dict[str, str]) -> Any:
-    """Look into moto for the cluster."""
+def find_cluster() -> Any:
+    """Look into moto for the one cluster."""
     from moto.emr.models import emr_backends
 
-    cluster = json.loads((home_of(env) / STATE_FILE).read_text())["cluster"]
-    backends = [backend for account in emr_backends.values() for backend in account.values()]
-    return next(backend.clusters[cluster] for backend in backends if cluster in backend.clusters)
+    (cluster,) = (
+        cluster
+        for account in emr_backends.values()
+        for backend in account.values()
+        for cluster in backend.clusters.values()
+    )
+    return cluster
 
 
 def show_console(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

@@ -23,13 +23,27 @@ PYTHON, JUPYTERHUB, PAPERMILL = BIN / "python", BIN / "jupyterhub", BIN / "paper
 PROXY = HUB / "node_modules" / ".bin" / "configurable-http-proxy"
 NO_HUB = "there is no JupyterHub in .hub: make hub builds it"
 PYSPARK = "pysparkkernel"
-# As on EMR, until somebody changes them.
+# As on EMR, until `connect` sets another; the Hub reads it from the file `password` in its folder at each login.
 USER, PASSWORD = "jovyan", "jupyter"
 # Servers and kernels leave the hub's process group, but keep its environment: so they are found when it ends.
 _MARK = "FRUITS_HUB_OF_TESTS"
 _PERSISTENCE = {"s3.persistence.enabled", "s3.persistence.bucket"}
 _PATIENCE = 60
 # The one setting that differs from user to user.
+_AUTHENTICATOR = """
+import json
+from pathlib import Path
+from jupyterhub.auth import DummyAuthenticator
+from traitlets.config import Config
+
+class Passwords(DummyAuthenticator):
+    async def authenticate(self, handler, data):
+        self.password = Path("{folder}/password").read_text().strip().partition(":")[2]
+        return await super().authenticate(handler, data)
+
+c.merge(Config(json.loads(Path("{folder}/jupyterhub_config.json").read_text())))
+c.JupyterHub.authenticator_class = Passwords
+"""
 _PREFIX = """import os
 c.S3ContentsManager.prefix = "jupyter/" + os.environ["JUPYTERHUB_USER"]
 """
@@ -107,13 +121,12 @@ def write_hub_config(folder: Path, classifications: Classifications, *, url: str
             "hub_bind_url": f"http://127.0.0.1:{find_port()}",
             "ssl_key": str(key),
             "ssl_cert": str(certificate),
-            "authenticator_class": "dummy",
             "spawner_class": "simple",
             "log_level": "INFO",
         },
         "ConfigurableHTTPProxy": {"command": [str(PROXY)], "api_url": f"http://127.0.0.1:{find_port()}"},
         # No user may be made on this machine, as EMR's hub does in its container: names and a password stand for them.
-        "DummyAuthenticator": {"password": PASSWORD, "allowed_users": [USER]},
+        "Authenticator": {"allowed_users": [USER]},
         "Spawner": {
             "cmd": [str(BIN / "jupyterhub-singleuser")],
             "args": ["--allow-root"],
@@ -125,8 +138,10 @@ def write_hub_config(folder: Path, classifications: Classifications, *, url: str
         },
         "SimpleLocalProcessSpawner": {"home_dir_template": str(folder / "homes" / "{username}")},
     }
-    file = folder / "jupyterhub_config.json"
-    file.write_text(json.dumps(settings, indent=2))
+    (folder / "jupyterhub_config.json").write_text(json.dumps(settings, indent=2))
+    (folder / "password").write_text(f"{USER}:{PASSWORD}\n")
+    file = folder / "jupyterhub_config.py"
+    file.write_text(_AUTHENTICATOR.replace("{folder}", str(folder)))
     return file
 
 

@@ -31,10 +31,17 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
+SetEnv PATH={folder}/bin:/usr/bin:/bin
 """
 _WRAPPER = """#!/bin/sh
-for last; do :; done
-exec "{ssh}" -F none {options} -o User={user} -o HostName={address} -o HostKeyAlias="${{last#*@}}" "$@"
+for part; do case "$part" in hadoop@*) host="${{part#hadoop@}}" ;; esac; done
+exec "{ssh}" -F none {options} -o User={user} -o HostName={address} -o HostKeyAlias="$host" "$@"
+"""
+# Sets a password as `chpasswd` in the Hub's container does: tests/integration/hub.py reads that file.
+_SUDO = """#!/bin/sh
+[ "$*" = "docker exec -i jupyterhub chpasswd" ] || exit 127
+[ -d "{folder}/hub" ] || {{ echo "no such container: jupyterhub" >&2; exit 1; }}
+cat > "{folder}/hub/password"
 """
 
 
@@ -80,6 +87,7 @@ class Primary:
             address=self.address, folder=self.folder, host_keys="\n".join(f"HostKey {file}" for file in files)
         )
         (self.folder / "sshd_config").write_text(text)
+        _write_program(self.folder / "bin" / "sudo", _SUDO.format(folder=self.folder))
         (self.folder / "sshd.pid").unlink(missing_ok=True)
         log = self.start(str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config"), log="sshd.log")
         end = time.monotonic() + 20
@@ -114,11 +122,9 @@ class Primary:
 
     def install_ssh(self, folder: Path, *, options: str = "") -> None:
         """Put the program `ssh` that leads to this machine into a folder, which may then head a PATH."""
-        folder.mkdir(parents=True, exist_ok=True)
         user = pwd.getpwuid(os.geteuid()).pw_name
-        program = folder / "ssh"
-        program.write_text(_WRAPPER.format(ssh=shutil.which("ssh"), options=options, user=user, address=self.address))
-        program.chmod(0o755)
+        text = _WRAPPER.format(ssh=shutil.which("ssh"), options=options, user=user, address=self.address)
+        _write_program(folder / "ssh", text)
 
     def kill(self, name: str = "") -> None:
         """Kill all that runs on this machine, or what bears a name, whatever it has forked."""
@@ -139,6 +145,12 @@ class Primary:
             command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "root@primary", "-f", str(file)]
             subprocess.run(command, check=True, capture_output=True)
         return file
+
+
+def _write_program(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
 
 
 def _name_of(pid: int) -> str:

@@ -1,9 +1,10 @@
 """`scripts/aws_setup.sh connect` through a real sshd on a loopback of its own; budget: 60 seconds.
 
-The cluster is moto's, the key is the one that `create-keypair` got, the host keys come by `get_console_output`.
+The cluster is moto's, the key is the one that `create-bucket` fetched, the host keys come by `get_console_output`.
 """
 
 import re
+import shutil
 import socket
 import sys
 import time
@@ -14,8 +15,10 @@ import psutil
 import pytest
 from cloud import shell
 from connection import SCRIPT, Connection, ask_hub, connecting, find_cluster, home_of, open_terminal, show_console
+from emr.context import Context
 from emr.forwarding import check_port, is_taken
-from emr.tunnel import KNOWN_HOSTS, PORT, ssh_command
+from emr.settings import load_settings
+from emr.tunnel import KNOWN_HOSTS, PORT, ssh_commands
 from machines import wait_for
 from sshd import Primary, primary_machine, why_not
 
@@ -23,7 +26,6 @@ pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures", "tunnel_fixtures")
 HUB = Path(__file__).with_name("hub_double.py")
 OPEN = "Open: https://localhost:9443"
-AGAIN = "Open again: https://localhost:9443"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def connect(far: Primary, env: dict[str, str], tmp_path: Path) -> Iterator[Conne
 def test_the_tunnel_opens_and_ctrl_c_ends_it(connect: Connection, far: Primary, env: dict[str, str]) -> None:
     connect.wait_for(OPEN)
     assert ask_hub(far) == "the Hub"
+    assert (far.folder / "hub" / "password").read_text() == f"jovyan:{connect.read_password()}\n"
     pinned = (home_of(env) / KNOWN_HOSTS).read_text().splitlines()
     assert {line.split(" ", 1)[1] for line in pinned} == {key.rsplit(" ", 1)[0] for key in far.host_keys()}
     assert len({line.split(" ")[0] for line in pinned}) == 1
@@ -72,6 +75,7 @@ def test_another_host_is_refused(far: Primary, env: dict[str, str], tmp_path: Pa
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in output  # ssh's own words
     assert "Do not go on: `scripts/aws_setup.sh terminate`, and look who answers." in output.splitlines()[-1]
     assert "Open" not in output
+    assert "password" not in output
     assert not is_taken(PORT)
 
 
@@ -82,7 +86,6 @@ def test_without_keys_on_the_console_the_person_is_asked_at_the_terminal(
     (home_of(env) / KNOWN_HOSTS).unlink(missing_ok=True)
     with open_terminal() as terminal, connecting(env, tmp_path, terminal=terminal) as connection:
         terminal.wait_for(b"continue connecting")
-        connection.wait_for("Tunnel:")
         assert not is_taken(PORT)
         terminal.type(b"yes\n")
         connection.wait_for(OPEN)
@@ -98,36 +101,43 @@ def test_another_key_is_refused(far: Primary, env: dict[str, str], tmp_path: Pat
         code, output = connection.end()
     assert code == 1
     assert "Permission denied (publickey)" in output
-    assert "it takes the one that the cluster was made with" in output.splitlines()[-1]
+    assert "fruits-key.pem. Move that file away and repeat" in output.splitlines()[-1]
     assert "Open" not in output
     assert not is_taken(PORT)
 
 
-def test_a_host_that_is_not_there_is_the_end(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
-    far.cut()
+@pytest.mark.parametrize("fault", ["sshd", "container"])
+def test_without_a_new_password_there_is_no_tunnel(
+    far: Primary, env: dict[str, str], tmp_path: Path, fault: str
+) -> None:
+    if fault == "sshd":
+        far.cut()
+    else:
+        shutil.rmtree(far.folder / "hub")
     with connecting(env, tmp_path) as connection:
         code, output = connection.end()
     assert code == 1
-    assert "Connection refused" in output
-    assert "if so, `connect` again" in output.splitlines()[-1]
+    assert "the password of jovyan was not set" in output
+    assert ("Connection refused" if fault == "sshd" else "no such container: jupyterhub") in output
+    assert "Open" not in output
 
 
 def test_a_cut_tunnel_is_opened_again(connect: Connection, far: Primary) -> None:
     connect.wait_for(OPEN)
     far.cut()
-    connect.wait_for(r"\d\d:\d\d:\d\d The tunnel was cut after \d+ s: ssh ended with code 255; trying again in 1 s")
+    connect.wait_for(r"\d\d:\d\d:\d\d The tunnel was cut after \d+ s: ssh ended with code 255; trying again in 3 s")
     connect.wait_for("Not open again yet")
     far.start_sshd()
-    connect.wait_for(AGAIN)
+    connect.wait_for(OPEN, times=2)
     assert ask_hub(far) == "the Hub"
     assert connect.interrupt()[0] == 130
 
 
 def test_the_tunnel_of_a_cluster_that_is_over_is_not_tried_for_long(
-    connect: Connection, far: Primary, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    connect: Connection, far: Primary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect.wait_for(OPEN)
-    monkeypatch.setattr(find_cluster(env), "state", "TERMINATED")
+    monkeypatch.setattr(find_cluster(), "state", "TERMINATED")
     far.cut()
     code, output = connect.end()
     assert code == 1
@@ -142,7 +152,7 @@ def test_another_host_after_a_cut_is_refused(connect: Connection, far: Primary) 
     assert code == 1
     assert "The tunnel was cut" in output
     assert "Do not go on" in output.splitlines()[-1]
-    assert "Open again" not in output
+    assert output.count(OPEN) == 1
     assert not is_taken(PORT)
 
 
@@ -157,7 +167,7 @@ def test_a_dead_link_is_noticed(far: Primary, env: dict[str, str], tmp_path: Pat
         connection.wait_for("The tunnel was cut", seconds=10)
         assert time.monotonic() - began < 6
         far.set_cable(plugged=True)
-        connection.wait_for(AGAIN)
+        connection.wait_for(OPEN, times=2)
         assert ask_hub(far) == "the Hub"
         code, output = connection.interrupt()
     assert code == 130
@@ -173,20 +183,22 @@ def test_a_taken_port_is_told_before_anything_is_done(far: Primary, env: dict[st
 
 
 def test_printing_opens_nothing(far: Primary, env: dict[str, str]) -> None:
+    (far.folder / "hub" / "password").write_text("as it was")
     done = shell(str(SCRIPT), "connect", "--print", env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert "-N -L 9443:localhost:9443 hadoop@" in done.stdout
+    assert (far.folder / "hub" / "password").read_text() == "as it was"
     assert done.stdout.splitlines()[-1].startswith("Tunnel:")
     assert not is_taken(PORT)
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "50%d of", 'a "quoted" one', "back\\slash", "it's"])
 def test_ssh_finds_the_files_of_any_home(tmp_path: Path, name: str) -> None:
-    key, hosts = tmp_path / name / "key.pem", tmp_path / name / "hosts"
-    command = ssh_command("ec2-1", key=key, known_hosts=hosts, certain=True)
+    context = Context(settings=load_settings(), home=tmp_path / name, say=print, ask=print)
+    command = ssh_commands(context, "ec2-1", certain=True)["tunnel"]
     done = shell(command[0], "-G", "-F", "none", *command[1:])
     told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
-    assert told["userknownhostsfile"] == str(hosts)
+    assert told["userknownhostsfile"] == str(tmp_path / name / KNOWN_HOSTS)
     # Told before its %% is read as one.
-    assert told["identityfile"].replace("%%", "%") == str(key)
-    assert told["identityfile"].count("%") == 2 * str(key).count("%")
+    assert told["identityfile"].replace("%%", "%") == str(context.key_file)
+    assert told["identityfile"].count("%") == 2 * str(context.key_file).count("%")

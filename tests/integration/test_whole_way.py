@@ -68,7 +68,7 @@ def test_a_user_runs_the_notebook_and_sees_the_figure(
     with connecting(env, tmp_path) as connection, browser.open_browser(tmp_path / "browser") as opened:
         connection.wait_for(f"Open: https://localhost:{PORT}")
         visit = browser.Visit(opened, f"https://localhost:{PORT}")
-        assert visit.log_in(hub.USER, hub.PASSWORD) == ""
+        assert visit.log_in(hub.USER, connection.read_password()) == ""
         visit.take_screenshot("whole-way-files")
         visit.open_notebook(Path(NOTEBOOK_KEY).name)
         visit.take_screenshot("whole-way-opened")

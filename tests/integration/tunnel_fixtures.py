@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from cloud import BUCKET, CIDR, shell
+from cloud import BUCKET, CIDR, Cloud, Done, shell
 from connection import SCRIPT, home_of, show_console
 from emr.cli import HOME_VARIABLE
 from sshd import Primary
@@ -28,13 +28,13 @@ def env(primary: Primary, one_policy: str, tmp_path_factory: pytest.TempPathFact
             own = {HOME_VARIABLE: str(home), "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
             own |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
             env = os.environ | own | {"PATH": f"{programs}:{os.environ['PATH']}"}
+            Cloud(home, run=lambda *_: Done(1, "", "")).prepare_model()
             images = home / "images" / "Training" / "Kiwi 1"
             images.mkdir(parents=True)
             (images / "1.jpg").write_bytes(b"no image, but a file")
             for command in (
                 ["create-bucket", BUCKET],
                 ["upload-dataset", str(images.parents[1]), "--files"],
-                ["create-keypair"],
                 ["create-cluster", *CIDR],
             ):
                 done = shell(str(SCRIPT), *command, "--yes", env=env)
@@ -47,6 +47,7 @@ def far(primary: Primary, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     """Give the machine as it is at first, with its keys on the console and the cluster's key let in."""
     show_console(monkeypatch, primary.console())
     primary.allow(home_of(env) / "fruits-key.pem")
+    (primary.folder / "hub").mkdir(exist_ok=True)
     primary.restart_sshd()
     yield primary
     primary.set_cable(plugged=True)
