@@ -30,39 +30,34 @@ _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux20
 def upload_dataset(
     context: Context, source: Path | None, *, files: bool, weights: Path | None, wheelhouse: bool = False
 ) -> dict[str, Any] | None:
-    """Pack the images (or take them as they are) and make the bucket hold these and no others; ship model and code.
+    """Make the bucket hold these images and no others, packed or as files; send model, code and notebook.
 
-    Parameters
-    ----------
-    source
-        A folder of images as `fruits run` takes it; None takes the one of `params/local.yaml`.
-    files
-        Send the images one by one instead of in shards.
-    weights
-        An .h5 file to use on the cluster in the place of Keras's ImageNet weights.
-    wheelhouse
-        Send the Python packages of the nodes, too.
+    `source` is a folder as `fruits run` takes it, None the one of `params/local.yaml`; `weights` an .h5 file for the
+    cluster in the place of Keras's ImageNet weights; with `wheelhouse` the nodes' Python packages are sent, too.
     """
+    bucket, prefix = context.bucket, input_prefix(context)
     source = source or load_params("MINI", "local").path("input_dir")
-    prefix = input_prefix(context)
     check_images(source)
     with TemporaryDirectory() as name:
-        code = make_code(context, Path(name), weights=weights)
+        parts = {CODE: make_code(context, Path(name), weights=weights), MODELS: find_models(context)}
         places, keras = _read_places(context)
         if places.get("weights") == "imagenet" and keras.is_file():
             # Livy's session has no Keras to download weights, but can copy them from the bucket.
-            places["weights"] = f"s3://{context.bucket}/{_KERAS_MODELS}{keras.name}"
-        parts = {CODE: code, MODELS: find_models(context), JUPYTER: make_notebook(context, places, Path(name))}
+            places["weights"] = f"s3://{bucket}/{_KERAS_MODELS}{keras.name}"
+        parts[JUPYTER] = make_notebook(context, places, Path(name))
         if context.dry_run:
             images = _list_images(source, prefix) if files else [f"{prefix}images-*.parquet"]
-            return {"bucket": context.bucket, "objects": [key for part in (*parts.values(), images) for key in part]}
+            return {"bucket": bucket, "objects": [key for part in (*parts.values(), images) for key in part]}
         if wheelhouse:
-            code |= fetch_wheels(context, Path(name))
+            parts[CODE] |= fetch_wheels(context, Path(name))
         parts[prefix] = _list_images(source if files else _pack(context, source), prefix)
-        for start, part in parts.items():
-            if part:
-                context.say(f"s3://{context.bucket}/{start}: {upload(context, part, prefix=start)}")
-    _remove_others(context, set(parts[prefix]), prefix=prefix)
+        for start in filter(parts.get, parts):
+            context.say(f"s3://{bucket}/{start}: {upload(context, parts[start], prefix=start)}")
+    # What an earlier upload left: shards beside files, or other images, would be read, too.
+    client = context.client("s3")
+    if others := sorted(list_objects(client, bucket, prefix).keys() - parts[prefix].keys()):
+        context.ask(f"Remove {len(others)} other objects from s3://{bucket}/{prefix} ({others[0]}, ...)?")
+        delete_objects(client, bucket, others)
     return None
 
 
@@ -90,23 +85,26 @@ def input_prefix(context: Context) -> str:
 def ship_code(context: Context) -> None:
     """Bring the code as it is now to the bucket."""
     with TemporaryDirectory() as name:
-        sent = upload(context, make_code(context, Path(name)), prefix=CODE)
-    context.say(f"s3://{context.bucket}/{CODE}: {sent}")
+        context.say(f"Code: {upload(context, make_code(context, Path(name)), prefix=CODE)}")
 
 
 def make_code(context: Context, folder: Path, *, weights: Path | None = None) -> dict[str, Path]:
     """Return what the nodes start from by key: package, repository, scripts, pinned environment, Keras's weights."""
-    root, params = repository(), context.params_file
+    root, keras = repository(), _read_places(context)[1]
     files = {CODE + name: _EMR / name for name in PLAIN}
-    if (keras := _read_places(context)[1]).is_file():
+    if keras.is_file():
         files[_KERAS_MODELS + keras.name] = keras
     if weights:
         files[_name_weights(context, weights)] = weights
-    more = {"pyproject.toml": root / "pyproject.toml"} | ({"params/emr.yaml": params} if params.is_file() else {})
-    (folder / "fruits.zip").write_bytes(zip_code(root / "lib", "fruits"))
-    tree = zip_code(root, "lib/fruits", "lib/fruits_cli", "notebooks", "params", more=more)
-    (folder / "repository.zip").write_bytes(tree)
-    return files | {CODE + file.name: file for file in folder.glob("*.zip")}
+    more = {"pyproject.toml": root / "pyproject.toml", "params/emr.yaml": context.params_file}
+    archives = {
+        "fruits.zip": zip_code(root / "lib", "fruits"),
+        "repository.zip": zip_code(root, "lib/fruits", "lib/fruits_cli", "notebooks", "params", more=more),
+    }
+    for name, content in archives.items():
+        files[CODE + name] = folder / name
+        files[CODE + name].write_bytes(content)
+    return files
 
 
 def find_models(context: Context) -> dict[str, Path]:
@@ -129,9 +127,9 @@ def fetch_wheels(context: Context, folder: Path) -> dict[str, Path]:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--only-binary=:all:"]
     # As in bootstrap.sh, where the last option is explained.
     command += ["--python-version=3.11", "--implementation=cp", f"--dest={folder}", "--ignore-requires-python"]
+    kinds = [kind for kind, _, _ in context.settings.node_types]
     # A g after the generation means Graviton.
-    graviton = {bool(re.match(r"[a-z]+\d+g", kind)) for kind, _, _ in context.settings.node_types}
-    for machine in sorted("aarch64" if arm else "x86_64" for arm in graviton):
+    for machine in sorted({"aarch64" if re.match(r"[a-z]+\d+g", kind) else "x86_64" for kind in kinds}):
         platforms = [f"--platform={platform}_{machine}" for platform in _PLATFORMS]
         done = subprocess.run([*command, *platforms, "-r", str(_EMR / "requirements-worker.txt")], check=False)
         if done.returncode:
@@ -142,8 +140,7 @@ def fetch_wheels(context: Context, folder: Path) -> dict[str, Path]:
 
 def _read_places(context: Context) -> tuple[dict[str, Any], Path]:
     """Read `params/emr.yaml`; return where Keras keeps the weights of its network, too: the file need not be there."""
-    file = context.params_file
-    values = read_yaml(file if file.is_file() else repository() / "params" / "emr.example.yaml")
+    values = read_yaml(context.params_file)
     network = NETWORKS.get(values.get("backbone", ""), DEFAULT)
     return values, keras_cache() / network.file.format(size=values.get("input_size") or network.size)
 
@@ -154,7 +151,7 @@ def _name_weights(context: Context, weights: Path) -> str:
         raise UsageError(f"--weights: there is no file {weights}.")
     file, key = context.params_file, f"{CODE}weights/{weights.name}"
     place = f"s3://{context.bucket}/{key}"
-    if file.is_file() and not context.dry_run:
+    if not context.dry_run:
         folders.write_bytes(file, replace_value(file.read_text(encoding="utf-8"), "weights", place).encode())
     context.say(f"In {file}: weights: {place}")
     return key
@@ -173,11 +170,3 @@ def _pack(context: Context, source: Path) -> Path:
     if subprocess.run(command, check=False).returncode:
         raise FruitsError(f"{source} could not be packed; see the line above (--files sends the images as they are).")
     return packed
-
-
-def _remove_others(context: Context, wanted: set[str], *, prefix: str) -> None:
-    """Remove what an earlier upload left: shards beside files, or of other images, would be read twice."""
-    client, bucket = context.client("s3"), context.bucket
-    if others := sorted(set(list_objects(client, bucket, prefix)) - wanted):
-        context.ask(f"Remove {len(others)} other objects from s3://{bucket}/{prefix} ({others[0]}, ...)?")
-        delete_objects(client, bucket, others)

@@ -43,49 +43,46 @@ def delete_objects(client: Any, bucket: str, keys: Sequence[str]) -> None:
 
 def upload(context: Context, files: Mapping[str, Path], *, prefix: str) -> str:
     """Send files by key, except those that the bucket holds below `prefix`, and say what was done."""
-    client = context.client("s3")
-    there = list_objects(client, context.bucket, prefix)
-    missing = [key for key, file in files.items() if not _is_same(there.get(key, {}), file)]
+    client, bucket = context.client("s3"), context.bucket
+    there = list_objects(client, bucket, prefix)
 
     def put(key: str, **options: Any) -> None:
-        client.upload_file(str(files[key]), context.bucket, key, **options)
+        client.upload_file(str(files[key]), bucket, key, **options)
 
+    missing = [key for key, file in files.items() if key not in there or not _is_same(there[key], file)]
     return _move({key: file.stat().st_size for key, file in files.items()}, missing, put, verb="sent")
 
 
-def download(context: Context, entries: Iterable[dict[str, Any]], *, prefix: str, folder: Path) -> str:
+def download(context: Context, entries: Iterable[Mapping[str, Any]], *, prefix: str, folder: Path) -> str:
     """Fetch objects, except those whose size and time a file in the folder has, and say what was done.
 
     A file appears whole or not at all. A FruitsError names a key that leads out of the folder.
     """
-    sizes, times, files, client = {}, {}, {}, context.client("s3")
+    sizes, times, files, missing = {}, {}, {}, []
     for entry in entries:
         key = entry["Key"]
+        parts = PurePosixPath(key.removeprefix(prefix)).parts
+        if not parts or ".." in parts or parts[0] == "/":
+            raise FruitsError(f"the object {key!r} would be written outside {folder}; remove it from the bucket.")
         sizes[key], times[key] = entry["Size"], int(entry["LastModified"].timestamp())
-        files[key] = _place(key.removeprefix(prefix), folder)
+        files[key] = file = folder.joinpath(*parts)
+        if not file.is_file() or (file.stat().st_size, file.stat().st_mtime) != (sizes[key], times[key]):
+            missing.append(key)
+    client, bucket = context.client("s3"), context.bucket
 
     def get(key: str, **options: Any) -> None:
         files[key].parent.mkdir(parents=True, exist_ok=True)
         part = files[key].with_name(f".{files[key].name}.part")
-        client.download_file(context.bucket, key, str(part), **options)
+        client.download_file(bucket, key, str(part), **options)
         os.utime(part, (times[key], times[key]))
         part.replace(files[key])
 
-    there = {key: file.stat() for key, file in files.items() if file.is_file()}
-    same = {key for key, facts in there.items() if (facts.st_size, facts.st_mtime) == (sizes[key], times[key])}
-    return _move(sizes, [key for key in files if key not in same], get, verb="fetched")
+    return _move(sizes, missing, get, verb="fetched")
 
 
-def _place(name: str, folder: Path) -> Path:
-    parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or parts[0] == "/":
-        raise FruitsError(f"the object {name!r} would be written outside {folder}; remove it from the bucket.")
-    return folder.joinpath(*parts)
-
-
-def _is_same(entry: dict[str, Any], file: Path) -> bool:
+def _is_same(entry: Mapping[str, Any], file: Path) -> bool:
     """Compare by size and ETag: the MD5, or of an object in parts the MD5 of their MD5s, and their number."""
-    if entry.get("Size") != file.stat().st_size:
+    if entry["Size"] != file.stat().st_size:
         return False
     md5 = partial(hashlib.md5, usedforsecurity=False)
     with file.open("rb") as stream:

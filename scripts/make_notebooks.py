@@ -1,12 +1,12 @@
 """Make notebooks/emr_jupyterhub.ipynb from notebooks/pipeline.ipynb: how they differ is written here."""
 
-import re
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from fruits.notebook import fill_parameters
 from fruits.yaml_text import read_yaml
 from fruits_cli.run import OPTIONAL
 
@@ -74,9 +74,7 @@ def _change_cell(cell: NotebookNode) -> NotebookNode:
         heading, *paragraphs, _ = source.split("\n\n")
         source = "\n\n".join([heading + TITLE, *paragraphs, KERNEL_TEXT])
     elif "parameters" in cell.metadata.get("tags", []):
-        for key, value in read_yaml(TARGET).items():
-            text = f'"{value}"' if isinstance(value, str) else repr(value)
-            source = re.sub(rf"(?m)^{key} = .*?(?=  #|$)", lambda _, line=f"{key} = {text}": line, source)
+        source = fill_parameters(source, read_yaml(TARGET))
     elif OPTIONAL in cell.metadata.get("tags", []):
         # Where nothing is drawn, sparkmagic would send the figure of an earlier cell: this one is empty.
         source = f"plt.figure(figsize=(1, 0.1))\n{source}\n%matplot plt"

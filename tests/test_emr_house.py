@@ -18,8 +18,8 @@ MODULES = sorted((REPOSITORY / "emr").glob("*.py"))
 MAY_IMPORT = {
     f"fruits.{name}"
     for name in (
-        *("session", "errors", "features", "folders", "images", "ownership", "networks", "params", "results"),
-        *("workers", "yaml_text"),
+        *("session", "errors", "features", "folders", "images", "ownership", "networks", "notebook", "params"),
+        *("results", "workers", "yaml_text"),
     )
 }
 COMMANDS = [

@@ -25,11 +25,10 @@ def context(tmp_path: Path) -> Context:
     return Context(settings=settings, home=tmp_path, say=lambda _: None, ask=lambda _: None)
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", ""])
-def test_keys_stay_in_their_folder(tmp_path: Path, name: str) -> None:
-    assert transfer._place("MINI/Pêche 1/a b.csv", tmp_path) == tmp_path / "MINI" / "Pêche 1" / "a b.csv"
-    with pytest.raises(FruitsError, match=f"'{name}' would be written outside"):
-        transfer._place(name, tmp_path)
+@pytest.mark.parametrize("key", ["data/../x", "data/a/../../x", "data//etc/passwd", "data/"])
+def test_keys_stay_in_their_folder(context: Context, key: str) -> None:
+    with pytest.raises(FruitsError, match=f"'{key}' would be written outside"):
+        transfer.download(context, [{"Key": key}], prefix="data/", folder=context.home)
 
 
 def test_objects_that_are_not_deleted_are_told() -> None:

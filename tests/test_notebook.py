@@ -18,7 +18,7 @@ from scripts.make_notebooks import make_hub_notebook
 
 from fruits import session
 from fruits.errors import FruitsError
-from fruits.notebook import Markdown, quote
+from fruits.notebook import Markdown, fill_parameters, quote
 from fruits.params import load_params
 from fruits_cli.run import OPTIONAL, check_notebook
 
@@ -55,6 +55,17 @@ def test_parameters_cell_mirrors_mini_and_sample(cells: list[nbformat.NotebookNo
     (cell,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
     expected = vars(load_params("MINI", "sample"))
     assert read_assigned(cell.source) == expected | {"classes": list(expected["classes"])}
+
+
+@pytest.mark.parametrize("place", ["s3://my-own/d\\1/#7", "a  # \"quoted\" 'one'\n", "\\g<0> \U0001f600"])
+def test_only_the_named_values_of_a_parameters_cell_are_exchanged(
+    cells: list[nbformat.NotebookNode], place: str
+) -> None:
+    (cell,) = (cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    values = {"output_dir": place, "fresh": True, "batch_size": 8}
+    filled = fill_parameters(cell.source, values)
+    assert read_assigned(filled) == read_assigned(cell.source) | values
+    assert "fresh = True  # True: compute all features again" in filled
 
 
 def test_the_notebook_of_the_hub_is_what_make_notebooks_makes(cells: list[nbformat.NotebookNode]) -> None:

@@ -73,6 +73,14 @@ def read_params(namespace: Mapping[str, Any]) -> RunParams:
     return build_params(values, sources=dict.fromkeys(values, "notebook"), problems=problems)
 
 
+def fill_parameters(source: str, values: Mapping[str, Any]) -> str:
+    """Put values in the place of those that the text of a `parameters` cell assigns; its comments stay."""
+    for name, value in values.items():
+        line = f"{name} = {json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)}"
+        source = re.sub(rf"^{name} = .*?(?=  #|$)", line.replace("\\", r"\\"), source, flags=re.MULTILINE)
+    return source
+
+
 def _assigned_names(source: str) -> set[str]:
     try:
         body = ast.parse(source).body
