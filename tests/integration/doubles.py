@@ -2,6 +2,7 @@
 
 import http.client
 import http.server
+import os
 import socket
 import subprocess
 import sys
@@ -10,17 +11,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 REGION = "eu-west-1"
-# Moto ignores the conditions of a bucket's policy: one that asks for TLS would lock everybody out.
 _SERVER = """import sys
-from moto.iam.access_control import PermissionResult
-from moto.s3.models import FakeBucket
+import pytest
 from moto.server import main
-FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
+from stacks_double import complete_moto
+complete_moto(pytest.MonkeyPatch())
 main(sys.argv[1:])"""
+_LOADED = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
 # Nothing here asks who is calling.
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION}
 
@@ -36,7 +38,13 @@ def local_s3() -> Iterator[str]:
     """Run moto's server and give its address."""
     port = find_port()
     command = [sys.executable, "-c", _SERVER, "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command,
+        cwd=Path(__file__).parent,
+        env=os.environ | _LOADED,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         end = time.monotonic() + 60
         while not _answers(port):

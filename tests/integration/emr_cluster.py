@@ -16,9 +16,10 @@ import pytest
 from cloud import BUCKET, shell
 from doubles import KEYS, REGION, list_keys, local_s3, make_client
 from emr.cli import HOME_VARIABLE
-from emr.configurations import VENV, build_configurations
+from emr.cluster import VENV
 from emr.settings import load_settings
 from livy_server import LOCAL_SPARK, Livy, find_obstacle, start_livy
+from template import read_cluster
 
 from fruits.params import repository
 from fruits.session import connect_s3, find_s3_jars
@@ -73,7 +74,7 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
         for command in (["create-bucket", BUCKET], upload):
             done = shell(str(SCRIPT), *command, "--yes", env=os.environ | cloud, cwd=folder)
             assert done.returncode == 0, done.stdout + done.stderr
-        classifications = build_configurations(load_settings(), bucket=BUCKET)
+        classifications = read_cluster(load_settings(), bucket=BUCKET)["Configurations"]
         spark = read_settings(classifications, "spark-defaults", python=python)
         spark = {name: value for name, value in spark.items() if not name.startswith(_YARN)}
         here = {name: value for name, value in LOCAL_SPARK.items() if not name.startswith("spark.pyspark.")}

@@ -187,7 +187,7 @@ def read_properties(classifications: Classifications, name: str) -> dict[str, st
     """Return the properties of a classification, or the variables that it exports."""
     found = [entry for entry in classifications if entry["Classification"] == name]
     parts = [part for entry in found for part in (entry, *entry.get("Configurations", ()))]
-    return {key: value for part in parts for key, value in part["Properties"].items()}
+    return {key: value for part in parts for key, value in part.get("ConfigurationProperties", {}).items()}
 
 
 def _await_start(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aws_shim
-from emr.configurations import VENV
+from emr.cluster import VENV
 
 from fruits.session import connect_s3, find_s3_jars
 

@@ -1,7 +1,7 @@
 """JupyterHub as on EMR: a user logs in with Chromium, runs a notebook, sees the figure, and finds it again.
 
 The cells here are local ones: no Spark is needed to see that the hub, its kernels and its storage do what
-emr/configurations.py asks for. Screenshots are in reports/tests/.
+the template of the cluster asks for. Screenshots are in reports/tests/.
 """
 
 import base64
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import hub
 import numpy as np
 import pytest
-from cloud import BUCKET, clean_environ
+from cloud import BUCKET, EMR, clean_environ
 from doubles import REGION, local_s3, make_client
-from emr.configurations import SPARKMAGIC, build_configurations
 from emr.settings import load_settings
 from matplotlib.figure import Figure
 from nbformat import v4
+from template import read_cluster
 
 from fruits import plots
 
@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(not browser.is_installed(), reason=browser.NO_BROWSER),
 ]
 
-CLASSIFICATIONS = build_configurations(load_settings(), bucket=BUCKET)
+CLASSIFICATIONS = read_cluster(load_settings(), bucket=BUCKET)["Configurations"]
 # Nothing listens there: local cells need no Livy.
 NO_LIVY = "http://127.0.0.1:9"
 HOME = f"jupyter/{hub.USER}/"
@@ -75,7 +75,7 @@ def visit(tmp_path: Path, s3: Any) -> "Iterator[Visit]":
 
 def test_sparkmagic_reads_what_the_cluster_says(tmp_path: Path) -> None:
     folder = hub.write_sparkmagic_config(tmp_path, CLASSIFICATIONS, livy="http://primary:8998")
-    wanted = json.loads(SPARKMAGIC.read_text())
+    wanted = json.loads((EMR / "sparkmagic.json").read_text())
 
     names = [*wanted, "base64_kernel_python_credentials"]
     code = f"from sparkmagic.utils import configuration as c, constants; import json; \
@@ -89,7 +89,7 @@ def test_sparkmagic_reads_what_the_cluster_says(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_key_of_the_persistence_is_refused() -> None:
-    misspelt = {"Classification": "jupyter-s3-conf", "Properties": {"s3.persistance.bucket": BUCKET}}
+    misspelt = {"Classification": "jupyter-s3-conf", "ConfigurationProperties": {"s3.persistance.bucket": BUCKET}}
     with pytest.raises(AssertionError, match="persistance"):
         hub.server_settings([misspelt], endpoint="")
 

@@ -1,0 +1,46 @@
+"""The cluster's properties as CloudFormation takes them from the template: parameters are filled in, nothing else."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+from emr import stacks
+from emr.cluster import build_parameters
+from emr.settings import Settings
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads !Ref and !Sub as {"Ref": ...} and {"Fn::Sub": ...}."""
+
+
+def _read_tag(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {name if name == "Ref" else f"Fn::{name}": value}
+
+
+_Loader.add_multi_constructor("!", _read_tag)
+
+
+def read_cluster(settings: Settings, *, bucket: str) -> dict[str, Any]:
+    """Return the properties of `AWS::EMR::Cluster`."""
+    parameters = build_parameters(settings, bucket=bucket, now=datetime(2026, 11, 26, tzinfo=UTC))
+    template = yaml.load(stacks.read_template("cluster"), _Loader)  # noqa: S506 - a SafeLoader
+    return dict(_fill(template["Resources"]["Cluster"]["Properties"], parameters))
+
+
+def _fill(value: Any, parameters: dict[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_fill(entry, parameters) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if "Ref" in value:
+        return parameters.get(value["Ref"], value)
+    if "Fn::Sub" in value:
+        return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), value["Fn::Sub"])
+    return {key: _fill(entry, parameters) for key, entry in value.items()}
