@@ -18,10 +18,7 @@ _REPORTS = f"{REPORTS}emr/"
 def download_results(context: Context, *, modes: tuple[str, ...], features: bool) -> dict[str, Any] | None:
     """Bring tables and reports of some modes, or of all, and with `features` the stored features: 5 kB an image.
 
-    Raises
-    ------
-    FruitsError
-        If the tables of a mode are not those of one run: a run wrote meanwhile, or older files lie there.
+    A FruitsError says that the tables of a mode are not those of one run.
     """
     for mode in modes:
         check_mode(mode)
@@ -43,12 +40,12 @@ def download_results(context: Context, *, modes: tuple[str, ...], features: bool
 def fetch(context: Context, prefix: str, *, left_out: tuple[str, ...] = ()) -> list[str]:
     """Bring reports to `reports/emr/`, or else data to `data/emr_output/`, what is there excepted; return all keys."""
     found = list_objects(context.client("s3"), context.bucket, prefix)
-    entries = {key: entry for key, entry in found.items() if not key.startswith(left_out)}
+    keys = [key for key in found if not key.startswith(left_out)]
     top, folder = (_REPORTS, Path("reports/emr")) if prefix.startswith(_REPORTS) else ("data/", RESULTS)
-    if entries:
-        done = download(context, entries.values(), prefix=top, folder=context.home / folder)
+    if keys:
+        done = download(context, [found[key] for key in keys], prefix=top, folder=context.home / folder)
         context.say(f"{folder}: {done}")
-    return [*entries]
+    return keys
 
 
 def _warn_of_formulas(context: Context, folder: Path) -> None:

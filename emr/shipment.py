@@ -67,10 +67,7 @@ def check_images(source: Path) -> None:
     from fruits.images import open_images
     from fruits.images.rows import ALL
 
-    try:
-        open_images(source).check_classes(split=ALL, classes=["*"])
-    except UsageError as error:
-        raise UsageError(f"{error} Or: fruits fetch MODE. Nothing was sent or removed.") from error
+    open_images(source).check_classes(split=ALL, classes=["*"])
 
 
 def input_prefix(context: Context) -> str:
@@ -116,8 +113,8 @@ def find_models(context: Context) -> dict[str, Path]:
             found |= {f"{MODELS}{folder.name}/{name}": folder / name for name in _PREPARED}
     if not found:
         context.say(
-            "No prepared model is here, and the nodes have no TensorFlow to make one: first run, on this machine, "
-            "`fruits run MINI --target local` with the weights that the cluster shall use, then repeat this command."
+            "No prepared model is here, and the nodes cannot make one: first run, on this machine and with the weights "
+            "for the cluster, `fruits run MINI --target local`, then repeat this command."
         )
     return found
 

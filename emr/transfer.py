@@ -35,9 +35,8 @@ def delete_objects(client: Any, bucket: str, keys: Sequence[str]) -> None:
         refused += client.delete_objects(Bucket=bucket, Delete=objects).get("Errors", [])
     if refused:
         raise FruitsError(
-            f"{len(refused)} of {len(keys)} objects could not be deleted from s3://{bucket}, such as "
-            f"{refused[0]['Key']} ({refused[0]['Code']}: {refused[0].get('Message', '')}). Your user or role needs "
-            "s3:DeleteObject there; then repeat the command."
+            f"S3 refused to delete {len(refused)} of {len(keys)} objects of {bucket}, such as {refused[0]['Key']} "
+            f"({refused[0]['Code']}); you need s3:DeleteObject there. Repeat the command when you have it."
         )
 
 
@@ -54,10 +53,7 @@ def upload(context: Context, files: Mapping[str, Path], *, prefix: str) -> str:
 
 
 def download(context: Context, entries: Iterable[Mapping[str, Any]], *, prefix: str, folder: Path) -> str:
-    """Fetch objects, except those whose size and time a file in the folder has, and say what was done.
-
-    A file appears whole or not at all. A FruitsError names a key that leads out of the folder.
-    """
+    """Fetch objects whole, except those whose size and time a file in the folder has, and say what was done."""
     sizes, times, files, missing = {}, {}, {}, []
     for entry in entries:
         key = entry["Key"]
@@ -105,6 +101,8 @@ def _move(sizes: Mapping[str, int], keys: Sequence[str], move: Callable[..., Non
         try:
             for job in as_completed([pool.submit(move, key, Callback=bar.update, Config=config) for key in keys]):
                 job.result()
+        except OSError as error:
+            raise FruitsError(f"{error}; when that is corrected, repeat: the rest is moved then.") from error
         finally:
             # After Ctrl-C, too: leaving the pool would first move all that wait.
             pool.shutdown(wait=False, cancel_futures=True)

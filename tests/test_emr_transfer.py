@@ -38,7 +38,7 @@ def test_objects_that_are_not_deleted_are_told() -> None:
         sent.append(len(Delete["Objects"]))
         return {"Errors": [{"Key": "locked.jpg", "Code": "AccessDenied"}]} if len(sent) == 2 else {}
 
-    with pytest.raises(FruitsError, match=r"1 of 2001 objects .* s3://b, such as locked\.jpg \(AccessDenied"):
+    with pytest.raises(FruitsError, match=r"to delete 1 of 2001 objects of b, such as locked\.jpg \(AccessD"):
         transfer.delete_objects(SimpleNamespace(delete_objects=delete_objects), "b", [*map(str, range(2001))])
     assert sent == [1000, 1000, 1]
 
@@ -65,7 +65,7 @@ def test_an_image_is_what_a_run_takes_for_one(tmp_path: Path, below: str, name: 
     if name.startswith("A"):
         shipment.check_images(tmp_path)
     else:
-        with pytest.raises(UsageError, match=rf"{tmp_path} holds no images, .*fruits fetch MODE\. Nothing was sent"):
+        with pytest.raises(UsageError, match=rf"{tmp_path} holds no images"):
             shipment.check_images(tmp_path)
 
 
@@ -91,12 +91,11 @@ def test_wheels_are_fetched_for_the_processors_of_the_nodes(
 
     def run(command: list[str], **_: object) -> SimpleNamespace:
         commands.append(command)
-        (tmp_path / f"{len(commands)}.whl").touch()
         return SimpleNamespace(returncode=len(commands) // 3)
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert set(shipment.fetch_wheels(context, tmp_path)) == {"code/wheelhouse/1.whl", "code/wheelhouse/2.whl"}
-    assert ["--platform=manylinux_2_28_aarch64" in command for command in commands] == [True, False]
-    assert ["--platform=manylinux_2_28_x86_64" in command for command in commands] == [False, True]
+    shipment.fetch_wheels(context, tmp_path)
+    for command, machine in zip(commands, ("aarch64", "x86_64"), strict=True):
+        assert {part.partition("2014_")[2] for part in command if "2014" in part} == {machine}
     with pytest.raises(FruitsError, match=r"pip could not fetch the wheels \(exit 1\)"):
         shipment.fetch_wheels(context, tmp_path)
