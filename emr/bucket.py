@@ -13,6 +13,8 @@ MODELS = "data/models/"
 REPORTS = "reports/"
 LOGS = "logs/"
 JUPYTER = "jupyter/"
+# The user of JupyterHub that EMR makes. What the Hub saves in S3 lies in a folder of this name.
+HUB_USER = "jovyan"
 CODE = "code/"
 EXAMPLE = "params/emr.example.yaml"
 

@@ -1,5 +1,6 @@
 """What travels to the bucket: the images, packed or not, the model as a flatbuffer, and the code."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,9 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from emr.bucket import CODE, JUPYTER, MODELS, RAW
+from emr.bucket import CODE, HUB_USER, JUPYTER, MODELS, RAW
 from emr.context import Context
-from emr.hub import make_notebook
 from emr.transfer import delete_objects, list_objects, upload
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
@@ -102,6 +102,29 @@ def make_code(context: Context, folder: Path, *, weights: Path | None = None) ->
         files[CODE + name] = folder / name
         files[CODE + name].write_bytes(content)
     return files
+
+
+def make_notebook(context: Context, values: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """Write the notebook for the Hub's user; return it by its key, or nothing if one is there: it may be edited."""
+    from fruits.notebook import fill_parameters
+
+    source = repository() / "notebooks" / "emr_jupyterhub.ipynb"
+    key, file = f"{JUPYTER}{HUB_USER}/{source.name}", folder / source.name
+    if not context.dry_run and list_objects(context.client("s3"), context.bucket, key):
+        context.say(
+            f"s3://{context.bucket}/{key} stays as it was saved; delete it and repeat this for the present one."
+        )
+        return {}
+    if values.get("weights") == "imagenet":
+        context.say(
+            f"{source.name} names no weights yet, since Keras has none here: run `fruits run MINI --target local`, "
+            f"delete s3://{context.bucket}/{key}, and repeat this; or name the s3:// place of an .h5 file in it."
+        )
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    (cell,) = (cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", []))
+    cell["source"] = fill_parameters("".join(cell["source"]), values)
+    file.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {key: file}
 
 
 def find_models(context: Context) -> dict[str, Path]:

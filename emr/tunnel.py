@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from emr import access, cluster
+from emr.bucket import HUB_USER
 from emr.context import SETUP, Context, explain, strip_controls
 from emr.forwarding import check_port, keep_open
-from emr.hub import USER
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
 
 PORT = 9443
 KNOWN_HOSTS = ".fruits-known-hosts"
-_ASK = f"sudo docker exec -it jupyterhub passwd {USER}"
+_ASK = f"sudo docker exec -it jupyterhub passwd {HUB_USER}"
 _SET = "sudo docker exec -i jupyterhub chpasswd"  # reads USER:PASSWORD; a command line can be seen by others
 # What ssh writes when another try cannot help.
 _REFUSALS = {
@@ -51,7 +51,7 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_p
     if not show and shutil.which(program) is None:
         raise FruitsError(f"{program} is not installed here; install it and repeat.")
     if ssm or show or keep_password:
-        context.say(f"User:    {USER}, with password jupyter, which everybody knows, until you set another:")
+        context.say(f"User:    {HUB_USER}, with password jupyter, which everybody knows, until you set another:")
         context.say(f"         {shlex.join(commands['ask'])}")
     if show:
         context.say(f"Tunnel:  {shlex.join(commands['tunnel'])}")
@@ -59,7 +59,7 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_p
     if not ssm:
         access.let_in(context, access.find_cidr(cidr))
         if not keep_password:
-            context.say(f"User:    {USER}, with the new password {set_password(context, commands['set'])}")
+            context.say(f"User:    {HUB_USER}, with the new password {set_password(context, commands['set'])}")
     context.say("The browser warns once, since JupyterHub made its certificate itself.")
     return keep_open(
         commands["tunnel"], port=PORT, say=context.say, look=lambda: look_again(context, commands, cidr=cidr)
@@ -133,9 +133,9 @@ def _prepare_ssh(context: Context, host: str, instance: str) -> bool:
 def set_password(context: Context, command: Sequence[str]) -> str:
     """Give the Hub's user a random password through a command's standard input, and return it."""
     password = secrets.token_urlsafe(12)
-    if failure := _try(context, command, text=f"{USER}:{password}\n"):
+    if failure := _try(context, command, text=f"{HUB_USER}:{password}\n"):
         raise FruitsError(
-            f"no tunnel: the password of {USER} was not set, and the first one is known to everybody: {failure}\n"
+            f"no tunnel: the password of {HUB_USER} was not set, and the first one is known to everybody: {failure}\n"
             "Repeat `connect`; or `connect --keep-password`, which sets none."
         )
     return password
