@@ -46,10 +46,11 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def call(*, dry_run: bool, yes: bool, overrides: Sequence[str], file: Path, **arguments: Any) -> None:
-            answer = function(_open(dry_run=dry_run, yes=yes, overrides=overrides, file=file), **arguments)
+            context = _open(dry_run=dry_run, yes=yes, overrides=overrides, file=file)
+            answer = function(context, **arguments)
             if dry_run:
-                policy = json.loads(POLICY_FILE.read_text(encoding="utf-8"))
-                click.echo(json.dumps({"command": name, **(answer or {}), "policy": policy}, indent=2, default=str))
+                plan = {"command": name, **(answer or {}), "policy": _read_policy(context, **arguments)}
+                click.echo(json.dumps(plan, indent=2, default=str))
             elif answer:
                 click.get_current_context().exit(answer)
 
@@ -58,6 +59,13 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         return cli.command(name)(call)
 
     return decorate
+
+
+def _read_policy(context: Context, **arguments: Any) -> Any:
+    """Read what the person needs to be allowed, with the names of this project in the place of the placeholders."""
+    bucket = context.memory.get("bucket") or arguments.get("name") or "BUCKET"
+    text = POLICY_FILE.read_text(encoding="utf-8").replace("REGION", context.settings.region)
+    return json.loads(text.replace("NAME", context.settings.name).replace("BUCKET", bucket))
 
 
 def _open(*, dry_run: bool, yes: bool, overrides: Sequence[str], file: Path) -> Context:

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from cloud import BUCKET, CIDR, Cloud, Done
 from emr import stacks, steps
-from emr.cli import HOME_VARIABLE, main
+from emr.cli import HOME_VARIABLE, POLICY_FILE, main
 from stacks_double import complete_moto
 
 NO_MOTO = "moto is not installed: make test-integration installs it"
@@ -61,13 +62,41 @@ def double(home: Path, monkeypatch: pytest.MonkeyPatch, one_policy: str) -> Iter
         yield
 
 
+# How policies call services and requests, where that is not how boto3 does.
+_SERVICES = {"emr": "elasticmapreduce", "resourcegroupstaggingapi": "tag", "service-quotas": "servicequotas"}
+_PARTS = dict.fromkeys(("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"), "PutObject")
+_ACTIONS = _PARTS | {
+    "DeleteObjects": "DeleteObject",
+    "HeadObject": "GetObject",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "ListObjectsV2": "ListBucket",
+}
+
+
 @pytest.fixture
 def cloud(double: None, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cloud:
+    """Give what runs a command, and fails if the command asks for something that emr/policy.json does not allow."""
+    from botocore.client import BaseClient
+
+    policy = json.loads(POLICY_FILE.read_text())
+    allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+    call = BaseClient._make_api_call
+
     def run(*arguments: str) -> Done:
+        asked = set()
+
+        def record(self: Any, name: str, request: Any) -> Any:
+            service = self.meta.service_model.service_name
+            asked.add(f"{_SERVICES.get(service, service)}:{_ACTIONS.get(name, name)}")
+            return call(self, name, request)
+
         monkeypatch.setattr(sys, "argv", ["aws_setup.sh", *arguments, "--yes"])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as ended, monkeypatch.context() as patch:
+            if BaseClient._make_api_call is call:
+                patch.setattr(BaseClient, "_make_api_call", record)
             main()
         out, err = capsys.readouterr()
+        assert asked <= allowed, asked - allowed
         return Done(int(ended.value.code or 0), out, err)
 
     return Cloud(home, run)

@@ -1,0 +1,186 @@
+"""The templates themselves: what moto drops or ignores, and what nobody may do."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from cloud import BUCKET, EMR
+from emr.cli import POLICY_FILE
+from emr.cluster import VENV
+from emr.settings import load_settings
+from stacks_double import resolve_cluster
+
+from fruits import session
+
+pytestmark = pytest.mark.integration
+pytest.importorskip("moto", reason="moto is not installed: make test-integration installs it")
+TEMPLATES = sorted((EMR / "templates").glob("*.yaml"))
+# The permissions by which CloudFormation makes and removes a resource, since it acts as the person who asks it.
+# docs.aws.amazon.com/AWSCloudFormation, page of each type; the list is not complete: an account has to prove it.
+NEEDED = {
+    "AWS::S3::Bucket": "s3:CreateBucket s3:PutBucketTagging s3:PutBucketPublicAccessBlock s3:PutLifecycleConfiguration "
+    "s3:PutEncryptionConfiguration s3:PutBucketOwnershipControls",
+    "AWS::S3::BucketPolicy": "s3:PutBucketPolicy s3:GetBucketPolicy s3:DeleteBucketPolicy",
+    "AWS::EC2::VPC": "ec2:CreateVpc ec2:DeleteVpc ec2:ModifyVpcAttribute ec2:DescribeVpcs",
+    "AWS::EC2::InternetGateway": "ec2:CreateInternetGateway ec2:DeleteInternetGateway ec2:DescribeInternetGateways",
+    "AWS::EC2::VPCGatewayAttachment": "ec2:AttachInternetGateway ec2:DetachInternetGateway",
+    "AWS::EC2::Subnet": "ec2:CreateSubnet ec2:DeleteSubnet ec2:ModifySubnetAttribute ec2:DescribeSubnets",
+    "AWS::EC2::RouteTable": "ec2:CreateRouteTable ec2:DeleteRouteTable ec2:DescribeRouteTables",
+    "AWS::EC2::Route": "ec2:CreateRoute ec2:DeleteRoute",
+    "AWS::EC2::SubnetRouteTableAssociation": "ec2:AssociateRouteTable ec2:DisassociateRouteTable",
+    "AWS::EC2::VPCEndpoint": "ec2:CreateVpcEndpoint ec2:DeleteVpcEndpoints ec2:DescribeVpcEndpoints",
+    "AWS::EC2::SecurityGroup": "ec2:CreateSecurityGroup ec2:DeleteSecurityGroup ec2:DescribeSecurityGroups ec2:CreateTags",
+    "AWS::EC2::SecurityGroupIngress": "ec2:AuthorizeSecurityGroupIngress ec2:RevokeSecurityGroupIngress",
+    "AWS::EC2::KeyPair": "ec2:CreateKeyPair ec2:DeleteKeyPair ec2:DescribeKeyPairs ssm:PutParameter ssm:DeleteParameter",
+    "AWS::IAM::Role": "iam:CreateRole iam:DeleteRole iam:GetRole iam:PutRolePolicy iam:DeleteRolePolicy "
+    "iam:AttachRolePolicy iam:DetachRolePolicy iam:TagRole iam:PassRole",
+    "AWS::IAM::InstanceProfile": "iam:CreateInstanceProfile iam:DeleteInstanceProfile iam:AddRoleToInstanceProfile "
+    "iam:RemoveRoleFromInstanceProfile iam:GetInstanceProfile",
+    "AWS::KMS::Key": "kms:CreateKey kms:PutKeyPolicy kms:EnableKeyRotation kms:ScheduleKeyDeletion kms:TagResource "
+    "kms:DescribeKey",
+    "AWS::EMR::SecurityConfiguration": "elasticmapreduce:CreateSecurityConfiguration "
+    "elasticmapreduce:DeleteSecurityConfiguration elasticmapreduce:DescribeSecurityConfiguration",
+    "AWS::EMR::Cluster": "elasticmapreduce:RunJobFlow elasticmapreduce:TerminateJobFlows elasticmapreduce:AddTags "
+    "elasticmapreduce:DescribeCluster elasticmapreduce:PutAutoTerminationPolicy iam:CreateServiceLinkedRole",
+    "AWS::Scheduler::Schedule": "scheduler:CreateSchedule scheduler:DeleteSchedule scheduler:GetSchedule",
+}
+
+
+class Loader(yaml.SafeLoader):
+    """Reads `!Ref X` as "X", `!Sub` and the others as what they are given."""
+
+
+def read_tag(loader: Loader, _: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+Loader.add_multi_constructor("!", read_tag)
+
+
+def read_resources(name: str) -> dict[str, Any]:
+    return yaml.load((EMR / "templates" / name).read_text(), Loader)["Resources"]  # noqa: S506 - a SafeLoader
+
+
+@pytest.fixture(scope="module")
+def cluster() -> dict[str, Any]:
+    return resolve_cluster("task_count=2", "wheelhouse=true", "idle_minutes=45")
+
+
+def read_properties(cluster: dict[str, Any], name: str) -> dict[str, str]:
+    (found,) = (entry for entry in cluster["Configurations"] if entry["Classification"] == name)
+    return (found["Configurations"][0] if "Configurations" in found else found)["ConfigurationProperties"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.stem)
+def test_a_template_is_valid(template: Any) -> None:
+    from cfnlint.api import lint_all
+
+    text = template.read_text()
+    assert [str(match) for match in lint_all(text)] == []
+    assert len(text.encode()) < 51_200  # more has to be sent by S3
+    assert not re.search(r"AKIA|ASIA|secret|\b\d{12}\b", text, re.IGNORECASE)
+
+
+def test_the_bucket_is_private_encrypted_and_loses_logs_and_broken_uploads() -> None:
+    bucket = read_resources("base.yaml")["Bucket"]
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+    properties = bucket["Properties"]
+    assert list(properties["PublicAccessBlockConfiguration"].values()) == [True] * 4
+    assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    uploads, logs = properties["LifecycleConfiguration"]["Rules"]
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": "MultipartDays"}
+    assert (logs["Prefix"], logs["ExpirationInDays"]) == ("logs/", "LogDays")
+    (deny,) = read_resources("base.yaml")["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_nodes_reach_this_bucket_alone_and_change_neither_images_nor_models_nor_code() -> None:
+    (policy,) = read_resources("base.yaml")["NodeRole"]["Properties"]["Policies"]
+    statements = {entry["Sid"]: entry for entry in policy["PolicyDocument"]["Statement"]}
+    for statement in statements.values():
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert not any("*" in action for action in actions)
+        if actions[0].startswith("s3:"):
+            assert all(re.match(r"arn:aws:s3:::\$\{BucketName\}(/|$)", resource) for resource in resources)
+    denied = statements["ReadOnly"]
+    assert denied["Effect"] == "Deny"
+    assert {resource.partition("/")[2] for resource in denied["Resource"]} == {"data/raw/*", "data/models/*", "code/*"}
+
+
+def test_nothing_but_a_person_opens_a_port_to_the_world() -> None:
+    for name, resource in read_resources("base.yaml").items():
+        if "SecurityGroup" in resource["Type"]:
+            assert not {"CidrIp", "CidrIpv6", "SecurityGroupIngress"} & resource["Properties"].keys(), name
+
+
+def test_what_emr_acts_on_has_the_tag_that_its_policy_asks_for(cluster: dict[str, Any]) -> None:
+    resources = read_resources("base.yaml")
+    tagged = [resources[name]["Properties"]["Tags"] for name in ("Vpc", "Subnet", "PrimaryGroup", "NodesGroup")]
+    for tags in [*tagged, cluster["Tags"]]:
+        assert {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"} in tags
+
+
+def test_the_nodes_are_what_the_settings_say(cluster: dict[str, Any]) -> None:
+    nodes = cluster["Instances"]
+    groups = [nodes["MasterInstanceGroup"], nodes["CoreInstanceGroup"], *nodes["TaskInstanceGroups"]]
+    found = [(str(group["InstanceCount"]), group["InstanceType"], group["Market"]) for group in groups]
+    assert found == [("1", "m5.xlarge", "ON_DEMAND"), ("2", "m5.xlarge", "ON_DEMAND"), ("2", "m5.xlarge", "SPOT")]
+    assert cluster["AutoTerminationPolicy"] == {"IdleTimeout": "2700"}
+    (bootstrap,) = cluster["BootstrapActions"]
+    code = f"s3://{BUCKET}/code/"
+    assert bootstrap["ScriptBootstrapAction"]["Path"] == f"{code}bootstrap.sh"
+    assert bootstrap["ScriptBootstrapAction"]["Args"] == [VENV, f"{code}requirements-worker.txt", f"{code}wheelhouse/"]
+    plain = resolve_cluster()
+    assert not any(plain["Instances"]["TaskInstanceGroups"])
+    assert len(plain["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]) == 2
+
+
+def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any]) -> None:
+    python = f"{VENV}/bin/python"
+    for name in ("spark-env", "livy-env"):
+        assert read_properties(cluster, name) == {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python}
+    spark = read_properties(cluster, "spark-defaults")
+    assert all(isinstance(value, str) for value in spark.values())
+    assert {name for name, value in spark.items() if value == python} >= {"spark.pyspark.python"}
+    assert spark["spark.executor.memory"] == spark["spark.executor.memoryOverhead"]
+    assert (spark["spark.dynamicAllocation.maxExecutors"], spark["spark.default.parallelism"]) == ("4", "16")
+    assert spark[session.CODE] == f"s3://{BUCKET}/code/fruits.zip"
+    assert "EUR" in spark[session.HOUR]
+    assert (spark[session.IDLE_MINUTES], spark[session.LIVY_MINUTES]) == ("45", "60")
+    assert read_properties(cluster, "livy-conf")["livy.server.session.timeout-check.skip-busy"] == "true"
+    persistence = {"s3.persistence.enabled": "true", "s3.persistence.bucket": BUCKET}
+    assert read_properties(cluster, "jupyter-s3-conf") == persistence
+    magic = read_properties(cluster, "jupyter-sparkmagic-conf")
+    assert (magic["use_auto_viz"], magic["all_errors_are_fatal"], magic["session_configs"]) == ("false", "true", "{}")
+
+
+def test_the_disks_are_encrypted_and_credentials_need_imdsv2() -> None:
+    resources = read_resources("cluster.yaml")
+    security = resources["Security"]["Properties"]["SecurityConfiguration"]
+    assert security["InstanceMetadataServiceConfiguration"]["MinimumInstanceMetadataServiceVersion"] == 2
+    disks = security["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
+    assert (disks["EnableEbsEncryption"], disks["EncryptionKeyProviderType"]) == (True, "AwsKms")
+
+
+def test_every_parameter_has_a_value_and_every_value_a_parameter() -> None:
+    from datetime import UTC, datetime
+
+    from emr.cluster import build_parameters
+
+    declared = yaml.load((EMR / "templates/cluster.yaml").read_text(), Loader)["Parameters"]  # noqa: S506
+    assert declared.keys() == build_parameters(load_settings(), bucket=BUCKET, now=datetime.now(UTC)).keys()
+
+
+def test_the_policy_lets_cloudformation_make_and_remove_both_stacks() -> None:
+    types = {resource["Type"] for file in TEMPLATES for resource in read_resources(file.name).values()}
+    assert types == NEEDED.keys()
+    allowed = [action for entry in json.loads(POLICY_FILE.read_text())["Statement"] for action in entry["Action"]]
+    missing = [action for actions in NEEDED.values() for action in actions.split() if action not in allowed]
+    assert missing == []
+    assert not any(action.endswith("*") for action in allowed)
