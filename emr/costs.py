@@ -61,7 +61,9 @@ def estimate_hour(settings: Settings) -> Cost:
 
 
 def _price_hour(settings: Settings, kind: str, market: str) -> Cost:
-    prices, price = settings.prices, settings.prices["instances"][kind]
+    prices, price = settings.prices, settings.prices["instances"].get(kind)
+    if price is None:
+        raise UsageError(f"{kind} has no price; add it to prices.instances in emr/cluster.yaml.")
     rate = 1 - prices["spot_discount"] if market == "SPOT" else 1
     disk = (settings.root_gb + settings.data_gb) * prices["gp3_gb_month"] / _HOURS_A_MONTH
     return Cost(60, price["ec2"] * rate + prices["ipv4_hour"], price["emr"], disk)

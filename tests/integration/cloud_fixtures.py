@@ -91,10 +91,11 @@ def cloud(double: None, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
             return call(self, name, request)
 
         monkeypatch.setattr(sys, "argv", ["aws_setup.sh", *arguments, "--yes"])
-        with pytest.raises(SystemExit) as ended, monkeypatch.context() as patch:
+        with monkeypatch.context() as patch:
             if BaseClient._make_api_call is call:
                 patch.setattr(BaseClient, "_make_api_call", record)
-            main()
+            with pytest.raises(SystemExit) as ended:
+                main()
         out, err = capsys.readouterr()
         assert asked <= allowed, asked - allowed
         return Done(int(ended.value.code or 0), out, err)

@@ -34,7 +34,8 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     from moto.s3.models import FakeBucket
 
     models = {kind: _make_model(kind, *how) for kind, how in _RESOURCES.items()}
-    patch.setattr(parsing, "get_model_map", lambda known=parsing.get_model_map(): known | models)
+    known = parsing.get_model_map()
+    patch.setattr(parsing, "get_model_map", lambda: known | models)
     patch.setattr(Cluster, "create_from_cloudformation_json", classmethod(_create_cluster))
     patch.setattr(RouteTable, "delete_from_cloudformation_json", _delete_routes, raising=False)
     patch.setattr(Role, "delete_from_cloudformation_json", _delete_role)
