@@ -63,8 +63,8 @@ hub: .hub/.ready ## build the JupyterHub of the tests into .hub: sparkmagic, its
 bench: env ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-test: env ## run all tests
-	$(BIN)/python -m pytest
+test: env ## run all tests, two files at once
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from emr.settings import Settings, size_spark
+from fruits.errors import UsageError
 from fruits.networks import DEFAULT
 from fruits.params import list_modes, load_params
 

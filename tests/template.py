@@ -30,17 +30,34 @@ _Loader.add_multi_constructor("!", _read_tag)
 def read_cluster(settings: Settings, *, bucket: str) -> dict[str, Any]:
     """Return the properties of `AWS::EMR::Cluster`."""
     parameters = build_parameters(settings, bucket=bucket, now=datetime(2026, 11, 26, tzinfo=UTC))
-    template = yaml.load(stacks.read_template("cluster"), _Loader)  # noqa: S506 - a SafeLoader
-    return dict(_fill(template["Resources"]["Cluster"]["Properties"], parameters))
+    template = read_template("cluster")
+    true = {name: _is_true(condition, parameters) for name, condition in template["Conditions"].items()}
+    return dict(_fill(template["Resources"]["Cluster"]["Properties"], parameters, true))
 
 
-def _fill(value: Any, parameters: dict[str, str]) -> Any:
+def read_template(which: str) -> dict[str, Any]:
+    """Return a template, its functions in their long form."""
+    return dict(yaml.load(stacks.read_template(which), _Loader))  # noqa: S506 - a SafeLoader
+
+
+def _is_true(condition: dict[str, Any], parameters: dict[str, str]) -> bool:
+    if "Fn::Not" in condition:
+        return not _is_true(condition["Fn::Not"][0], parameters)
+    one, other = (_fill(value, parameters, {}) for value in condition["Fn::Equals"])
+    return bool(one == other)
+
+
+def _fill(value: Any, parameters: dict[str, str], true: dict[str, bool]) -> Any:
     if isinstance(value, list):
-        return [_fill(entry, parameters) for entry in value]
+        filled = [_fill(entry, parameters, true) for entry in value]
+        return [entry for entry in filled if entry != {"Ref": "AWS::NoValue"}]
     if not isinstance(value, dict):
         return value
     if "Ref" in value:
         return parameters.get(value["Ref"], value)
     if "Fn::Sub" in value:
         return re.sub(r"\$\{(\w+)\}", lambda found: parameters.get(found[1], found[0]), value["Fn::Sub"])
-    return {key: _fill(entry, parameters) for key, entry in value.items()}
+    if "Fn::If" in value:
+        name, *branches = value["Fn::If"]
+        return _fill(branches[not true[name]], parameters, true)
+    return {key: _fill(entry, parameters, true) for key, entry in value.items()}

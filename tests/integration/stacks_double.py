@@ -2,17 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from cloud import BUCKET
-from emr import stacks
-from emr.cluster import build_parameters
-from emr.context import Context
-from emr.settings import load_settings
 
 
 def complete_moto(patch: pytest.MonkeyPatch) -> None:
@@ -67,23 +59,6 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Tagging, "_get_resources_generator", list_all)
     # Moto's server reads EMR's region from the host's name, which is 127.0.0.1; the signature tells it.
     patch.delattr(ElasticMapReduceResponse, "get_region_from_url")
-
-
-def resolve_cluster(*overrides: str) -> dict[str, Any]:
-    """Return the properties of the cluster's template, as CloudFormation would hand them on for these settings."""
-    from moto import mock_aws
-    from moto.emr.models import emr_backends
-
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as home, mock_aws():
-        complete_moto(patch)
-        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-        settings = load_settings(overrides)
-        context = Context(settings=settings, home=Path(home), say=lambda _: None, ask=lambda _: None)
-        base = {"Name": settings.name, "BucketName": BUCKET, "NewBucket": "true", "Zone": settings.zone}
-        stacks.deploy(context, "base", base | {"LogDays": "30", "MultipartDays": "3"})
-        stacks.deploy(context, "cluster", build_parameters(settings, bucket=BUCKET, now=datetime.now(UTC)))
-        (cluster,) = emr_backends[context.account][settings.region].clusters.values()
-        return dict(cluster.template)
 
 
 def _make_model(kind: str, create: Any, delete: Any) -> type:
@@ -253,7 +228,6 @@ def _create_cluster(cls: Any, name: str, described: Any, account: str, region: s
         (made,) = backend.add_instance_groups(cluster.id, [dict(request)])
         backend.run_instances(cluster.id, request, made)
     cluster.add_tags({tag["Key"]: tag["Value"] for tag in properties["Tags"]})
-    cluster.template = properties  # what moto has no place for
     return cluster
 
 

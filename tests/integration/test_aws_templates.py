@@ -2,20 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import template
 from cloud import BUCKET, EMR
 from emr.cli import POLICY_FILE
 from emr.cluster import VENV
 from emr.settings import load_settings
-from stacks_double import resolve_cluster
 
 from fruits import session
 
 pytestmark = pytest.mark.integration
-pytest.importorskip("moto", reason="moto is not installed: make test-integration installs it")
 TEMPLATES = sorted((EMR / "templates").glob("*.yaml"))
 # The permissions by which CloudFormation makes and removes a resource, since it acts as the person who asks it.
 # docs.aws.amazon.com/AWSCloudFormation, page of each type; the list is not complete: an account has to prove it.
@@ -50,26 +49,17 @@ NEEDED = {
 }
 
 
-class Loader(yaml.SafeLoader):
-    """Reads `!Ref X` as "X", `!Sub` and the others as what they are given."""
+def read_resources(which: str) -> dict[str, Any]:
+    return template.read_template(which)["Resources"]
 
 
-def read_tag(loader: Loader, _: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_scalar(node)
-
-
-Loader.add_multi_constructor("!", read_tag)
-
-
-def read_resources(name: str) -> dict[str, Any]:
-    return yaml.load((EMR / "templates" / name).read_text(), Loader)["Resources"]  # noqa: S506 - a SafeLoader
+def read_cluster(*overrides: str) -> dict[str, Any]:
+    return template.read_cluster(load_settings(overrides), bucket=BUCKET)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> dict[str, Any]:
-    return resolve_cluster("task_count=2", "wheelhouse=true", "idle_minutes=45")
+    return read_cluster("task_count=2", "wheelhouse=true", "idle_minutes=45")
 
 
 def read_properties(cluster: dict[str, Any], name: str) -> dict[str, str]:
@@ -77,52 +67,55 @@ def read_properties(cluster: dict[str, Any], name: str) -> dict[str, str]:
     return (found["Configurations"][0] if "Configurations" in found else found)["ConfigurationProperties"]
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.stem)
-def test_a_template_is_valid(template: Any) -> None:
-    from cfnlint.api import lint_all
-
-    text = template.read_text()
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.stem)
+def test_a_template_is_valid(file: Path) -> None:
+    lint_all = pytest.importorskip("cfnlint.api", reason="make test-integration installs it").lint_all
+    text = file.read_text()
     assert [str(match) for match in lint_all(text) if not match.rule.id.startswith("I")] == []
     assert len(text.encode()) < 51_200  # more has to be sent by S3
     assert not re.search(r"AKIA|ASIA|secret|\b\d{12}\b", text, re.IGNORECASE)
 
 
 def test_the_bucket_is_private_encrypted_and_loses_logs_and_broken_uploads() -> None:
-    bucket = read_resources("base.yaml")["Bucket"]
+    bucket = read_resources("base")["Bucket"]
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
     properties = bucket["Properties"]
     assert list(properties["PublicAccessBlockConfiguration"].values()) == [True] * 4
     assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     uploads, logs = properties["LifecycleConfiguration"]["Rules"]
-    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": "MultipartDays"}
-    assert (logs["Prefix"], logs["ExpirationInDays"]) == ("logs/", "LogDays")
-    (deny,) = read_resources("base.yaml")["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": {"Ref": "MultipartDays"}}
+    assert (logs["Prefix"], logs["ExpirationInDays"]) == ("logs/", {"Ref": "LogDays"})
+    (deny,) = read_resources("base")["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", "s3:*")
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_nodes_reach_this_bucket_alone_and_change_neither_images_nor_models_nor_code() -> None:
-    (policy,) = read_resources("base.yaml")["NodeRole"]["Properties"]["Policies"]
+    (policy,) = read_resources("base")["NodeRole"]["Properties"]["Policies"]
     statements = {entry["Sid"]: entry for entry in policy["PolicyDocument"]["Statement"]}
     for statement in statements.values():
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         assert not any("*" in action for action in actions)
         if actions[0].startswith("s3:"):
-            assert all(re.match(r"arn:aws:s3:::\$\{BucketName\}(/|$)", resource) for resource in resources)
+            assert all(re.match(r"arn:aws:s3:::\$\{BucketName\}(/|$)", place["Fn::Sub"]) for place in resources)
     denied = statements["ReadOnly"]
     assert denied["Effect"] == "Deny"
-    assert {resource.partition("/")[2] for resource in denied["Resource"]} == {"data/raw/*", "data/models/*", "code/*"}
+    assert {place["Fn::Sub"].partition("/")[2] for place in denied["Resource"]} == {
+        "data/raw/*",
+        "data/models/*",
+        "code/*",
+    }
 
 
 def test_nothing_but_a_person_opens_a_port_to_the_world() -> None:
-    for name, resource in read_resources("base.yaml").items():
+    for name, resource in read_resources("base").items():
         if "SecurityGroup" in resource["Type"]:
             assert not {"CidrIp", "CidrIpv6", "SecurityGroupIngress"} & resource["Properties"].keys(), name
 
 
 def test_what_emr_acts_on_has_the_tag_that_its_policy_asks_for(cluster: dict[str, Any]) -> None:
-    resources = read_resources("base.yaml")
+    resources = read_resources("base")
     tagged = [resources[name]["Properties"]["Tags"] for name in ("Vpc", "Subnet", "PrimaryGroup", "NodesGroup")]
     for tags in [*tagged, cluster["Tags"]]:
         assert {"Key": "for-use-with-amazon-emr-managed-policies", "Value": "true"} in tags
@@ -133,12 +126,12 @@ def test_the_nodes_are_what_the_settings_say(cluster: dict[str, Any]) -> None:
     groups = [nodes["MasterInstanceGroup"], nodes["CoreInstanceGroup"], *nodes["TaskInstanceGroups"]]
     found = [(str(group["InstanceCount"]), group["InstanceType"], group["Market"]) for group in groups]
     assert found == [("1", "m5.xlarge", "ON_DEMAND"), ("2", "m5.xlarge", "ON_DEMAND"), ("2", "m5.xlarge", "SPOT")]
-    assert cluster["AutoTerminationPolicy"] == {"IdleTimeout": 2700}
+    assert cluster["AutoTerminationPolicy"] == {"IdleTimeout": "2700"}
     (bootstrap,) = cluster["BootstrapActions"]
     code = f"s3://{BUCKET}/code/"
     assert bootstrap["ScriptBootstrapAction"]["Path"] == f"{code}bootstrap.sh"
     assert bootstrap["ScriptBootstrapAction"]["Args"] == [VENV, f"{code}requirements-worker.txt", f"{code}wheelhouse/"]
-    plain = resolve_cluster()
+    plain = read_cluster()
     assert not any(plain["Instances"]["TaskInstanceGroups"])
     assert len(plain["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]) == 2
 
@@ -150,10 +143,10 @@ def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any])
     spark = read_properties(cluster, "spark-defaults")
     assert {name for name, value in spark.items() if value == python} >= {"spark.pyspark.python"}
     assert spark["spark.executor.memory"] == spark["spark.executor.memoryOverhead"]
-    assert (spark["spark.dynamicAllocation.maxExecutors"], spark["spark.default.parallelism"]) == (4, 16)
+    assert (spark["spark.dynamicAllocation.maxExecutors"], spark["spark.default.parallelism"]) == ("4", "16")
     assert spark[session.CODE] == f"s3://{BUCKET}/code/fruits.zip"
     assert "EUR" in spark[session.HOUR]
-    assert (spark[session.IDLE_MINUTES], spark[session.LIVY_MINUTES]) == (45, 60)
+    assert (spark[session.IDLE_MINUTES], spark[session.LIVY_MINUTES]) == ("45", "60")
     assert read_properties(cluster, "livy-conf")["livy.server.session.timeout-check.skip-busy"] == "true"
     persistence = {"s3.persistence.enabled": "true", "s3.persistence.bucket": BUCKET}
     assert read_properties(cluster, "jupyter-s3-conf") == persistence
@@ -162,7 +155,7 @@ def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any])
 
 
 def test_the_disks_are_encrypted_and_credentials_need_imdsv2() -> None:
-    resources = read_resources("cluster.yaml")
+    resources = read_resources("cluster")
     security = resources["Security"]["Properties"]["SecurityConfiguration"]
     assert security["InstanceMetadataServiceConfiguration"]["MinimumInstanceMetadataServiceVersion"] == 2
     disks = security["EncryptionConfiguration"]["AtRestEncryptionConfiguration"]["LocalDiskEncryptionConfiguration"]
@@ -174,12 +167,12 @@ def test_every_parameter_has_a_value_and_every_value_a_parameter() -> None:
 
     from emr.cluster import build_parameters
 
-    declared = yaml.load((EMR / "templates/cluster.yaml").read_text(), Loader)["Parameters"]  # noqa: S506
+    declared = template.read_template("cluster")["Parameters"]
     assert declared.keys() == build_parameters(load_settings(), bucket=BUCKET, now=datetime.now(UTC)).keys()
 
 
 def test_the_policy_lets_cloudformation_make_and_remove_both_stacks() -> None:
-    types = {resource["Type"] for file in TEMPLATES for resource in read_resources(file.name).values()}
+    types = {resource["Type"] for file in TEMPLATES for resource in read_resources(file.stem).values()}
     assert types == NEEDED.keys()
     allowed = [action for entry in json.loads(POLICY_FILE.read_text())["Statement"] for action in entry["Action"]]
     missing = [action for actions in NEEDED.values() for action in actions.split() if action not in allowed]
