@@ -11,9 +11,9 @@ from typing import Any
 from emr.bucket import CODE, HUB_USER, JUPYTER, MODELS, RAW
 from emr.context import Context
 from emr.transfer import delete_objects, list_objects, upload
-from fruits import folders
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import keras_cache
+from fruits.folders import write_bytes
 from fruits.networks import DEFAULT, NETWORKS
 from fruits.params import load_params, repository
 from fruits.workers import zip_code
@@ -40,11 +40,7 @@ def upload_dataset(
     check_images(source)
     with TemporaryDirectory() as name:
         parts = {CODE: make_code(context, Path(name), weights=weights), MODELS: find_models(context)}
-        places, keras = _read_places(context)
-        if places.get("weights") == "imagenet" and keras.is_file():
-            # Livy's session has no Keras to download weights, but can copy them from the bucket.
-            places["weights"] = f"s3://{bucket}/{_KERAS_MODELS}{keras.name}"
-        parts[JUPYTER] = make_notebook(context, places, Path(name))
+        parts[JUPYTER] = make_notebook(context, Path(name))
         if context.dry_run:
             images = _list_images(source, prefix) if files else [f"{prefix}images-*.parquet"]
             return {"bucket": bucket, "objects": [key for part in (*parts.values(), images) for key in part]}
@@ -88,37 +84,33 @@ def ship_code(context: Context) -> None:
 def make_code(context: Context, folder: Path, *, weights: Path | None = None) -> dict[str, Path]:
     """Return what the nodes start from by key: package, repository, scripts, pinned environment, Keras's weights."""
     root, keras = repository(), _read_places(context)[1]
-    files = {CODE + name: _EMR / name for name in PLAIN}
-    if keras.is_file():
-        files[_KERAS_MODELS + keras.name] = keras
+    files = {_KERAS_MODELS + keras.name: keras} if keras.is_file() else {}
     if weights:
         files[_name_weights(context, weights)] = weights
+    folders = ("lib/fruits", "lib/fruits_cli", "notebooks", "params")
     more = {"pyproject.toml": root / "pyproject.toml", "params/emr.yaml": context.params_file}
-    archives = {
-        "fruits.zip": zip_code(root / "lib", "fruits"),
-        "repository.zip": zip_code(root, "lib/fruits", "lib/fruits_cli", "notebooks", "params", more=more),
-    }
-    for name, content in archives.items():
-        files[CODE + name] = folder / name
-        files[CODE + name].write_bytes(content)
-    return files
+    files[f"{CODE}fruits.zip"] = zip_code(folder / "fruits.zip", root / "lib", "fruits")
+    files[f"{CODE}repository.zip"] = zip_code(folder / "repository.zip", root, *folders, more=more)
+    return files | {CODE + name: _EMR / name for name in PLAIN}
 
 
-def make_notebook(context: Context, values: dict[str, Any], folder: Path) -> dict[str, Path]:
+def make_notebook(context: Context, folder: Path) -> dict[str, Path]:
     """Write the notebook for the Hub's user; return it by its key, or nothing if one is there: it may be edited."""
     from fruits.notebook import fill_parameters
 
-    source = repository() / "notebooks" / "emr_jupyterhub.ipynb"
+    source, (values, keras) = repository() / "notebooks" / "emr_jupyterhub.ipynb", _read_places(context)
     key, file = f"{JUPYTER}{HUB_USER}/{source.name}", folder / source.name
+    place = f"s3://{context.bucket}/{key}"
     if not context.dry_run and list_objects(context.client("s3"), context.bucket, key):
-        context.say(
-            f"s3://{context.bucket}/{key} stays as it was saved; delete it and repeat this for the present one."
-        )
+        context.say(f"{place} stays as it was saved; delete it and repeat this for the present one.")
         return {}
-    if values.get("weights") == "imagenet":
+    if values.get("weights") == "imagenet" and keras.is_file():
+        # Livy's session has no Keras to download weights, but can copy them from the bucket.
+        values["weights"] = f"s3://{context.bucket}/{_KERAS_MODELS}{keras.name}"
+    elif values.get("weights") == "imagenet":
         context.say(
             f"{source.name} names no weights yet, since Keras has none here: run `fruits run MINI --target local`, "
-            f"delete s3://{context.bucket}/{key}, and repeat this; or name the s3:// place of an .h5 file in it."
+            f"delete {place}, and repeat this; or name the s3:// place of an .h5 file in it."
         )
     notebook = json.loads(source.read_text(encoding="utf-8"))
     (cell,) = (cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", []))
@@ -172,7 +164,7 @@ def _name_weights(context: Context, weights: Path) -> str:
     file, key = context.params_file, f"{CODE}weights/{weights.name}"
     place = f"s3://{context.bucket}/{key}"
     if not context.dry_run:
-        folders.write_bytes(file, replace_value(file.read_text(encoding="utf-8"), "weights", place).encode())
+        write_bytes(file, replace_value(file.read_text(encoding="utf-8"), "weights", place).encode())
     context.say(f"In {file}: weights: {place}")
     return key
 

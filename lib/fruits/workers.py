@@ -2,7 +2,6 @@
 
 import atexit
 import functools
-import io
 import os
 import shutil
 import sys
@@ -39,15 +38,14 @@ def prepare_workers(context: "SparkContext") -> None:
     _prepared.add(context.applicationId)
 
 
-def zip_code(root: Path, *folders: str, more: dict[str, Path] | None = None) -> bytes:
+def zip_code(archive: Path, root: Path, *folders: str, more: dict[str, Path] | None = None) -> Path:
     """Zip what folders below a root hold, but caches, and other files by name; the same files make the same bytes."""
     found = (file for folder in folders for file in (root / folder).rglob("*") if file.is_file())
     files = {file.relative_to(root).as_posix(): file for file in found if not _CACHES & {*file.parts}} | (more or {})
-    with io.BytesIO() as stream:
-        with zipfile.ZipFile(stream, "w") as archive:
-            for name in sorted(files):
-                archive.writestr(zipfile.ZipInfo(name), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
-        return stream.getvalue()
+    with zipfile.ZipFile(archive, "w") as content:
+        for name in sorted(files):
+            content.writestr(zipfile.ZipInfo(name), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
+    return archive
 
 
 @functools.cache
@@ -55,6 +53,5 @@ def _make_archive() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fruits-"))
     # Kept as long as this process: executors that start later fetch the archive from it.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    archive = folder / "fruits-library.zip"  # emr/step.sh sends one of the name fruits.zip
-    archive.write_bytes(zip_code(_PACKAGE.parent, _PACKAGE.name))
-    return archive
+    # emr/step.sh sends one of the name fruits.zip.
+    return zip_code(folder / "fruits-library.zip", _PACKAGE.parent, _PACKAGE.name)
