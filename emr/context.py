@@ -164,6 +164,8 @@ def explain(error: Exception) -> FruitsError | None:
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
+    if isinstance(error, Boto3Error) and isinstance(error.__context__, ClientError):
+        error = error.__context__  # `upload_file` hides why S3 refused
     if isinstance(error, ClientError):
         code, said = read_code(error), error.response["Error"].get("Message", "")
         advice = _ADVICE.get(code, "Repeat the command when that is mended.")

@@ -10,9 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
+from boto3.exceptions import Boto3Error
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.stub import Stubber
 from emr import shipment, transfer
-from emr.context import Context
+from emr.context import STATE_FILE, Context, explain
 from emr.settings import load_settings
 
 from fruits.errors import FruitsError, UsageError
@@ -41,6 +46,18 @@ def test_objects_that_are_not_deleted_are_told() -> None:
     with pytest.raises(FruitsError, match=r"to delete 1 of 2001 objects of b, such as locked\.jpg \(AccessD"):
         transfer.delete_objects(SimpleNamespace(delete_objects=delete_objects), "b", [*map(str, range(2001))])
     assert sent == [1000, 1000, 1]
+
+
+def test_keys_that_expire_during_an_upload_are_told(context: Context) -> None:
+    client = boto3.client("s3", region_name="eu-west-1", config=Config(signature_version=UNSIGNED))
+    context._clients["s3", context.settings.region, False] = client
+    (context.home / STATE_FILE).write_text('{"bucket": "b"}')
+    with Stubber(client) as stub:
+        stub.add_response("list_objects_v2", {})
+        stub.add_client_error("put_object", "ExpiredToken", "The token has expired.")
+        with pytest.raises(Boto3Error) as caught:
+            transfer.upload(context, {"x": context.home / STATE_FILE}, prefix="x")
+    assert "ExpiredToken: The token has expired. Log in again" in str(explain(caught.value))
 
 
 def test_ctrl_c_stops_what_has_not_begun() -> None:
