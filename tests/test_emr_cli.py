@@ -102,7 +102,7 @@ def test_the_cluster_of_a_dry_run_is_a_whole_template(aws: Aws, home: Path) -> N
         (["run", "MINI"], "step"),
         (["terminate"], "delete"),
         (["cleanup"], "delete"),
-        (["upload-dataset", "{images}"], "upload"),
+        (["upload-dataset", "{images}"], "objects"),
         (["download-results"], "download"),
         (["audit"], "reads"),
         (["connect"], "commands"),

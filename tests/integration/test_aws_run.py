@@ -7,7 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.session import Session
 from cloud import BUCKET, Cloud
+from emr.steps import build_step
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
@@ -23,7 +28,7 @@ def played(cloud: Cloud, *, state: str, code: str | None, output: str = "") -> I
     backend, s3 = emr_backends[DEFAULT_ACCOUNT_ID]["eu-west-1"], cloud.client("s3")
 
     def play(stop: Callable[[], bool]) -> None:
-        found = backend.clusters[cloud.state["cluster"]]
+        found = backend.clusters[cloud.cluster_id]
         while not found.steps and not stop():
             time.sleep(0.02)
         step = found.steps[-1]
@@ -46,14 +51,6 @@ def played(cloud: Cloud, *, state: str, code: str | None, output: str = "") -> I
         node.join(timeout=10)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    from emr import steps
-
-    monkeypatch.setattr(steps.run_mode, "__kwdefaults__", {"every": 0.05})
-
-
-@pytest.mark.usefixtures("quick")
 def test_a_run_is_followed_and_its_report_fetched(with_cluster: Cloud) -> None:
     with_cluster.client("s3").put_object(Bucket=BUCKET, Key="reports/emr/MINI/run.html", Body=b"<html>")
     with played(with_cluster, state="COMPLETED", code="0", output="starting\nimages:  50%|##") as seen:
@@ -67,7 +64,6 @@ def test_a_run_is_followed_and_its_report_fetched(with_cluster: Cloud) -> None:
     assert "code/repository.zip" in with_cluster.keys("code/")
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("code", "expected"), [("1", 1), ("2", 2), (None, 1)])
 def test_a_failed_run_exits_as_it_did_there(with_cluster: Cloud, code: str | None, expected: int) -> None:
     with played(with_cluster, state="FAILED", code=code, output="fruits: no folder s3://x"):
@@ -79,7 +75,60 @@ def test_a_failed_run_exits_as_it_did_there(with_cluster: Cloud, code: str | Non
     assert not (with_cluster.home / "reports/emr").exists()
 
 
-@pytest.mark.usefixtures("quick")
+def test_a_step_that_runs_already_is_followed_and_none_is_sent(with_cluster: Cloud) -> None:
+    emr, cluster = with_cluster.client("emr"), with_cluster.cluster_id
+    step = build_step(bucket=BUCKET, mode="MINI", run="earlier")
+    emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step])
+    with played(with_cluster, state="FAILED", code="1", output="\x1b[31mred\x1b[0m"):
+        done = with_cluster.run("run", "MINI")
+    assert done.code == 1
+    assert "logs/runs/earlier/output.log" in done.out
+    assert "  | red" in done.out
+    assert "\x1b" not in done.out
+    assert len(emr.list_steps(ClusterId=cluster)["Steps"]) == 1
+
+
+@pytest.mark.parametrize("operation", ["DescribeStep", "AddJobFlowSteps"])
+def test_keys_that_expire_do_not_hide_that_the_step_goes_on(
+    with_cluster: Cloud, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    call = BaseClient._make_api_call
+
+    def refuse(self: Any, name: str, arguments: dict[str, Any]) -> Any:
+        if name == operation:
+            raise ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "late"}}, name)
+        return call(self, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
+    done = with_cluster.run("run", "MINI")
+    assert done.code == 1
+    assert "The step may have started and goes on" in done.out
+    assert "Follow it again: scripts/aws_setup.sh run MINI" in done.out
+    assert "Log in again" in done.err
+
+
+def test_a_request_for_a_step_is_sent_once(with_cluster: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def fail(request: Any, **_: Any) -> AWSResponse:
+        if request.headers.get("X-Amz-Target", b"").endswith(b"AddJobFlowSteps"):
+            sent.append(request.url)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return None
+
+    make = Session.create_client
+
+    def create(self: Any, *arguments: Any, **options: Any) -> Any:
+        client = make(self, *arguments, **options)
+        client.meta.events.register_first("before-send.emr.AddJobFlowSteps", fail)
+        return client
+
+    monkeypatch.setattr(Session, "create_client", create)
+    done = with_cluster.run("run", "MINI")
+    assert (done.code, len(sent)) == (1, 1)
+    assert "The step may have started" in done.out
+
+
 def test_a_code_that_emr_contradicts_is_no_success(with_cluster: Cloud) -> None:
     with played(with_cluster, state="FAILED", code="0"):
         done = with_cluster.run("run", "MINI")
@@ -88,7 +137,7 @@ def test_a_code_that_emr_contradicts_is_no_success(with_cluster: Cloud) -> None:
 
 
 def test_a_run_without_a_ready_cluster_is_refused(with_cluster: Cloud) -> None:
-    cluster = with_cluster.state["cluster"]
+    cluster = with_cluster.cluster_id
     with_cluster.client("emr").terminate_job_flows(JobFlowIds=[cluster])
     done = with_cluster.run("run", "MINI")
     assert done.code == 2
