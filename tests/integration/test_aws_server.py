@@ -32,7 +32,7 @@ def test_the_commands_one_after_the_other(endpoint: str, home: Path, fruit_folde
         return done.stdout
 
     aws("create-bucket", BUCKET, "--yes")
-    assert "all verified" in aws("upload-dataset", str(fruit_folder), "--yes")
+    assert "sent, 0 were there" in aws("upload-dataset", str(fruit_folder), "--yes")
     aws("create-keypair", "--yes")
     assert "scripts/aws_setup.sh terminate" in aws("create-cluster", *CIDR, "--yes")
     assert "WAITING" in aws("status")
