@@ -110,7 +110,7 @@ def create_bucket(context: Context, name: str) -> Any:
 @click.option("--weights", type=_FOLDER, help="An .h5 file for the cluster.")
 @click.option("--wheelhouse", is_flag=True, help="Bring the nodes' Python packages, too.")
 def upload_dataset(context: Context, images: Path | None, **options: Any) -> Any:
-    """Pack IMAGES (any folder that `fruits run` takes; default: that of params/local.yaml) and send them, model and code."""
+    """Pack IMAGES (any folder that `fruits run` takes; default: that of params/local.yaml); send them, model, code."""
     from emr import shipment
 
     return shipment.upload_dataset(context, images, **options)
