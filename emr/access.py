@@ -32,44 +32,34 @@ def fetch_key(context: Context) -> dict[str, Any] | None:
 
 
 def find_cidr(given: str | None) -> str:
-    """Check the address that was given, or ask AWS under which one this machine is seen; allowed is one of IPv4.
-
-    Raises
-    ------
-    FruitsError
-        If there is none.
-    """
+    """Check that the address that was given is one of IPv4, or ask AWS which one this machine has."""
+    address = given
     try:
-        if given is None:
+        if address is None:
             with urllib.request.urlopen(ADDRESS_URL, timeout=10) as answer:  # noqa: S310 - a constant
-                return f"{ipaddress.IPv4Address(answer.read(64).decode().strip())}/32"
-        return f"{ipaddress.IPv4Address(given.removesuffix('/32'))}/32"
+                address = answer.read(64).decode().strip()
+        return f"{ipaddress.IPv4Address(address.removesuffix('/32'))}/32"
     except (OSError, ValueError) as error:
         kind, what = (FruitsError, ADDRESS_URL) if given is None else (UsageError, f"--cidr {given}")
-        raise kind(
-            f"{what}: {error}; allowed is one IPv4 address, such as --cidr 203.0.113.7/32. For IPv6, or one that "
-            "changes, use `connect --ssm`, which opens nothing."
-        ) from error
+        advice = "allowed is one IPv4 address, such as --cidr 203.0.113.7/32; for any other, use `connect --ssm`."
+        raise kind(f"{what}: {error}; {advice}") from error
 
 
 def let_in(context: Context, cidr: str) -> None:
-    """Open SSH of the primary node to one address, and close it to every other one."""
+    """Open SSH of the primary node to one address, and close it to every other one; rules between groups stay."""
     group = stacks.find_resource(context, "base", "PrimaryGroup")
     if group is None:
         raise UsageError(f"there are no security groups yet; first run: {SETUP} create-bucket NAME")
     ec2, filters = context.client("ec2"), [{"Name": "group-id", "Values": [group]}]
     pages = ec2.get_paginator("describe_security_group_rules").paginate(Filters=filters)
-    rules = [rule for page in pages for rule in page["SecurityGroupRules"] if _opens_ssh(rule)]
-    wanted = [rule for rule in rules if rule.get("CidrIpv4") == cidr and rule["FromPort"] == rule["ToPort"] == _SSH]
-    if others := [rule["SecurityGroupRuleId"] for rule in rules if rule not in wanted]:
-        ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=others)
+    found = [rule for page in pages for rule in page["SecurityGroupRules"] if not rule["IsEgress"]]
+    rules = [rule for rule in found if rule["FromPort"] == -1 or rule["FromPort"] <= _SSH <= rule["ToPort"]]
+    form = {"CidrIpv4": cidr, "IpProtocol": "tcp", "FromPort": _SSH, "ToPort": _SSH}
+    wanted = [rule for rule in rules if form.items() <= rule.items()]
+    others = [rule for rule in rules if rule not in wanted and not rule.get("ReferencedGroupInfo")]
+    if others:
+        ids = [rule["SecurityGroupRuleId"] for rule in others]
+        ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=ids)
     if not wanted:
         permission = {"IpProtocol": "tcp", "FromPort": _SSH, "ToPort": _SSH, "IpRanges": [{"CidrIp": cidr}]}
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
-
-
-def _opens_ssh(rule: dict[str, Any]) -> bool:
-    """Tell whether a rule lets addresses reach port 22; rules between groups do not count."""
-    if rule["IsEgress"] or rule.get("ReferencedGroupInfo") or rule["IpProtocol"] not in ("tcp", "6", "-1"):
-        return False
-    return bool(rule["FromPort"] == -1 or rule["FromPort"] <= _SSH <= rule["ToPort"])

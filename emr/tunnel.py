@@ -1,26 +1,38 @@
 """The way to JupyterHub: a new password, and a tunnel by SSH or Systems Manager to https://localhost:9443."""
 
+import errno
 import json
 import re
 import secrets
 import shlex
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from emr import access, cluster
 from emr.bucket import HUB_USER
 from emr.context import SETUP, Context, explain, strip_controls
-from emr.forwarding import check_port, keep_open
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
 
 PORT = 9443
 KNOWN_HOSTS = ".fruits-known-hosts"
+# Seconds between tries to open a tunnel again, and until they end: after ten minutes the cluster is more likely gone
+# than the network, and if it is not, it costs money: the person has to look.
+PAUSE, LIMIT = 3.0, 600.0
 _ASK = f"sudo docker exec -it jupyterhub passwd {HUB_USER}"
 _SET = "sudo docker exec -i jupyterhub chpasswd"  # reads USER:PASSWORD; a command line can be seen by others
+_OPTIONS = (
+    *("IdentitiesOnly=yes", "ExitOnForwardFailure=yes", "ConnectTimeout=15"),
+    # A packet each 15 seconds keeps the tunnel in the memory of routers; three unanswered are a cut.
+    *("ServerAliveInterval=15", "ServerAliveCountMax=3"),
+    # A connection shared by the person's own settings could outlive the tunnel, and hold its port.
+    "ControlPath=none",
+)
 # What ssh writes when another try cannot help.
 _REFUSALS = {
     "Host key verification failed": "the host that answers does not have the keys of this cluster's primary node, or "
@@ -31,15 +43,9 @@ _REFUSALS = {
 
 
 def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_password: bool) -> dict[str, Any] | int:
-    """Give the Hub's user a random password, open the tunnel, and keep it open over cuts until Ctrl-C.
-
-    Parameters
-    ----------
-    show
-        Print the commands; set and open nothing.
-    """
+    """Give the Hub's user a new password and keep the tunnel open until Ctrl-C; or `show` the commands only."""
     if not (show or context.dry_run):
-        check_port(PORT)
+        check_port()
     host, instance = ("<primary node>", "<its instance>") if context.dry_run else find_primary(context)
     if ssm:
         commands = ssm_commands(context, instance)
@@ -61,41 +67,27 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_p
         if not keep_password:
             context.say(f"User:    {HUB_USER}, with the new password {set_password(context, commands['set'])}")
     context.say("The browser warns once, since JupyterHub made its certificate itself.")
-    return keep_open(
-        commands["tunnel"], port=PORT, say=context.say, look=lambda: look_again(context, commands, cidr=cidr)
-    )
+    return keep_open(context, commands, cidr=cidr)
 
 
 def ssm_commands(context: Context, instance: str) -> dict[str, list[str]]:
     """Build the commands by Systems Manager: no open port, no key; the AWS CLI and its session-manager-plugin."""
     session = ["aws", "ssm", "start-session", "--region", context.settings.region, "--target", instance]
-    ports = {"portNumber": [str(PORT)], "localPortNumber": [str(PORT)]}
-    documents = {
-        "ask": ("AWS-StartInteractiveCommand", {"command": [_ASK]}),
-        "tunnel": ("AWS-StartPortForwardingSession", ports),
-    }
+    ask, ports = json.dumps({"command": [_ASK]}), f"portNumber={PORT},localPortNumber={PORT}"
     return {
-        use: [*session, "--document-name", document, "--parameters", json.dumps(parameters)]
-        for use, (document, parameters) in documents.items()
+        "ask": [*session, "--document-name", "AWS-StartInteractiveCommand", "--parameters", ask],
+        "tunnel": [*session, "--document-name", "AWS-StartPortForwardingSession", "--parameters", ports],
     }
 
 
 def ssh_commands(context: Context, host: str, *, certain: bool) -> dict[str, list[str]]:
-    """Build the commands by SSH; `certain` is whether the host's keys are known: ssh asks about others, or refuses."""
-    settings = {
-        "StrictHostKeyChecking": "yes" if certain else "ask",
-        "UserKnownHostsFile": _spell(context.home / KNOWN_HOSTS),
-        "IdentityFile": _spell(context.key_file),
-        "IdentitiesOnly": "yes",
-        "ExitOnForwardFailure": "yes",
-        "ConnectTimeout": "15",
-        # A packet each 15 seconds keeps the tunnel in the memory of routers; three unanswered are a cut.
-        "ServerAliveInterval": "15",
-        "ServerAliveCountMax": "3",
-        # A connection shared by the person's own settings could outlive the tunnel, and hold its port.
-        "ControlPath": "none",
-    }
-    ssh, node = ["ssh", *(f"-o{name}={value}" for name, value in settings.items())], f"hadoop@{host}"
+    """Build the commands by SSH; `certain` is whether the host's keys are known: ssh refuses others, or asks."""
+    options = [
+        f"StrictHostKeyChecking={'yes' if certain else 'ask'}",
+        f"UserKnownHostsFile={_spell(context.home / KNOWN_HOSTS)}",
+        f"IdentityFile={_spell(context.key_file)}",
+    ]
+    ssh, node = ["ssh", *(f"-o{option}" for option in (*options, *_OPTIONS))], f"hadoop@{host}"
     return {
         "ask": [*ssh, "-t", node, _ASK],
         "set": [*ssh, node, _SET],
@@ -125,8 +117,7 @@ def _prepare_ssh(context: Context, host: str, instance: str) -> bool:
     block = re.search(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", console, re.DOTALL)
     keys = re.findall(r"((?:ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+)", block[1]) if block else []
     if keys:
-        text = "".join(f"{host} {key}\n" for key in keys)
-        folders.write_bytes(context.home / KNOWN_HOSTS, text.encode())
+        folders.write_bytes(context.home / KNOWN_HOSTS, "".join(f"{host} {key}\n" for key in keys).encode())
     return bool(keys)
 
 
@@ -151,18 +142,68 @@ def _try(context: Context, command: Sequence[str], *, text: str = "") -> str:
     return written if done.returncode else ""
 
 
+def keep_open(context: Context, commands: Mapping[str, Sequence[str]], *, cidr: str | None) -> NoReturn:
+    """Run the tunnel's program, and again after each cut, until Ctrl-C or until tries cannot help."""
+    command, latest = commands["tunnel"], None
+    while True:
+        check_port()
+        code, opened = _run(context, command)
+        how, now = f"{command[0]} ended with {code}", time.monotonic()
+        latest = now if opened else latest
+        if latest is None or now - latest > LIMIT:
+            raise FruitsError(f"no tunnel: {how}, why is above. See `{SETUP} status`; if it is alive, `connect` again.")
+        what = f"The tunnel was cut after {now - opened:.0f} s" if opened else "Not open again yet"
+        context.say(f"{time.strftime('%H:%M:%S')} {what}: {how}; trying again in {PAUSE:g} s. Ctrl-C ends it.")
+        if not opened:
+            look_again(context, commands, cidr=cidr)
+        time.sleep(PAUSE)
+
+
+def _run(context: Context, command: Sequence[str]) -> tuple[int, float | None]:
+    """Run the program once; return its exit code, and since when the port was open."""
+    opened = None
+    with subprocess.Popen(command) as process:
+        try:
+            while process.poll() is None and opened is None:
+                if is_taken():
+                    opened = time.monotonic()
+                    context.say(f"Open: https://localhost:{PORT} (until you press Ctrl-C)")
+                else:
+                    time.sleep(0.1)
+            return process.wait(), opened
+        finally:
+            process.terminate()
+
+
 def look_again(context: Context, commands: Mapping[str, Sequence[str]], *, cidr: str | None) -> None:
     """Look whether a tunnel that was cut can open again, and let in the address of now; raise FruitsError if not."""
-    ssh = "look" in commands
     try:
         cluster.need_ready(context)
-        if ssh:
+        if "look" in commands:
             access.let_in(context, access.find_cidr(cidr))
     except UsageError as error:
         raise FruitsError(f"the tunnel is over: {error}") from error
-    except Exception as error:
-        if not (told := error if isinstance(error, FruitsError) else explain(error)):
-            raise
-        context.say(f"AWS was not reached; the tries go on: {told}")
-    if ssh:
+    except Exception as error:  # most likely the network is missing here, too
+        context.say(f"AWS was not reached; the tries go on: {explain(error) or error}")
+    if "look" in commands:
         _try(context, commands["look"])
+
+
+def check_port() -> None:
+    """Raise FruitsError if another program listens on the port."""
+    if is_taken():
+        raise FruitsError(f"port {PORT} of this machine is taken; see by what (lsof -i :{PORT}), end that, and repeat.")
+
+
+def is_taken() -> bool:
+    """Look whether a program listens on the port of the loopback, IPv4 or IPv6, without a connection to it."""
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                # So that connections that have just ended do not count.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, PORT))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+    return False

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import NoCredentialsError
 from botocore.stub import Stubber
-from emr import access, cluster, forwarding, stacks, tunnel
+from emr import access, cluster, stacks, tunnel
 from emr.context import Context, strip_controls
 from emr.settings import load_settings
 
@@ -40,10 +40,12 @@ Keep = Callable[..., str]
 
 
 @pytest.fixture
-def port() -> int:
+def port(monkeypatch: pytest.MonkeyPatch) -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+        number = int(found.getsockname()[1])
+    monkeypatch.setattr(tunnel, "PORT", number)
+    return number
 
 
 @pytest.fixture
@@ -67,23 +69,23 @@ def answer(context: Context, service: str, operation: str, response: dict[str, A
 
 
 @pytest.fixture
-def keep(tmp_path: Path, port: int, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Keep:
+def keep(context: Context, port: int, monkeypatch: pytest.MonkeyPatch) -> Keep:
     """Keep a tunnel open by programs that end so, one after the other; return the error that ended it."""
-    monkeypatch.setattr(forwarding, "_LOOK", 0.02)
-    monkeypatch.setattr(forwarding, "PAUSE", 0.01)
+    monkeypatch.setattr(tunnel, "PAUSE", 0.01)
 
-    def run(*runs: str, look: Callable[[], None] = said.clear, say: Callable[[str], None] = said.append) -> str:
-        file = tmp_path / "runs"
+    def run(*runs: str, look: Callable[..., None] = lambda *_, **__: None) -> str:
+        monkeypatch.setattr(tunnel, "look_again", look)
+        file = context.home / "runs"
         file.write_text("\n".join(runs).replace("PORT", str(port)))
         with pytest.raises(FruitsError) as ended:
-            forwarding.keep_open([sys.executable, "-c", PROGRAM, str(file)], port=port, say=say, look=look)
+            tunnel.keep_open(context, {"tunnel": [sys.executable, "-c", PROGRAM, str(file)]}, cidr=None)
         return str(ended.value)
 
     return run
 
 
 def test_a_cut_is_told_and_the_tunnel_opened_again(keep: Keep, said: list[str]) -> None:
-    def look() -> None:
+    def look(*_: Any, **__: Any) -> None:
         looks.append(len(said))
         if len(looks) == 2:
             raise FruitsError("the tunnel is over")
@@ -91,16 +93,16 @@ def test_a_cut_is_told_and_the_tunnel_opened_again(keep: Keep, said: list[str]) 
     looks: list[int] = []
     assert keep("PORT 255", "- 255", "PORT -15", "- 1", look=look) == "the tunnel is over"
     assert looks == [3, 6], "AWS is asked after each new try that failed"
-    assert re.match(r"\d\d:\d\d:\d\d The tunnel was cut after 0 s: .* ended with code 255; trying again in", said[1])
+    assert re.match(r"\d\d:\d\d:\d\d The tunnel was cut after 0 s: .* ended with 255; trying again in", said[1])
     assert "Not open again yet" in said[2]
     assert said[0] == said[3]
     assert said[0].startswith("Open: https://localhost:")
-    assert "ended with signal 15" in said[4]
+    assert "ended with -15" in said[4]
 
 
 def test_it_ends_if_it_never_was_open_or_not_for_long(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert re.match("no tunnel: .* ended with code 0, why is above", keep("- 0"))
-    monkeypatch.setattr(forwarding, "LIMIT", 0.1)
+    assert re.match("no tunnel: .* ended with 0, why is above", keep("- 0"))
+    monkeypatch.setattr(tunnel, "LIMIT", 0.1)
     assert keep("PORT 255", *["- 255"] * 9).startswith("no tunnel: ")
 
 
@@ -111,13 +113,15 @@ def test_a_taken_port_is_refused_without_a_connection(keep: Keep, port: int, fam
         assert f"lsof -i :{port}" in keep("PORT 0")
         with pytest.raises(BlockingIOError):
             server.accept()
-    forwarding.check_port(port)
+    tunnel.check_port()
 
 
-def test_ctrl_c_ends_the_program_too(keep: Keep, port: int) -> None:
+def test_ctrl_c_ends_the_program_too(keep: Keep, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    is_taken = tunnel.is_taken
+    monkeypatch.setattr(tunnel, "is_taken", lambda: is_taken() and signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        keep("PORT stay", say=lambda _: signal.raise_signal(signal.SIGINT))
-    assert not forwarding.is_taken(port)
+        keep("PORT stay")
+    assert not is_taken()
 
 
 def far(file: Path, ending: str) -> dict[str, list[str]]:
@@ -228,7 +232,7 @@ def test_after_a_cut_the_address_of_now_is_let_in(
         ({"CidrIpv6": "::/0"}, False),
         ({"PrefixListId": "pl-1"}, False),
         ({"CidrIpv4": "0.0.0.0/0", "IpProtocol": "-1", "FromPort": -1, "ToPort": -1}, False),
-        ({"CidrIpv4": "0.0.0.0/0", "IpProtocol": "udp", "FromPort": 0, "ToPort": 65535}, True),
+        ({"CidrIpv4": "203.0.113.7/32", "IpProtocol": "udp"}, False),
         ({"CidrIpv4": "52.0.0.0/8", "FromPort": 8443, "ToPort": 8443}, True),
         ({"ReferencedGroupInfo": {"GroupId": "sg-2"}, "IpProtocol": "-1", "FromPort": -1, "ToPort": -1}, True),
         ({"CidrIpv4": "0.0.0.0/0", "IpProtocol": "-1", "FromPort": -1, "ToPort": -1, "IsEgress": True}, True),

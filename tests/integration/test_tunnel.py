@@ -16,9 +16,8 @@ import pytest
 from cloud import shell
 from connection import SCRIPT, Connection, ask_hub, connecting, find_cluster, home_of, open_terminal, show_console
 from emr.context import Context
-from emr.forwarding import check_port, is_taken
 from emr.settings import load_settings
-from emr.tunnel import KNOWN_HOSTS, PORT, ssh_commands
+from emr.tunnel import KNOWN_HOSTS, PORT, check_port, is_taken, ssh_commands
 from machines import wait_for
 from sshd import Primary, primary_machine, why_not
 
@@ -32,7 +31,7 @@ OPEN = "Open: https://localhost:9443"
 def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
     if missing := why_not():
         pytest.skip(missing)
-    check_port(PORT)
+    check_port()
     with primary_machine(tmp_path_factory.mktemp("primary")) as primary:
         log = primary.start(sys.executable, str(HUB), str(primary.folder), log="hub.log")
         wait_for(log, r"(listening)")
@@ -56,7 +55,7 @@ def test_the_tunnel_opens_and_ctrl_c_ends_it(connect: Connection, far: Primary, 
     assert programs == ["ssh"]
     code, output = connect.interrupt()
     assert (code, output.splitlines()[-1]) == (130, "aws_setup.sh: interrupted")
-    assert not is_taken(PORT)
+    assert not is_taken()
 
 
 def test_nothing_stays_behind_when_it_is_terminated(connect: Connection) -> None:
@@ -64,7 +63,7 @@ def test_nothing_stays_behind_when_it_is_terminated(connect: Connection) -> None
     connect.process.terminate()
     code, output = connect.end()
     assert (code, output.splitlines()[-1]) == (143, "aws_setup.sh: terminated")
-    assert not is_taken(PORT)
+    assert not is_taken()
 
 
 def test_another_host_is_refused(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
@@ -76,7 +75,7 @@ def test_another_host_is_refused(far: Primary, env: dict[str, str], tmp_path: Pa
     assert "Do not go on: `scripts/aws_setup.sh terminate`, and look who answers." in output.splitlines()[-1]
     assert "Open" not in output
     assert "password" not in output
-    assert not is_taken(PORT)
+    assert not is_taken()
 
 
 def test_without_keys_on_the_console_the_person_is_asked_at_the_terminal(
@@ -86,7 +85,7 @@ def test_without_keys_on_the_console_the_person_is_asked_at_the_terminal(
     (home_of(env) / KNOWN_HOSTS).unlink(missing_ok=True)
     with open_terminal() as terminal, connecting(env, tmp_path, terminal=terminal) as connection:
         terminal.wait_for(b"continue connecting")
-        assert not is_taken(PORT)
+        assert not is_taken()
         terminal.type(b"yes\n")
         connection.wait_for(OPEN)
         assert ask_hub(far) == "the Hub"
@@ -103,7 +102,7 @@ def test_another_key_is_refused(far: Primary, env: dict[str, str], tmp_path: Pat
     assert "Permission denied (publickey)" in output
     assert "fruits-key.pem. Move that file away and repeat" in output.splitlines()[-1]
     assert "Open" not in output
-    assert not is_taken(PORT)
+    assert not is_taken()
 
 
 @pytest.mark.parametrize("fault", ["sshd", "container"])
@@ -125,7 +124,7 @@ def test_without_a_new_password_there_is_no_tunnel(
 def test_a_cut_tunnel_is_opened_again(connect: Connection, far: Primary) -> None:
     connect.wait_for(OPEN)
     far.cut()
-    connect.wait_for(r"\d\d:\d\d:\d\d The tunnel was cut after \d+ s: ssh ended with code 255; trying again in 3 s")
+    connect.wait_for(r"\d\d:\d\d:\d\d The tunnel was cut after \d+ s: ssh ended with 255; trying again in 3 s")
     connect.wait_for("Not open again yet")
     far.start_sshd()
     connect.wait_for(OPEN, times=2)
@@ -153,7 +152,7 @@ def test_another_host_after_a_cut_is_refused(connect: Connection, far: Primary) 
     assert "The tunnel was cut" in output
     assert "Do not go on" in output.splitlines()[-1]
     assert output.count(OPEN) == 1
-    assert not is_taken(PORT)
+    assert not is_taken()
 
 
 def test_a_dead_link_is_noticed(far: Primary, env: dict[str, str], tmp_path: Path) -> None:
@@ -189,7 +188,7 @@ def test_printing_opens_nothing(far: Primary, env: dict[str, str]) -> None:
     assert "-N -L 9443:localhost:9443 hadoop@" in done.stdout
     assert (far.folder / "hub" / "password").read_text() == "as it was"
     assert done.stdout.splitlines()[-1].startswith("Tunnel:")
-    assert not is_taken(PORT)
+    assert not is_taken()
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "50%d of", 'a "quoted" one', "back\\slash", "it's"])

@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 from cloud import BUCKET
 from connection import connecting
-from emr.forwarding import check_port
-from emr.tunnel import PORT
+from emr.tunnel import PORT, check_port
 from emr_cluster import NOTEBOOK_KEY, OBSTACLES, Cluster
 from relay import relay
 from sshd import Primary, primary_machine, why_not
@@ -35,7 +34,7 @@ def primary(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Give the primary node with JupyterHub on its port 9443; Livy and S3 are on this machine, and led there."""
     if missing := why_not():
         pytest.skip(missing)
-    check_port(PORT)
+    check_port()
     folder = tmp_path_factory.mktemp("primary")
     with (
         primary_machine(folder) as primary,
