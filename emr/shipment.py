@@ -122,9 +122,10 @@ def make_notebook(context: Context, folder: Path) -> dict[str, Path]:
 def find_models(context: Context) -> dict[str, Path]:
     """Return the flatbuffers that runs here have made, by key, so that no node needs TensorFlow."""
     found: dict[str, Path] = {}
+    untrained = _read_places(context)[0].get("weights") == "random"
     for facts in sorted((context.home / "data").glob("**/models/*/model.json")):
         folder = facts.parent
-        if not folder.name.startswith("random-") and all((folder / name).is_file() for name in _PREPARED):
+        if folder.name.startswith("random-") == untrained and all((folder / name).is_file() for name in _PREPARED):
             found |= {f"{MODELS}{folder.name}/{name}": folder / name for name in _PREPARED}
     if not found:
         context.say(

@@ -46,13 +46,6 @@ class Cloud:
         file = self.home / STATE_FILE
         return json.loads(file.read_text()) if file.is_file() else {}
 
-    def prepare_model(self) -> None:
-        """Put a converted model where a run of this machine leaves it."""
-        folder = self.home / "data" / "models" / "0123456789abcdef-0123"
-        folder.mkdir(parents=True)
-        for name in ("model.json", "model.tflite", "weights.npz"):
-            (folder / name).write_bytes(b"{}")
-
     @property
     def cluster_id(self) -> str:
         (stack,) = self.client("cloudformation").describe_stacks(StackName="fruits-cluster")["Stacks"]
@@ -64,6 +57,14 @@ class Cloud:
     def alive(self) -> list[str]:
         listed = self.client("emr").list_clusters()["Clusters"]
         return [entry["Id"] for entry in listed if entry["Status"]["State"] != "TERMINATED"]
+
+
+def prepare_model(home: Path) -> None:
+    """Put a converted model where a run of this machine leaves it."""
+    folder = home / "data" / "models" / "0123456789abcdef-0123"
+    folder.mkdir(parents=True)
+    for name in ("model.json", "model.tflite", "weights.npz"):
+        (folder / name).write_bytes(b"{}")
 
 
 def shell(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from cloud import BUCKET, CIDR, Cloud, Done
+from cloud import BUCKET, CIDR, Cloud, Done, prepare_model
 from emr import stacks, steps
 from emr.cli import HOME_VARIABLE, POLICY_FILE, main
 from stacks_double import complete_moto
@@ -112,7 +112,7 @@ def with_bucket(cloud: Cloud) -> Cloud:
 @pytest.fixture
 def filled(with_bucket: Cloud, fruit_folder: Path) -> Cloud:
     """Give a bucket with code, images and a model, as `upload-dataset` brings them."""
-    with_bucket.prepare_model()
+    prepare_model(with_bucket.home)
     assert with_bucket.run("upload-dataset", str(fruit_folder), "--files").code == 0
     return with_bucket
 

@@ -18,6 +18,7 @@ from cloud_fixtures import serve
 from emr.cli import HOME_VARIABLE
 from primary_node import primary_node
 
+from fruits import load_model
 from fruits.images.sample import ensure_sample
 from fruits.params import load_params, repository
 
@@ -44,12 +45,15 @@ def list_left(endpoint: str) -> list[str]:
         return boto3.client(service, region_name="eu-west-1", endpoint_url=endpoint)
 
     groups = [entry["GroupName"] for entry in client("ec2").describe_security_groups()["SecurityGroups"]]
+    vpcs = [entry["VpcId"] for entry in client("ec2").describe_vpcs()["Vpcs"] if not entry["IsDefault"]]
     return [
+        *vpcs,
+        *(entry["StackName"] for entry in client("cloudformation").describe_stacks()["Stacks"]),
         *(entry["Name"] for entry in client("s3").list_buckets()["Buckets"]),
         *(entry["RoleName"] for entry in client("iam").list_roles()["Roles"]),
         *(entry["InstanceProfileName"] for entry in client("iam").list_instance_profiles()["InstanceProfiles"]),
         *(entry["KeyName"] for entry in client("ec2").describe_key_pairs()["KeyPairs"]),
-        *(name for name in groups if name != "default"),
+        *(name for name in groups if name not in ("default", "ElasticMapReduce-ServiceAccess")),  # moto's own
         *(c["Id"] for c in client("emr").list_clusters()["Clusters"] if c["Status"]["State"] != "TERMINATED"),
     ]
 
@@ -72,11 +76,12 @@ def rehearse(images: str | None, mode: str, weights: str | None) -> None:
         env = os.environ | {HOME_VARIABLE: str(home), "AWS_ENDPOINT_URL": endpoint}
         with_weights = ["--weights", weights] if weights else []
         play("create-bucket", BUCKET, env=env)
-        play("upload-dataset", source, *with_weights, "--yes", env=env)
+        # What `fruits run MINI --target local` leaves on this machine.
+        load_model(weights or "random", folder=home / "data" / "models")
         if not weights:
             params = home / "params/emr.yaml"
             params.write_text(params.read_text().replace("weights: imagenet", "weights: random", 1))
-        play("create-keypair", env=env)
+        play("upload-dataset", source, *with_weights, "--yes", env=env)
         play("create-cluster", *CIDR, "--yes", env=env)
         play("check", env=env)
         play("status", env=env)

@@ -1,8 +1,4 @@
-"""`scripts/aws_setup.sh` in processes of its own against moto's server, by AWS_ENDPOINT_URL as a person would set it.
-
-The server files every EMR cluster under us-east-1 whatever the client asks for (moto/emr/responses.py reads the
-region from the host name), so regions are tested in-process (test_aws_commands.py), not here.
-"""
+"""`scripts/aws_setup.sh` in processes of its own against moto's server, by AWS_ENDPOINT_URL as a person sets it."""
 
 import json
 import os
@@ -11,9 +7,10 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
-from cloud import BUCKET, CIDR, shell
+from cloud import BUCKET, CIDR, prepare_model, shell
 from primary_node import primary_node
 
+from fruits import load_model
 from fruits.params import repository
 from fruits.session import find_s3_jars
 
@@ -31,32 +28,31 @@ def test_the_commands_one_after_the_other(endpoint: str, home: Path, fruit_folde
         assert "Traceback" not in done.stderr
         return done.stdout
 
+    prepare_model(home)
     aws("create-bucket", BUCKET, "--yes")
-    assert "sent, 0 were there" in aws("upload-dataset", str(fruit_folder), "--yes")
-    aws("create-keypair", "--yes")
+    assert "sent" in aws("upload-dataset", str(fruit_folder), "--yes")
     assert "scripts/aws_setup.sh terminate" in aws("create-cluster", *CIDR, "--yes")
     assert "WAITING" in aws("status")
     assert "localhost:9443" in aws("connect", "--print")
     assert "TERMINATED" in aws("terminate", "--yes")
     assert "holds no results" not in aws("download-results", code=2)
     aws("cleanup", "--yes")
-    assert "Nothing of ours" in aws("audit")
+    assert "Nothing of ours costs money" in aws("audit")
     # The shards stay: they are a copy of images of this machine.
     assert {file.parent.name for file in home.rglob("*.parquet")} == {"fruits-360"}
-
-
-def start(env: dict[str, str], images: Path) -> None:
-    for command in (["create-bucket", BUCKET], ["upload-dataset", str(images)], ["create-cluster", *CIDR]):
-        assert shell(str(SCRIPT), *command, "--yes", env=env).returncode == 0
 
 
 @pytest.mark.skipif(not find_s3_jars(), reason="Spark has no S3A here: make s3 fetches it")
 def test_a_step_really_reads_and_writes_s3(endpoint: str, home: Path, fruit_folder: Path, tmp_path: Path) -> None:
     """All the way: shards uploaded, `fruits run` on the node with its s3:// folders, the report fetched."""
     env = os.environ | {"AWS_ENDPOINT_URL": endpoint}
-    start(env, fruit_folder)
+    assert shell(str(SCRIPT), "create-bucket", BUCKET, env=env).returncode == 0
     values = yaml.safe_load((home / "params/emr.yaml").read_text())
     (home / "params/emr.yaml").write_text(yaml.safe_dump(values | {"weights": "random"}))
+    load_model("random", folder=home / "data" / "models")
+    for command in (["upload-dataset", str(fruit_folder)], ["create-cluster", *CIDR]):
+        done = shell(str(SCRIPT), *command, "--yes", env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
     with primary_node(tmp_path / "node", endpoint=endpoint):
         done = shell(str(SCRIPT), "run", "MINI", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -70,9 +66,10 @@ def test_a_step_really_reads_and_writes_s3(endpoint: str, home: Path, fruit_fold
 
 def test_a_question_without_a_yes_stops_the_command(endpoint: str, home: Path, fruit_folder: Path) -> None:
     env = os.environ | {"AWS_ENDPOINT_URL": endpoint}
+    prepare_model(home)
     for command in (["create-bucket", BUCKET], ["upload-dataset", str(fruit_folder), "--files"]):
         assert shell(str(SCRIPT), *command, env=env).returncode == 0
     done = shell(str(SCRIPT), "create-cluster", *CIDR, env=env)
     assert done.returncode == 130  # no answer can be read
     assert "Start it?" in done.stdout
-    assert "cluster" not in json.loads((home / ".fruits-aws.json").read_text())
+    assert "There is no cluster" in shell(str(SCRIPT), "status", env=env).stdout

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from cloud import BUCKET, CIDR, Cloud, Done, shell
+from cloud import BUCKET, CIDR, prepare_model, shell
 from connection import SCRIPT, home_of, show_console
 from emr.cli import HOME_VARIABLE
 from sshd import Primary
@@ -28,7 +28,7 @@ def env(primary: Primary, one_policy: str, tmp_path_factory: pytest.TempPathFact
             own = {HOME_VARIABLE: str(home), "AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
             own |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
             env = os.environ | own | {"PATH": f"{programs}:{os.environ['PATH']}"}
-            Cloud(home, run=lambda *_: Done(1, "", "")).prepare_model()
+            prepare_model(home)
             images = home / "images" / "Training" / "Kiwi 1"
             images.mkdir(parents=True)
             (images / "1.jpg").write_bytes(b"no image, but a file")
