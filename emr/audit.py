@@ -21,13 +21,7 @@ _CLOSED = ("InvalidClientTokenId", "OptInRequired", "AuthFailure")
 
 
 def audit(context: Context) -> dict[str, object] | None:
-    """Tell, region by region, what with our tag is there, as the tagging API lists it; nothing is changed.
-
-    Raises
-    ------
-    FruitsError
-        If something could not be looked at: then nobody knows that nothing is there.
-    """
+    """Tell, region by region, what with our tag is there; a FruitsError names the regions that could not be seen."""
     from botocore.exceptions import ClientError
 
     if context.dry_run:

@@ -12,13 +12,7 @@ from fruits.errors import UsageError
 
 
 def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
-    """Deploy the stack `base` with this bucket, fetch its key, and write `params/emr.yaml`; may be repeated.
-
-    Raises
-    ------
-    UsageError
-        For a name that S3 refuses, and a bucket of another stack, project or region.
-    """
+    """Deploy the stack `base` with this bucket, fetch its key, and write `params/emr.yaml`; may be repeated."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
         raise UsageError(
             f"bucket {name!r}: allowed: 3 to 63 lower-case letters, digits and - (no dots: TLS would not match). "
@@ -40,7 +34,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
         parameters["NewBucket"] = base.parameters["NewBucket"]
     elif _is_left_over(context, name):
         parameters["NewBucket"] = "false"
-    stacks.deploy(context, "base", parameters)
+    stacks.finish(context, stacks.begin(context, "base", parameters))
     context.remember(name)
     for prefix in prefixes():
         context.client("s3").put_object(Bucket=name, Key=prefix)
@@ -101,10 +95,7 @@ def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
 
 
 def _free(context: Context, base: stacks.Stack) -> None:
-    """Undo what others did to the stack's resources and what would block their deletion.
-
-    EMR adds rules that name the groups to both groups; people attach policies to roles.
-    """
+    """Undo what would block the deletion: EMR's own rules in both groups, policies that people attached to roles."""
     ec2, iam = context.client("ec2"), context.client("iam")
     groups = [base.outputs[key] for key in ("PrimaryGroup", "NodesGroup") if key in base.outputs]
     found = ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"] if groups else []

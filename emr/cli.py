@@ -1,6 +1,6 @@
 """`scripts/aws_setup.sh` and `python -m emr`: one function a command, each a skin over one call."""
 
-import functools
+import importlib
 import json
 import os
 import signal
@@ -40,25 +40,89 @@ def cli() -> None:
     """
 
 
-def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command that is handed a `Context`; what it returns is its exit code, or the plan of a dry run."""
+@cli.command("help")
+def show_help() -> None:
+    """Show this."""
+    click.echo(cli.get_help(click.Context(cli, info_name="scripts/aws_setup.sh")))
 
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        @functools.wraps(function)
-        def call(*, dry_run: bool, yes: bool, overrides: Sequence[str], file: Path, **arguments: Any) -> None:
-            context = _open(dry_run=dry_run, yes=yes, overrides=overrides, file=file)
-            answer = function(context, **arguments)
-            if dry_run:
-                plan = {"command": name, **(answer or {}), "policy": _read_policy(context, **arguments)}
-                click.echo(json.dumps(plan, indent=2, default=str))
-            elif answer:
-                click.get_current_context().exit(answer)
 
-        for option in _OPTIONS:
-            option(call)
-        return cli.command(name)(call)
+def _add(name: str, target: str, help_text: str, *parameters: Callable[[Any], Any]) -> None:
+    """Add a command that calls `module.function` of emr with a `Context` and its parameters.
 
-    return decorate
+    What the function returns is the exit code, or, of a dry run, the plan.
+    """
+    module, _, function = target.partition(".")
+
+    def call(*, dry_run: bool, yes: bool, overrides: Sequence[str], file: Path, **arguments: Any) -> None:
+        context = _open(dry_run=dry_run, yes=yes, overrides=overrides, file=file)
+        answer = getattr(importlib.import_module(f"emr.{module}"), function)(context, **arguments)
+        if dry_run:
+            plan = {"command": name, **(answer or {}), "policy": _read_policy(context, **arguments)}
+            click.echo(json.dumps(plan, indent=2, default=str))
+        elif answer:
+            click.get_current_context().exit(answer)
+
+    for add in (*_OPTIONS, *reversed(parameters)):
+        add(call)
+    cli.command(name, help=help_text)(call)
+
+
+_add("check", "check.check", "Say what is there, and what to do about the rest. Exit 1 if a prerequisite is missing.")
+_add(
+    "create-bucket",
+    "base.create_bucket",
+    "Make the private bucket NAME, a network, roles and a key (stack base), and params/emr.yaml for it.",
+    click.argument("name"),
+)
+_add(
+    "upload-dataset",
+    "shipment.upload_dataset",
+    "Pack IMAGES (a folder of classes; default: that of params/local.yaml) and send them, model and code.",
+    click.argument("source", metavar="[IMAGES]", required=False, type=_FOLDER),
+    click.option("--files", is_flag=True, help="Send the images as they are, not in a few shards."),
+    click.option("--weights", type=_FOLDER, help="An .h5 file for the cluster."),
+    click.option("--wheelhouse", is_flag=True, help="Bring the nodes' Python packages, too."),
+)
+_add("create-keypair", "access.fetch_key", "Fetch the SSH key that create-bucket made, into a file of mode 400.")
+_add(
+    "create-cluster",
+    "cluster.create_cluster",
+    "Show what it costs, then start the cluster (stack cluster). It costs money until `terminate`.",
+    click.option("--cidr", help="Your address, such as 203.0.113.7/32 (default: asked of AWS)."),
+    click.option("--wait/--no-wait", default=True, help="Wait until it is ready (default)."),
+)
+_add("status", "cluster.show_status", "Show state, nodes, hours and money so far, and when it ends itself.")
+_add(
+    "connect",
+    "tunnel.connect",
+    "Open the tunnel to JupyterHub at https://localhost:9443.",
+    click.option("--ssm", is_flag=True, help="By AWS Systems Manager: no key, no open port."),
+    click.option("--cidr", help="Your address now, if it has changed."),
+    click.option("--print", "show", is_flag=True, help="Print the commands, open nothing."),
+    click.option("--keep-password", is_flag=True, help="Leave the password of JupyterHub as it is."),
+)
+_add(
+    "run",
+    "steps.run_mode",
+    "Run MODE (a file in params/) on the cluster, follow it, fetch its report; exit as it exits.",
+    click.argument("mode"),
+)
+_add(
+    "download-results",
+    "results.download_results",
+    "Bring the results of MODES (default: all) to data/emr_output/ and reports/emr/.",
+    click.argument("modes", nargs=-1),
+    click.option("--features", is_flag=True, help="The stored features too: 5 kB an image."),
+)
+_add("terminate", "cluster.terminate", "End the cluster, wait until it is over, show what it cost.")
+_add(
+    "cleanup",
+    "base.cleanup",
+    "Remove all that was made here, the bucket with all in it, and nothing else.",
+    click.option("--keep-bucket", is_flag=True, help="Leave the bucket and what is in it."),
+)
+_add("cost", "costs.show_costs", "Predict what each mode costs, and what FULL costs by each type of node.")
+_add("audit", "audit.audit", "List what of ours still costs money in any region of the EU.")
 
 
 def _read_policy(context: Context, **arguments: Any) -> Any:
@@ -79,132 +143,6 @@ def _open(*, dry_run: bool, yes: bool, overrides: Sequence[str], file: Path) -> 
 
     home = Path(os.environ.get(HOME_VARIABLE) or repository())
     return Context(settings=load_settings(overrides, file=file), home=home, say=say, ask=ask, dry_run=dry_run)
-
-
-@cli.command("help")
-def show_help() -> None:
-    """Show this."""
-    click.echo(cli.get_help(click.Context(cli, info_name="scripts/aws_setup.sh")))
-
-
-@_command("check")
-def check(context: Context) -> Any:
-    """Say what is there, and what to do about the rest. Exit 1 if a prerequisite is missing."""
-    from emr import check
-
-    return check.check(context)
-
-
-@_command("create-bucket")
-@click.argument("name")
-def create_bucket(context: Context, name: str) -> Any:
-    """Make the private bucket NAME, a network, roles and a key (stack base), and params/emr.yaml for it."""
-    from emr import base
-
-    return base.create_bucket(context, name)
-
-
-@_command("upload-dataset")
-@click.argument("images", required=False, type=_FOLDER)
-@click.option("--files", is_flag=True, help="Send the images as they are, not in a few shards.")
-@click.option("--weights", type=_FOLDER, help="An .h5 file for the cluster.")
-@click.option("--wheelhouse", is_flag=True, help="Bring the nodes' Python packages, too.")
-def upload_dataset(context: Context, images: Path | None, **options: Any) -> Any:
-    """Pack IMAGES (any folder that `fruits run` takes; default: that of params/local.yaml); send them, model, code."""
-    from emr import shipment
-
-    return shipment.upload_dataset(context, images, **options)
-
-
-@_command("create-keypair")
-def create_keypair(context: Context) -> Any:
-    """Fetch the SSH key that create-bucket made, into a file of mode 400."""
-    from emr import access
-
-    return access.fetch_key(context)
-
-
-@_command("create-cluster")
-@click.option("--cidr", help="Your address, such as 203.0.113.7/32 (default: asked of AWS).")
-@click.option("--no-wait", is_flag=True, help="Do not wait until it is ready.")
-def create_cluster(context: Context, cidr: str | None, no_wait: bool) -> Any:
-    """Show what it costs, then start the cluster (stack cluster). It costs money until `terminate`."""
-    from emr import cluster
-
-    return cluster.create_cluster(context, cidr=cidr, wait=not no_wait)
-
-
-@_command("status")
-def status(context: Context) -> Any:
-    """Show state, nodes, hours and money so far, and when it ends itself."""
-    from emr import cluster
-
-    return cluster.show_status(context)
-
-
-@_command("connect")
-@click.option("--ssm", is_flag=True, help="By AWS Systems Manager: no key, no open port.")
-@click.option("--cidr", help="Your address now, if it has changed.")
-@click.option("--print", "show", is_flag=True, help="Print the commands, open nothing.")
-@click.option("--keep-password", is_flag=True, help="Leave the password of JupyterHub as it is.")
-def connect(context: Context, **options: Any) -> Any:
-    """Open the tunnel to JupyterHub at https://localhost:9443."""
-    from emr import tunnel
-
-    return tunnel.connect(context, **options)
-
-
-@_command("run")
-@click.argument("mode")
-def run(context: Context, mode: str) -> Any:
-    """Run MODE (a file in params/) on the cluster, follow it, fetch its report; exit as it exits."""
-    from emr import steps
-
-    return steps.run_mode(context, mode)
-
-
-@_command("download-results")
-@click.argument("modes", nargs=-1)
-@click.option("--features", is_flag=True, help="The stored features too: 5 kB an image.")
-def download_results(context: Context, modes: tuple[str, ...], features: bool) -> Any:
-    """Bring the results of MODES (default: all) to data/emr_output/ and reports/emr/."""
-    from emr import results
-
-    return results.download_results(context, modes=modes, features=features)
-
-
-@_command("terminate")
-def terminate(context: Context) -> Any:
-    """End the cluster, wait until it is over, show what it cost."""
-    from emr import cluster
-
-    return cluster.terminate(context)
-
-
-@_command("cleanup")
-@click.option("--keep-bucket", is_flag=True, help="Leave the bucket and what is in it.")
-def cleanup(context: Context, keep_bucket: bool) -> Any:
-    """Remove all that was made here, the bucket with all in it, and nothing else."""
-    from emr import base
-
-    return base.cleanup(context, keep_bucket=keep_bucket)
-
-
-@_command("cost")
-def cost(context: Context) -> None:
-    """Predict what each mode costs, and what FULL costs by each type of node."""
-    from emr import costs
-
-    for line in costs.format_table(context.settings):
-        context.say(line)
-
-
-@_command("audit")
-def audit(context: Context) -> Any:
-    """List what of ours still costs money in any region of the EU."""
-    from emr import audit
-
-    return audit.audit(context)
 
 
 def main() -> None:

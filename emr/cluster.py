@@ -49,13 +49,7 @@ def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[
 
 
 def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> dict[str, Any] | None:
-    """Show what it costs, deploy the stack and wait until the cluster is ready; one that is alive is taken.
-
-    Raises
-    ------
-    UsageError
-        If the bucket lacks what the nodes need, with the command that brings it.
-    """
+    """Show what it costs, deploy the stack and wait until the cluster is ready; one that is alive is taken."""
     settings, bucket, now = context.settings, context.bucket, datetime.now(UTC)
     if warning := check_release(settings.release, today=now.date()):
         context.say(f"Warning: {warning}")
@@ -64,13 +58,13 @@ def create_cluster(context: Context, *, cidr: str | None, wait: bool) -> dict[st
         return {"stacks": [stacks.plan(context, "cluster", build_parameters(settings, bucket=bucket, now=now))]}
     if stacks.find(context, "base") is None:
         raise UsageError(f"there is no stack {settings.name}-base; first run: {SETUP} create-bucket {bucket}")
-    found = describe(context)
-    if found and found["Status"]["State"] not in OVER:
-        context.say(f"Cluster {found['Id']} is alive already.")
-        stack = stacks.find(context, "cluster")
+    stack, found = stacks.find(context, "cluster"), describe(context)
+    starting = stack is not None and stack.status == "CREATE_IN_PROGRESS"
+    if stack and (starting or (found and found["Status"]["State"] not in OVER)):
+        context.say(f"Cluster {found['Id'] if found else ''} is {'starting' if starting else 'alive'} already.")
     else:
         stack = _begin(context, cidr=cidr)
-    if wait and stack:
+    if wait:
         stacks.finish(context, stack)
         context.say(f"It is ready: {SETUP} connect, or {SETUP} run MINI")
     context.say(f"It costs money until you end it: {TERMINATE}")
@@ -83,9 +77,8 @@ def _begin(context: Context, *, cidr: str | None) -> stacks.Stack:
     address = access.find_cidr(cidr)
     _say_price(context)
     context.ask("Start it?")
-    if found := describe(context):
-        context.say(f"Cluster {found['Id']} ended; its stack is replaced.")
-        stacks.delete(context, "cluster")
+    # A cluster that ended by itself leaves its stack. It is never updated: that could replace a cluster at work.
+    stacks.delete(context, "cluster")
     access.let_in(context, cidr=address)
     parameters = build_parameters(settings, bucket=bucket, now=datetime.now(UTC))
     stack = stacks.begin(context, "cluster", parameters)
@@ -125,13 +118,7 @@ def describe(context: Context) -> dict[str, Any] | None:
 
 
 def need_ready(context: Context) -> dict[str, Any]:
-    """Return EMR's description of the cluster if it takes work.
-
-    Raises
-    ------
-    UsageError
-        Otherwise, with its state.
-    """
+    """Return EMR's description of the cluster if it takes work; otherwise a UsageError tells its state."""
     found = describe(context)
     if found is None:
         raise UsageError(f"there is no cluster; first run: {SETUP} create-cluster")

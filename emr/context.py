@@ -35,17 +35,7 @@ _CONTROLS = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a command is given.
-
-    Parameters
-    ----------
-    home
-        Folder of `params/`, of the memory, the key and the results: the repository.
-    say
-        Tells the person a line.
-    ask
-        Asks for a yes; raises UsageError if there is none.
-    """
+    """What a command is given: `say` tells a line, `ask` raises UsageError without a yes, `home` is the repository."""
 
     settings: Settings
     home: Path
@@ -55,17 +45,9 @@ class Context:
     _clients: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
 
     def client(self, service: str, *, region: str | None = None, once: bool = False) -> Any:
-        """Return boto3's client of a service, after a look whether the account is the one that is remembered.
+        """Return boto3's client of a service; with `once` it sends nothing twice, and so starts nothing twice.
 
-        Parameters
-        ----------
-        once
-            Send each request once: what is sent again may be started again, and paid for again.
-
-        Raises
-        ------
-        UsageError
-            If the credentials, the region or the name are of another account, place or project than what was made.
+        A UsageError tells of credentials, a region or a name that are not those of what was made from here.
         """
         import boto3
         from botocore.config import Config
@@ -99,13 +81,7 @@ class Context:
 
     @property
     def memory(self) -> dict[str, str]:
-        """What is remembered between commands: account, region, name and bucket; empty before they are.
-
-        Raises
-        ------
-        UsageError
-            If the file is damaged.
-        """
+        """What is remembered between commands: account, region, name and bucket; empty before they are."""
         file = self.home / STATE_FILE
         if not file.is_file():
             return {}
@@ -126,13 +102,7 @@ class Context:
 
     @property
     def bucket(self) -> str:
-        """The bucket's name.
-
-        Raises
-        ------
-        UsageError
-            Naming the command that comes first.
-        """
+        """The bucket's name; without one, a UsageError names the command that comes first."""
         if "bucket" not in self.memory:
             raise UsageError(f"there is no bucket yet; first run: {SETUP} create-bucket NAME")
         return self.memory["bucket"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from emr.context import Context
 from emr.settings import Settings, size_spark
 from fruits.errors import UsageError
 from fruits.networks import DEFAULT
@@ -105,6 +106,12 @@ def estimate_run(settings: Settings, mode: str) -> Cost:
 def format_money(usd: float, settings: Settings) -> str:
     """Write an amount in both currencies."""
     return f"{usd * settings.prices['eur_per_usd']:.2f} EUR ({usd:.2f} USD)"
+
+
+def show_costs(context: Context) -> None:
+    """Tell the predictions."""
+    for line in format_table(context.settings):
+        context.say(line)
 
 
 def format_table(settings: Settings) -> list[str]:

@@ -61,11 +61,6 @@ def find_resource(context: Context, which: str, logical: str) -> str | None:
     return answer["StackResourceDetail"].get("PhysicalResourceId") or None
 
 
-def deploy(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
-    """Make a stack, or update the one that is there, and wait until it rests; as `begin` and `finish`."""
-    return finish(context, begin(context, which, parameters))
-
-
 def begin(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
     """Ask for a stack, or for the update of the one that is there; one that just changes is awaited first."""
     found = find(context, which)
@@ -78,13 +73,7 @@ def begin(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
 
 
 def finish(context: Context, stack: Stack) -> Stack:
-    """Wait until a stack is made or updated.
-
-    Raises
-    ------
-    FruitsError
-        With the reasons that CloudFormation gives, if it fails; a new stack is then rolled back.
-    """
+    """Wait until a stack is made or updated; a FruitsError gives CloudFormation's reasons why it was rolled back."""
     ended = follow(context, stack)
     if ended is None or ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise FruitsError(f"the stack was not made: {_find_reasons(context, stack)}. Mend that and repeat the command.")
@@ -92,13 +81,7 @@ def finish(context: Context, stack: Stack) -> Stack:
 
 
 def delete(context: Context, which: str) -> None:
-    """Delete a stack and follow that to its end; nothing happens if there is none.
-
-    Raises
-    ------
-    FruitsError
-        With the reasons that CloudFormation gives, if something could not be deleted.
-    """
+    """Delete a stack, if it is there, and wait; a FruitsError gives the reasons why something could not be deleted."""
     found = find(context, which)
     if found is None:
         return

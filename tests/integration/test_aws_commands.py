@@ -106,7 +106,6 @@ def test_a_cluster_that_ended_by_itself_is_replaced(with_cluster: Cloud) -> None
     assert "Its stack is left" in with_cluster.run("status").out
     done = with_cluster.run("create-cluster", "--cidr", "198.51.100.9/32")
     assert (done.code, done.err) == (0, "")
-    assert f"Cluster {first} ended; its stack is replaced" in done.out
     assert with_cluster.alive() == [with_cluster.cluster_id]
     group = with_cluster.cluster()["Ec2InstanceAttributes"]["EmrManagedMasterSecurityGroup"]
     found = with_cluster.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
