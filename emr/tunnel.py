@@ -21,8 +21,7 @@ from fruits.errors import FruitsError, UsageError
 
 PORT = 9443
 KNOWN_HOSTS = ".fruits-known-hosts"
-# Seconds between tries to open a tunnel again, and until they end: after ten minutes the cluster is more likely gone
-# than the network, and if it is not, it costs money: the person has to look.
+# Seconds between tries, and until they end: the cluster goes on costing money, and the person has to look.
 PAUSE, LIMIT = 3.0, 600.0
 _ASK = f"sudo docker exec -it jupyterhub passwd {HUB_USER}"
 _SET = "sudo docker exec -i jupyterhub chpasswd"  # reads USER:PASSWORD; a command line can be seen by others
@@ -35,10 +34,8 @@ _OPTIONS = (
 )
 # What ssh writes when another try cannot help.
 _REFUSALS = {
-    "Host key verification failed": "the host that answers does not have the keys of this cluster's primary node, or "
-    f"you did not accept them. Do not go on: `{SETUP} terminate`, and look who answers.",
-    "Permission denied (": "the primary node does not take the key in {}. Move that file away and repeat, then the key "
-    "of the cluster is fetched; or use `connect --ssm`, which needs none.",
+    "Host key verification failed": f"other keys than the primary node's. Do not go on: `{SETUP} terminate`.",
+    "Permission denied (": "{} is not the cluster's key. Move it away and repeat; or use `connect --ssm`.",
 }
 
 
@@ -53,8 +50,7 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_p
         commands = ssh_commands(context, host, certain=context.dry_run or _prepare_ssh(context, host, instance))
     if context.dry_run:
         return {"commands": [shlex.join(command) for command in commands.values()]}
-    program = commands["tunnel"][0]
-    if not show and shutil.which(program) is None:
+    if not show and shutil.which(program := commands["tunnel"][0]) is None:
         raise FruitsError(f"{program} is not installed here; install it and repeat.")
     if ssm or show or keep_password:
         context.say(f"User:    {HUB_USER}, with password jupyter, which everybody knows, until you set another:")
@@ -104,9 +100,8 @@ def _spell(path: Path) -> str:
 
 def find_primary(context: Context) -> tuple[str, str]:
     """Return the host name and the instance id of the primary node of the ready cluster."""
-    found = cluster.need_ready(context)
-    wish = {"ClusterId": found["Id"], "InstanceGroupTypes": ["MASTER"]}
-    (instance,) = context.client("emr").list_instances(**wish)["Instances"]
+    found, emr = cluster.need_ready(context), context.client("emr")
+    (instance,) = emr.list_instances(ClusterId=found["Id"], InstanceGroupTypes=["MASTER"])["Instances"]
     return found["MasterPublicDnsName"], instance["Ec2InstanceId"]
 
 

@@ -117,7 +117,11 @@ def test_a_taken_port_is_refused_without_a_connection(context: Context, family: 
         ("no such container", True, ""),
         ("\x1b]0;title\x07no such container", False, "(?s)not set, .* to everybody: no such.*--keep-password"),
         ("Host key verification failed.", False, "(?s)^Host key verification failed.*Do not go on"),
-        ("h@x: Permission denied (publickey).", False, "(?s)the key in .*/fruits-key.pem. Move that file away"),
+        (
+            "h@x: Permission denied (publickey).",
+            False,
+            "(?s)Permission denied.*/fruits-key.pem is not the cluster's key",
+        ),
     ],
 )
 def test_the_tunnel_opens_if_the_password_is_set(

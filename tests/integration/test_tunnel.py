@@ -72,7 +72,7 @@ def test_another_host_is_refused(far: Primary, env: dict[str, str], tmp_path: Pa
         code, output = connection.end()
     assert code == 1
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in output  # ssh's own words
-    assert "Do not go on: `scripts/aws_setup.sh terminate`, and look who answers." in output.splitlines()[-1]
+    assert "Do not go on: `scripts/aws_setup.sh terminate`." in output.splitlines()[-1]
     assert "Open" not in output
     assert "password" not in output
     assert not is_taken()
@@ -100,7 +100,7 @@ def test_another_key_is_refused(far: Primary, env: dict[str, str], tmp_path: Pat
         code, output = connection.end()
     assert code == 1
     assert "Permission denied (publickey)" in output
-    assert "fruits-key.pem. Move that file away and repeat" in output.splitlines()[-1]
+    assert "fruits-key.pem is not the cluster's key. Move it away and repeat" in output.splitlines()[-1]
     assert "Open" not in output
     assert not is_taken()
 
