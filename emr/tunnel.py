@@ -34,7 +34,7 @@ _OPTIONS = (
 )
 # What ssh writes when another try cannot help.
 _REFUSALS = {
-    "Host key verification failed": f"other keys than the primary node's. Do not go on: `{SETUP} terminate`.",
+    "Host key verification failed": f"another host answers, by its keys. Do not go on: `{SETUP} terminate`.",
     "Permission denied (": "{} is not the cluster's key. Move it away and repeat; or use `connect --ssm`.",
 }
 
