@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 from cloud import EMR, python311, shell
-from emr.shipment import build_archives, fetch_wheels
+from emr.context import Context
+from emr.settings import load_settings
+from emr.shipment import fetch_wheels, make_code
 
 from fruits.params import repository
+from fruits.workers import zip_code
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures", "node_fixtures")
@@ -50,6 +53,10 @@ exit "${{EXIT_CODE:-0}}"
 """
 
 
+def make_context(home: Path, *overrides: str) -> Context:
+    return Context(settings=load_settings(overrides), home=home, say=print, ask=print)
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_shellcheck_finds_nothing(script: Path) -> None:
     found = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -60,7 +67,7 @@ def test_shellcheck_finds_nothing(script: Path) -> None:
 
 def test_bootstrap_makes_what_workers_import(tmp_path: Path, node_venv: Path, clean: dict[str, str]) -> None:
     # The package as the executors get it: a zip on the path, and no TensorFlow, Keras or Spark beside it.
-    (tmp_path / "fruits.zip").write_bytes(build_archives(repository(), params_file=tmp_path / "none")["fruits.zip"])
+    (tmp_path / "fruits.zip").write_bytes(zip_code(repository() / "lib", "fruits"))
     program = """
 import importlib.util
 from fruits.features import udf, engines, model, store
@@ -80,7 +87,7 @@ print(decode.__file__)
 
 
 def test_bootstrap_installs_from_the_wheelhouse_without_an_index(tmp_path: Path, clean: dict[str, str]) -> None:
-    fetch_wheels(tmp_path / "wheels", machine="x86_64")
+    fetch_wheels(make_context(tmp_path), tmp_path / "wheels")
     env = clean | {"FRUITS_PYTHON": python311(), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
     places = [str(EMR / "requirements-worker.txt"), str(tmp_path / "wheels")]
     done = shell(str(EMR / "bootstrap.sh"), str(tmp_path / "venv"), *places, env=env)
@@ -89,7 +96,8 @@ def test_bootstrap_installs_from_the_wheelhouse_without_an_index(tmp_path: Path,
 
 
 def test_every_package_has_a_wheel_for_graviton(tmp_path: Path) -> None:
-    fetch_wheels(tmp_path, machine="aarch64")
+    types = [f"{role}_type=m7g.xlarge" for role in ("primary", "core", "task")]
+    fetch_wheels(make_context(tmp_path, *types), tmp_path)
     names = [wheel.name for wheel in tmp_path.glob("*.whl")]
     assert any(name.startswith("ai_edge_litert") and "aarch64" in name for name in names)
     assert not any("x86_64" in name for name in names)
@@ -150,8 +158,10 @@ def step(tmp_path: Path, clean: dict[str, str]) -> tuple[list[str], dict[str, st
     """Return the command of a step whose bucket is the folder s3/mine, and its environment."""
     root = tmp_path / "s3"
     (root / "mine" / "code").mkdir(parents=True)
-    for name, content in build_archives(repository(), params_file=tmp_path / "none").items():
-        (root / "mine" / "code" / name).write_bytes(content)
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "emr.yaml").write_text("weights: random\n")
+    for key, file in make_code(make_context(tmp_path), tmp_path).items():
+        shutil.copy(file, root / "mine" / key)
     spark = tmp_path / "spark"
     (spark / "python" / "lib").mkdir(parents=True)
     (spark / "python" / "lib" / "py4j-0.10.9.7-src.zip").touch()

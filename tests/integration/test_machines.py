@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 from cloud import clean_environ, shell
-from emr.shipment import build_archives
 from machines import Cluster, start_cluster
 from PIL import Image
 from pyspark.sql import SparkSession
@@ -28,6 +27,7 @@ from fruits.features.store import list_batches, read_features
 from fruits.images import open_images
 from fruits.params import repository
 from fruits.pca import fit_pca
+from fruits.workers import zip_code
 
 pytestmark = [pytest.mark.integration, pytest.mark.tensorflow]
 pytest_plugins = ("node_fixtures",)
@@ -86,7 +86,7 @@ def run(images: Path, models: Path, node_venv: Path, tmp_path_factory: pytest.Te
     (folder / "events").mkdir()
     store, output = folder / "store", folder / "first.json"
     archive = folder / "fruits.zip"
-    archive.write_bytes(build_archives(repository(), params_file=folder / "none")["fruits.zip"])
+    archive.write_bytes(zip_code(repository() / "lib", "fruits"))
     settings = {
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": (folder / "events").as_uri(),
