@@ -13,7 +13,7 @@ from emr.transfer import list_objects
 
 _QUOTAS = {"ON_DEMAND": ("L-1216C47A", "core_count"), "SPOT": ("L-34B43A08", "task_count")}
 _ASK = "aws service-quotas request-service-quota-increase --service-code ec2"
-_Line = tuple[str, bool, str]  # what, whether it is done, and what to do if not
+_Line = tuple[str, bool | None, str]  # what, whether it is done (None: not known), and what to do if not
 
 
 def check(context: Context) -> int:
@@ -24,9 +24,9 @@ def check(context: Context) -> int:
     return int(missing > 0 and not context.dry_run)
 
 
-def _tell(context: Context, line: _Line) -> bool:
+def _tell(context: Context, line: _Line) -> bool | None:
     what, done, todo = line
-    context.say(f"[x] {what}" if done else f"[ ] {what}  ->  {todo}")
+    context.say(f"[x] {what}" if done else f"[{'?' if done is None else ' '}] {what}  ->  {todo}")
     return done
 
 
@@ -48,15 +48,15 @@ def _compare_quota(context: Context, market: str) -> _Line:
     (code, key), settings, rows = _QUOTAS[market], context.settings, context.settings.prices["instances"]
     nodes = [(rows[kind]["vcpus"], count) for kind, count, on in settings.node_types if on == market]
     need, (size, count) = sum(size * count for size, count in nodes), nodes[-1]
-    what = f"{market.lower().replace('_', ' ')} nodes need {need} vCPUs; the quota, less what runs already, is"
+    what = f"{market.lower().replace('_', ' ')} nodes need {need} vCPUs; quota, less what runs already"
     try:
         quota = context.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
     except ClientError as error:
-        return f"{what} not known: {explain(error)}", True, ""
+        return f"{what}: not known", None, str(explain(error))
     fits = count - -(-(need - int(quota)) // size)
     smaller = f"--set {key}={fits}, or " if fits >= 1 else ""
     more = f"{_ASK} --region {settings.region} --quota-code {code} --desired-value {need}"
-    return f"{what} {quota:.0f}", need <= quota, f"{smaller}ask for more: {more}"
+    return f"{what}: {quota:.0f}", need <= quota, f"{smaller}ask for more: {more}"
 
 
 def _list_work(context: Context) -> Iterator[_Line]:

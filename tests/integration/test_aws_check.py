@@ -44,17 +44,17 @@ def look(home: Path, said: list[str], *overrides: str, quota: float | str = 32.0
 @pytest.mark.parametrize(
     ("overrides", "quota", "code", "words"),
     [
-        ([], 32.0, 0, "[x] on demand nodes need 12 vCPUs; the quota, less what runs already, is 32"),
-        ([], 8.0, 1, "is 8  ->  --set core_count=1, or ask for more: aws service-quotas"),
-        ([], 5.0, 1, "is 5  ->  ask for more: aws service-quotas request-service-quota-increase"),
+        ([], 32.0, 0, "[x] on demand nodes need 12 vCPUs; quota, less what runs already: 32"),
+        ([], 8.0, 1, "already: 8  ->  --set core_count=1, or ask for more: aws service-quotas"),
+        ([], 5.0, 1, "already: 5  ->  ask for more: aws service-quotas request-service-quota-increase"),
         (["core_count=5"], 16.0, 1, "--set core_count=3, or ask for more"),
         (
             ["task_count=5"],
             12.0,
             1,
-            "spot nodes need 20 vCPUs; the quota, less what runs already, is 12  ->  --set task_count=3",
+            "spot nodes need 20 vCPUs; quota, less what runs already: 12  ->  --set task_count=3",
         ),
-        ([], "AccessDeniedException", 0, "is not known: AWS refused GetServiceQuota: AccessDenied"),
+        ([], "AccessDeniedException", 0, "already: not known  ->  AWS refused GetServiceQuota: AccessDenied"),
     ],
 )
 def test_the_quota_of_vcpus_says_which_setting_fits(
