@@ -67,7 +67,7 @@ def test_shellcheck_finds_nothing(script: Path) -> None:
 
 def test_bootstrap_makes_what_workers_import(tmp_path: Path, node_venv: Path, clean: dict[str, str]) -> None:
     # The package as the executors get it: a zip on the path, and no TensorFlow, Keras or Spark beside it.
-    (tmp_path / "fruits.zip").write_bytes(zip_code(repository() / "lib", "fruits"))
+    zip_code(tmp_path / "fruits.zip", repository() / "lib", "fruits")
     program = """
 import importlib.util
 from fruits.features import udf, engines, model, store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cloud import BUCKET, Cloud
+from cloud import BUCKET, Cloud, prepare_model
 from emr import bucket, transfer
 from emr.context import Context
 from emr.settings import load_settings
@@ -93,7 +93,7 @@ def test_class_folders_are_taken_without_a_split_and_a_dry_run_sends_nothing(
 def test_code_model_and_weights_travel_along(
     cloud: Cloud, context: Context, fruit_folder: Path, keras_file: Path, name: str
 ) -> None:
-    cloud.prepare_model()
+    prepare_model(cloud.home)
     (cloud.home / "data/models/random-42").mkdir()
     (cloud.home / "data/models/random-42/model.json").write_text("{}")
     (cloud.home / name).write_bytes(b"h5")

@@ -86,7 +86,7 @@ def run(images: Path, models: Path, node_venv: Path, tmp_path_factory: pytest.Te
     (folder / "events").mkdir()
     store, output = folder / "store", folder / "first.json"
     archive = folder / "fruits.zip"
-    archive.write_bytes(zip_code(repository() / "lib", "fruits"))
+    zip_code(archive, repository() / "lib", "fruits")
     settings = {
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": (folder / "events").as_uri(),
