@@ -60,5 +60,13 @@ def _list_resources(context: Context, region: str) -> Iterator[tuple[str, str]]:
                 state = emr.describe_cluster(ClusterId=kind.removeprefix("cluster/"))["Cluster"]["Status"]["State"]
                 if state not in OVER:
                     yield arn, state
+            elif service == "kms" and _waits_for_deletion(context, arn, region):
+                yield arn, "free"
             else:
                 yield arn, "costs money" if f"{service}:{kind}".startswith(_COSTS) else "free"
+
+
+def _waits_for_deletion(context: Context, key: str, region: str) -> bool:
+    """Tell whether a key of the disks is deleted, which takes 7 days and is free."""
+    state = context.client("kms", region=region).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
+    return bool(state == "PendingDeletion")

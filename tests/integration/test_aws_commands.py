@@ -227,7 +227,11 @@ def test_audit_tells_what_costs_money_in_any_region(with_cluster: Cloud) -> None
     tags = [{"ResourceType": "volume", "Tags": [{"Key": "project", "Value": "fruits"}]}]
     ec2 = boto3.client("ec2", region_name="eu-north-1")
     volume = ec2.create_volume(AvailabilityZone="eu-north-1a", Size=8, TagSpecifications=tags)["VolumeId"]
+    kms, tag = with_cluster.client("kms"), [{"TagKey": "project", "TagValue": "fruits"}]
+    keys = [kms.create_key(Tags=tag)["KeyMetadata"]["KeyId"] for _ in range(2)]
+    kms.schedule_key_deletion(KeyId=keys[0])
     lines = with_cluster.run("audit").out.splitlines()
+    assert [line.split()[-1] for key in keys for line in lines if key in line] == ["free", "money"]
     assert any("eu-west-1" in line and with_cluster.cluster_id in line and "WAITING" in line for line in lines)
     assert any("eu-north-1" in line and volume in line and "costs money" in line for line in lines)
     assert any(BUCKET in line and "costs money" in line for line in lines)
