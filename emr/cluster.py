@@ -39,7 +39,6 @@ def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[
         "IdleSeconds": settings.idle_minutes * 60,
         "IdleMinutes": settings.idle_minutes,
         "EndAt": f"{now + timedelta(hours=settings.max_hours):%Y-%m-%dT%H:%M:%S}",
-        "HopLimit": settings.imds_hop_limit,
         "LivyMinutes": settings.livy_minutes,
         **size_spark(settings),
         "Wheelhouse": str(settings.wheelhouse).lower(),

@@ -55,7 +55,6 @@ class Settings:
     max_hours: int = _integer(1, 48)
     livy_minutes: int = _integer(1, 10080)
     zone: str = _text("a, b or c", r"[abc]")
-    imds_hop_limit: int = _integer(1, 4)
     wheelhouse: bool = _key("true or false", lambda v: isinstance(v, bool))
     log_days: int = _integer(1, 3650)
     multipart_days: int = _integer(1, 365)
