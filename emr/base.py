@@ -19,8 +19,8 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
             "Names are shared by the whole world; add something of your own, such as fruits-yourname-2026."
         )
     settings = context.settings
-    parameters = {"Name": settings.name, "BucketName": name, "NewBucket": "true", "Zone": settings.zone}
-    parameters |= {"LogDays": str(settings.log_days), "MultipartDays": str(settings.multipart_days)}
+    keys = ("name", "zone", "log_days", "multipart_days")
+    parameters = stacks.fill_parameters(settings, *keys, BucketName=name, NewBucket="true")
     if context.dry_run:
         return {"stacks": [stacks.plan(context, "base", parameters)]}
     base = stacks.find(context, "base")

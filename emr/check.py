@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from emr import cluster, stacks
-from emr.bucket import CODE, MODELS
 from emr.context import SETUP, Context, explain
 from emr.settings import check_release
-from emr.shipment import input_prefix
-from emr.transfer import list_objects
+from emr.shipment import count_objects
 
 _QUOTAS = {"ON_DEMAND": ("L-1216C47A", "core_count"), "SPOT": ("L-34B43A08", "task_count")}
 _ASK = "aws service-quotas request-service-quota-increase --service-code ec2"
@@ -18,16 +16,11 @@ _Line = tuple[str, bool | None, str]  # what, whether it is done (None: not know
 
 def check(context: Context) -> int:
     """Tell what is there, line by line; 1 if a prerequisite is missing. A dry run looks at this machine only."""
-    missing = [_tell(context, line) for line in _list_prerequisites(context)].count(False)
-    for line in _list_work(context):
-        _tell(context, line)
-    return int(missing > 0 and not context.dry_run)
-
-
-def _tell(context: Context, line: _Line) -> bool | None:
-    what, done, todo = line
-    context.say(f"[x] {what}" if done else f"[{'?' if done is None else ' '}] {what}  ->  {todo}")
-    return done
+    prerequisites = list(_list_prerequisites(context))
+    work = [] if context.dry_run else _list_work(context)
+    for what, done, todo in (*prerequisites, *work):
+        context.say(f"[x] {what}" if done else f"[{'?' if done is None else ' '}] {what}  ->  {todo}")
+    return int(not context.dry_run and any(done is False for _, done, _ in prerequisites))
 
 
 def _list_prerequisites(context: Context) -> Iterator[_Line]:
@@ -60,20 +53,12 @@ def _compare_quota(context: Context, market: str) -> _Line:
 
 
 def _list_work(context: Context) -> Iterator[_Line]:
-    bucket, file, key = context.memory.get("bucket", "no bucket"), context.params_file, context.key_file
-    named = file.is_file() and f"s3://{bucket}/" in file.read_text(encoding="utf-8")
-    yield f"params/emr.yaml names {bucket}", named, f"{SETUP} create-bucket NAME"
-    yield f"key file {key.name}", key.is_file(), f"{SETUP} create-keypair (`connect --ssm` needs none)"
-    if not context.dry_run:
-        status = getattr(stacks.find(context, "base"), "status", "none")
-        made = status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-        yield f"stack {context.settings.name}-base: {status}", made, f"{SETUP} create-bucket NAME"
-        if made and named:
-            places = {"code": CODE, "model": MODELS, "images": input_prefix(context)}
-            counts = {what: len(list_objects(context.client("s3"), bucket, place)) for what, place in places.items()}
-            told = ", ".join(f"{what} {count}" for what, count in counts.items())
-            yield f"objects in the bucket: {told}", all(counts.values()), f"{SETUP} upload-dataset"
-        state = (cluster.describe(context) or {"Status": {"State": "none"}})["Status"]["State"]
-        yield f"cluster: {state}", state in cluster.READY, f"{SETUP} create-cluster"
-    found = len(list((context.home / "reports" / "emr").glob("*/run.html")))
-    yield f"reports of the cluster on this machine: {found}", found > 0, f"{SETUP} download-results"
+    status = getattr(stacks.find(context, "base"), "status", "none")
+    made = status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+    yield f"stack {context.settings.name}-base: {status}", made, f"{SETUP} create-bucket NAME"
+    if made:
+        counts = count_objects(context)
+        told = ", ".join(f"{what} {count}" for what, count in counts.items())
+        yield f"objects in {context.bucket}: {told}", all(counts.values()), f"{SETUP} upload-dataset"
+    state = (cluster.describe(context) or {"Status": {"State": "none"}})["Status"]["State"]
+    yield f"cluster: {state}", state in cluster.READY, f"{SETUP} create-cluster"

@@ -81,14 +81,13 @@ _add(
     click.argument("source", metavar="[IMAGES]", required=False, type=_FOLDER),
     click.option("--files", is_flag=True, help="Send the images as they are, not in a few shards."),
     click.option("--weights", type=_FOLDER, help="An .h5 file for the cluster."),
-    click.option("--wheelhouse", is_flag=True, help="Bring the nodes' Python packages, too."),
 )
 _add("create-keypair", "access.fetch_key", "Fetch the SSH key that create-bucket made, into a file of mode 400.")
 _add(
     "create-cluster",
     "cluster.create_cluster",
     "Show what it costs, then start the cluster (stack cluster). It costs money until `terminate`.",
-    click.option("--cidr", help="Your address, such as 203.0.113.7/32 (default: asked of AWS)."),
+    click.option("--cidr", hidden=True, expose_value=False, help="`connect` lets your address in."),
     click.option("--wait/--no-wait", default=True, help="Wait until it is ready (default)."),
 )
 _add("status", "cluster.show_status", "Show state, nodes, hours and money so far, and when it ends itself.")

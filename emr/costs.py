@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -10,10 +10,9 @@ from emr.context import Context
 from emr.settings import Settings, size_spark
 from fruits.errors import UsageError
 from fruits.networks import DEFAULT
-from fruits.params import list_modes, load_params
+from fruits.params import list_modes
 
 _HOURS_A_MONTH = 730
-_HOUR = timedelta(hours=1)
 _IMAGE_BYTES = 5_000
 _PACKED_PER_GET = 1024  # images in a row group, which is what a worker reads at once
 _AIM_EUR = 0.40
@@ -47,19 +46,19 @@ class Node(NamedTuple):
     ended: datetime | None = None
 
 
-def count_up(nodes: Iterable[Node], settings: Settings, *, now: datetime) -> Cost:
+def count_up(nodes: Sequence[Node], settings: Settings, *, now: datetime) -> Cost:
     """Compute what nodes have cost at list prices: by the second, a minute at least for each, as AWS bills them."""
-    hours = [
-        (_price_hour(settings, node.kind, node.market), max(((node.ended or now) - node.began) / _HOUR, 1 / 60))
-        for node in nodes
-    ]
-    return _add(hours, minutes=60 * max((share for _, share in hours), default=0))
+    shares = [max(((node.ended or now) - node.began) / timedelta(hours=1), 1 / 60) for node in nodes]
+    prices = [_price_hour(settings, node.kind, node.market) for node in nodes]
+    ec2, emr, ebs = (sum(share * hour[part] for share, hour in zip(shares, prices, strict=True)) for part in (1, 2, 3))
+    return Cost(60 * max(shares, default=0), ec2, emr, ebs)
 
 
 def estimate_hour(settings: Settings) -> Cost:
     """Return what an hour of the whole cluster costs."""
-    nodes = [(_price_hour(settings, kind, market), count) for kind, count, market in settings.node_types]
-    return _add(nodes, minutes=60)
+    began, ended = datetime.min, datetime.min + timedelta(hours=1)
+    nodes = [Node(kind, market, began, ended) for kind, count, market in settings.node_types for _ in range(count)]
+    return count_up(nodes, settings, now=ended)
 
 
 def _price_hour(settings: Settings, kind: str, market: str) -> Cost:
@@ -71,36 +70,18 @@ def _price_hour(settings: Settings, kind: str, market: str) -> Cost:
     return Cost(60, price["ec2"] * rate + prices["ipv4_hour"], price["emr"], disk)
 
 
-def _add(hours: Sequence[tuple[Cost, float]], *, minutes: float, s3: float = 0.0) -> Cost:
-    ec2, emr, ebs = (sum(share * hour[part] for hour, share in hours) for part in (1, 2, 3))
-    return Cost(minutes, ec2, emr, ebs, s3)
-
-
-def _count_images(settings: Settings, mode: str) -> int:
-    largest = max(settings.dataset.values())
-    return settings.dataset.get(mode) or min(load_params(mode, "sample").max_images or largest, largest)
-
-
-def explain_count(settings: Settings, mode: str) -> str:
-    """Say that the number of a mode's images is not known, and what is estimated instead; empty if it is known."""
-    count = f"{_count_images(settings, mode):,} images, the most that it can take (emr/cluster.yaml, `dataset`)"
-    return (
-        "" if mode in settings.dataset else f"How many images {mode} takes is not known; the estimate is for {count}."
-    )
-
-
 def estimate_run(settings: Settings, mode: str) -> Cost:
     """Predict what one run costs: upload, start of the cluster, extraction, PCA, evaluation, end of the cluster."""
-    speed, prices, images = settings.speed, settings.prices, _count_images(settings, mode)
-    evaluate = load_params(mode, "sample").evaluate
-    seconds = 1 / speed["images_per_second_per_vcpu"] + evaluate / speed["evaluated_per_second_per_vcpu"]
-    minutes = images * seconds / speed["margin"] / size_spark(settings)["Vcpus"] / 60
-    minutes += speed["wheelhouse_minutes"] if settings.wheelhouse else speed["bootstrap_minutes"]
+    speed, prices = settings.speed, settings.prices
+    images = settings.dataset.get(mode, settings.dataset["FULL"])
+    seconds = images / speed["images_per_second_per_vcpu"] + images / speed["evaluated_per_second_per_vcpu"]
+    minutes = seconds / speed["margin"] / size_spark(settings)["Vcpus"] / 60
     minutes += speed["start_minutes"] + speed["run_minutes"]
     reads = math.ceil(images / _PACKED_PER_GET)
     s3 = (reads + 200) / 1000 * prices["s3_put_1000"] + reads / 1000 * prices["s3_get_1000"]
     s3 += images * (4 * DEFAULT.features + _IMAGE_BYTES) / 1e9 * prices["s3_gb_month"]  # images and features, a month
-    return _add([(estimate_hour(settings), minutes / 60)], minutes=minutes, s3=s3)
+    _, ec2, emr, ebs, _ = (part * minutes / 60 for part in estimate_hour(settings))
+    return Cost(minutes, ec2, emr, ebs, s3)
 
 
 def format_money(usd: float, settings: Settings) -> str:
@@ -109,25 +90,19 @@ def format_money(usd: float, settings: Settings) -> str:
 
 
 def show_costs(context: Context) -> None:
-    """Tell the predictions."""
-    for line in format_table(context.settings):
-        context.say(line)
-
-
-def format_table(settings: Settings) -> list[str]:
-    """Write the prediction for each mode, and for FULL with each allowed instance type."""
-    lines = ["One run, start and end of the cluster included:", ""]
+    """Tell the prediction for each mode, and for FULL with each allowed instance type."""
+    settings, prices = context.settings, context.settings.prices
+    context.say("One run, start and end of the cluster included (modes of unknown size are estimated as FULL):\n")
     for mode in list_modes():
         cost = estimate_run(settings, mode)
-        lines.append(f"  {mode:<14} {cost.minutes:5.1f} min  {format_money(cost.total, settings)}  {cost.describe()}")
-    lines += filter(None, (explain_count(settings, mode) for mode in list_modes()))
-    lines += ["", f"FULL with each allowed instance type (aim: under {_AIM_EUR:.2f} EUR):", ""]
-    for kind in settings.prices["instances"]:
+        context.say(f"  {mode:<14} {cost.minutes:5.1f} min  {format_money(cost.total, settings)}  {cost.describe()}")
+    context.say(f"\nFULL with each allowed instance type (aim: under {_AIM_EUR:.2f} EUR):\n")
+    for kind in prices["instances"]:
         cost = estimate_run(dataclasses.replace(settings, primary_type=kind, core_type=kind, task_type=kind), "FULL")
-        verdict = "under" if cost.total * settings.prices["eur_per_usd"] < _AIM_EUR else "OVER"
-        lines.append(f"  {kind:<14} {cost.minutes:5.1f} min  {format_money(cost.total, settings)}  {verdict}")
-    prices, margin = settings.prices, settings.speed["margin"]
-    lines += ["", f"Prices of {prices['date']}: {prices['source']}.", "Speed was measured on another machine and"]
-    lines[-1] += f" multiplied by {margin} for every type; minutes of start and what emr/cluster.yaml marks ASSUMED"
-    lines[-1] += f" ({prices['eur_per_usd']} EUR for a dollar, too) are assumptions; no AWS bill has been seen."
-    return lines
+        verdict = "under" if cost.total * prices["eur_per_usd"] < _AIM_EUR else "OVER"
+        context.say(f"  {kind:<14} {cost.minutes:5.1f} min  {format_money(cost.total, settings)}  {verdict}")
+    context.say(
+        f"\nPrices of {prices['date']}: {prices['source']}.\nSpeed was measured on another machine and multiplied by "
+        f"{settings.speed['margin']} for every type; minutes of start and what emr/cluster.yaml marks ASSUMED "
+        f"({prices['eur_per_usd']} EUR for a dollar, too) are assumptions; no AWS bill has been seen."
+    )

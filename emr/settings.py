@@ -2,10 +2,10 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from fruits.errors import UsageError
 from fruits.yaml_text import parse_setting, read_yaml
@@ -19,48 +19,33 @@ _SUPPORT_ENDS = {"emr-7.5.0": date(2026, 11, 20), NEWEST: date(2028, 9, 8)}
 # YARN gives a container multiples of its smallest allocation; an application master takes 512 MB, and 384 MB more.
 _STEP_MB, _MASTER_MB = 32, 896
 _FIGURES = {"ec2", "emr", "vcpus", "memory_gib", "yarn_mb"}
-
-
-def _key(allowed: str, check: Callable[[Any], bool]) -> Any:
-    return dataclasses.field(metadata={"allowed": allowed, "check": check})
-
-
-def _text(allowed: str, pattern: str) -> Any:
-    return _key(allowed, lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value)))
-
-
-def _integer(low: int, high: int) -> Any:
-    allowed = f"an integer from {low} to {high}"
-    return _key(allowed, lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high)
+# What multiplies money; the templates limit the others.
+_LIMITS = {"core_count": (1, 20), "task_count": (0, 20), "max_hours": (1, 48)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the cluster is, and what the estimates rest on; `cluster.yaml` explains each key."""
+    """What the cluster is, and what the estimates rest on; `cluster.yaml` explains keys, the templates limit values."""
 
-    name: str = _text("lower-case letters, digits and -, at most 20", r"[a-z][a-z0-9-]{0,19}")
-    region: str = _key(
-        f"a region of the EU: {', '.join(EU_REGIONS)} (eu-west-2, London, and eu-central-2, Zurich, are not in the EU)",
-        lambda v: v in EU_REGIONS,
-    )
-    release: str = _text("a release label such as emr-7.14.0", r"emr-[a-z0-9.-]+")
-    primary_type: str = _text("an instance type of prices.instances", r"\S+")
-    core_type: str = _text("an instance type of prices.instances", r"\S+")
-    core_count: int = _integer(1, 20)
-    task_type: str = _text("an instance type of prices.instances", r"\S+")
-    task_count: int = _integer(0, 20)
-    root_gb: int = _integer(15, 100)
-    data_gb: int = _integer(10, 1000)
-    idle_minutes: int = _integer(1, 10080)
-    max_hours: int = _integer(1, 48)
-    livy_minutes: int = _integer(1, 10080)
-    zone: str = _text("a, b or c", r"[abc]")
-    wheelhouse: bool = _key("true or false", lambda v: isinstance(v, bool))
-    log_days: int = _integer(1, 3650)
-    multipart_days: int = _integer(1, 365)
-    dataset: Mapping[str, int] = _key("mode: images, FULL among them", lambda v: isinstance(v, dict) and "FULL" in v)
-    speed: Mapping[str, float] = _key("name: number", lambda v: isinstance(v, dict))
-    prices: Mapping[str, Any] = _key("name: number", lambda v: isinstance(v, dict))
+    name: str
+    region: str
+    release: str
+    primary_type: str
+    core_type: str
+    core_count: int
+    task_type: str
+    task_count: int
+    root_gb: int
+    data_gb: int
+    idle_minutes: int
+    max_hours: int
+    livy_minutes: int
+    zone: str
+    log_days: int
+    multipart_days: int
+    dataset: dict[str, int]
+    speed: dict[str, float]
+    prices: dict[str, Any]
 
     @property
     def node_types(self) -> list[tuple[str, int, str]]:
@@ -69,41 +54,44 @@ class Settings:
         return [*fixed, *([(self.task_type, self.task_count, "SPOT")] if self.task_count else [])]
 
 
-KEYS = {field.name: field for field in dataclasses.fields(Settings)}
-
-
 def load_settings(overrides: Sequence[str] = (), *, file: Path = SETTINGS_FILE) -> Settings:
     """Read the settings, put `KEY=VALUE` overrides on top, and list everything wrong in one UsageError."""
+    kinds: dict[str, Any] = {key.name: get_origin(key.type) or key.type for key in dataclasses.fields(Settings)}
     values = read_yaml(file)
     for setting in overrides:
         key, sign, value = (part.strip() for part in setting.partition("="))
         if not sign:
             raise UsageError(f"--set {setting}: allowed: KEY=VALUE, such as --set core_count=3")
-        kind = KEYS[key].type if key in KEYS else None
-        values[key] = parse_setting(value, kind=kind, origin=f"--set {setting}")
-    problems = [f"{key}: missing; allowed: {KEYS[key].metadata['allowed']}" for key in KEYS if key not in values]
-    for key, value in values.items():
-        if key not in KEYS:
-            problems.append(f"{key} = {value!r}: unknown; allowed: {', '.join(KEYS)}")
-        elif not KEYS[key].metadata["check"](value):
-            problems.append(f"{key} = {value!r}: allowed: {KEYS[key].metadata['allowed']}")
-    if not problems:
-        problems = _find_unpriced(values)
-    if problems:
+        values[key] = parse_setting(value, kind=kinds.get(key), origin=f"--set {setting}")
+    problems = [f"{key}: missing" for key in kinds if key not in values]
+    problems += [f"{key}: unknown; allowed: {', '.join(kinds)}" for key in values if key not in kinds]
+    for key in kinds.keys() & values.keys():
+        if type(values[key]) is not kinds[key]:
+            problems.append(f"{key} = {values[key]!r}: allowed: a value of type {kinds[key].__name__}")
+    if problems := problems or _find_refused(values):
         raise UsageError(f"{file.name} is not valid:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return Settings(**values)
 
 
+def _find_refused(values: Mapping[str, Any]) -> list[str]:
+    """Name the values that CloudFormation would take: outside the EU, without a price, or too dear."""
+    priced = [kind for kind, row in values["prices"]["instances"].items() if row.keys() >= _FIGURES]
+    types = f"{', '.join(priced)}; others need {sorted(_FIGURES)} in prices.instances"
+    where = f"{', '.join(EU_REGIONS)} (eu-west-2, London, and eu-central-2, Zurich, are not in the EU)"
+    wrong = {key: types for key in ("primary_type", "core_type", "task_type") if values[key] not in priced}
+    wrong |= {} if values["region"] in EU_REGIONS else {"region": f"a region of the EU: {where}"}
+    wrong |= {key: f"{low} to {high}" for key, (low, high) in _LIMITS.items() if not low <= values[key] <= high}
+    return [f"{key} = {values[key]!r}: allowed: {allowed}" for key, allowed in wrong.items()]
+
+
 def check_release(release: str, *, today: date) -> str | None:
     """Refuse a release without JupyterHub or Python 3.11; return a warning for one that is past its support."""
-    match = re.fullmatch(r"emr-(\d+)\.(\d+)\.\d+", release)
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
-    if release.startswith("emr-spark-") or version >= (8, 0):
-        raise UsageError(f"release {release} has no JupyterHub (Spark 4 releases dropped it); allowed: 7.x, {NEWEST}.")
-    if version < (7, 1):
-        raise UsageError(f"release {release}: its nodes have no Python 3.11; allowed: emr-7.1.0 to {NEWEST}.")
-    ended = _SUPPORT_ENDS.get(release)
-    if not ended or today <= ended:
+    if not re.fullmatch(r"emr-7\.[1-9]\d*\.\d+", release):
+        raise UsageError(
+            f"release {release}: allowed: emr-7.1.0 to {NEWEST}. Before, there is no Python 3.11; after, no JupyterHub."
+        )
+    ended = _SUPPORT_ENDS.get(release, today)
+    if today <= ended:
         return None
     return f"{release} is past its standard support since {ended}: only security fixes. Better: --set release={NEWEST}."
 
@@ -123,13 +111,3 @@ def size_spark(settings: Settings) -> dict[str, int]:
         "DriverMegabytes": rows[settings.primary_type]["memory_gib"] * 1024 // 4,
         "Vcpus": executors * cores,
     }
-
-
-def _find_unpriced(values: Mapping[str, Any]) -> list[str]:
-    """Name the instance types with a figure missing: estimates and the size of executors would be wrong."""
-    known = [kind for kind, row in values["prices"].get("instances", {}).items() if row.keys() >= _FIGURES]
-    return [
-        f"{key} = {values[key]!r}: allowed: {', '.join(known)}; others need {sorted(_FIGURES)} in prices.instances"
-        for key in ("primary_type", "core_type", "task_type")
-        if values[key] not in known
-    ]

@@ -4,12 +4,12 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emr.context import Context, read_code, strip_controls
+from emr.settings import Settings
 from fruits.errors import FruitsError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -20,8 +20,7 @@ _USELESS = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAI
 _EVERY = 5.0
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(NamedTuple):
     """What CloudFormation says of a stack."""
 
     id: str
@@ -35,6 +34,12 @@ def read_template(which: str) -> str:
     text = (TEMPLATES / f"{which}.yaml").read_text(encoding="utf-8")
     values = {key: json.dumps(value) for key, value in json.loads(_SPARKMAGIC.read_text(encoding="utf-8")).items()}
     return text.replace(_PLACEHOLDER, json.dumps(values))
+
+
+def fill_parameters(settings: Settings, *keys: str, **more: object) -> dict[str, str]:
+    """Return parameters of a template: settings, such as CoreCount for `core_count`, and others."""
+    named = {key.title().replace("_", ""): getattr(settings, key) for key in keys}
+    return {key: str(value) for key, value in (named | more).items()}
 
 
 def plan(context: Context, which: str, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -61,42 +66,55 @@ def find_resource(context: Context, which: str, logical: str) -> str | None:
     return answer["StackResourceDetail"].get("PhysicalResourceId") or None
 
 
-def begin(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
-    """Ask for a stack, or for the update of the one that is there; one that just changes is awaited first."""
-    found = find(context, which)
+def begin(context: Context, which: str, parameters: Mapping[str, str]) -> str:
+    """Ask for a stack, or for the update of the one that is there; return its id."""
+    from botocore.exceptions import ClientError
+
+    client, found = context.client("cloudformation"), find(context, which)
     if found and found.status.endswith("_IN_PROGRESS"):
-        found = follow(context, found)
+        found = follow(context, found.id)
     if found and found.status in _USELESS:
         delete(context, which)
         found = None
-    return _update(context, which, parameters, found) if found else _create(context, which, parameters)
+    try:
+        return str(
+            (client.update_stack if found else client.create_stack)(
+                StackName=_name(context, which),
+                TemplateBody=read_template(which),
+                Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+                Tags=[{"Key": "project", "Value": context.settings.name}],
+                ClientRequestToken=uuid.uuid4().hex,  # makes repeated requests one
+            )["StackId"]
+        )
+    except ClientError as error:
+        if not found or "No updates are to be performed" not in str(error):
+            raise
+        return found.id
 
 
-def finish(context: Context, stack: Stack) -> Stack:
+def finish(context: Context, stack: str) -> None:
     """Wait until a stack is made or updated; a FruitsError gives CloudFormation's reasons why it was rolled back."""
     ended = follow(context, stack)
     if ended is None or ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise FruitsError(f"the stack was not made: {_find_reasons(context, stack)}. Mend that and repeat the command.")
-    return ended
 
 
 def delete(context: Context, which: str) -> None:
     """Delete a stack, if it is there, and wait; a FruitsError gives the reasons why something could not be deleted."""
-    found = find(context, which)
-    if found is None:
-        return
-    context.client("cloudformation").delete_stack(StackName=found.id, ClientRequestToken=uuid.uuid4().hex)
-    if follow(context, found) is not None:
-        reasons = _find_reasons(context, found)
-        raise FruitsError(f"stack {_name(context, which)} could not be deleted: {reasons}. Mend that and repeat.")
+    if found := find(context, which):
+        context.client("cloudformation").delete_stack(StackName=found.id, ClientRequestToken=uuid.uuid4().hex)
+        if follow(context, found.id):
+            reasons = _find_reasons(context, found.id)
+            raise FruitsError(f"stack {_name(context, which)} could not be deleted: {reasons}. Mend that and repeat.")
 
 
-def follow(context: Context, stack: Stack) -> Stack | None:
+def follow(context: Context, stack: str) -> Stack | None:
     """Wait until a stack rests, and tell each step; None if it is deleted."""
     client, told = context.client("cloudformation"), datetime.now(UTC) - timedelta(seconds=2)
     while True:
-        found = _describe(context, stack.id)
-        events = client.describe_stack_events(StackName=stack.id)["StackEvents"]
+        found = _describe(context, stack)
+        events = client.describe_stack_events(StackName=stack)["StackEvents"]
         for event in reversed([event for event in events if event["Timestamp"] > told]):
             told = event["Timestamp"]
             context.say(f"{told:%H:%M:%S} {event['ResourceStatus']:<20} {event['LogicalResourceId']}")
@@ -105,44 +123,6 @@ def follow(context: Context, stack: Stack) -> Stack | None:
         if not found.status.endswith("_IN_PROGRESS"):
             return found
         time.sleep(_EVERY)
-
-
-def _create(context: Context, which: str, parameters: Mapping[str, str]) -> Stack:
-    from botocore.exceptions import ClientError
-
-    client, name = context.client("cloudformation"), _name(context, which)
-    try:
-        # The token makes repeated requests one; a stack of the same name made meanwhile is followed, not doubled.
-        client.create_stack(**_request(context, which, parameters), OnFailure="ROLLBACK")
-    except ClientError as error:
-        if read_code(error) != "AlreadyExistsException":
-            raise
-    found = _describe(context, name)
-    if found is None:
-        raise FruitsError(f"stack {name} vanished while it was made; repeat the command.")
-    return found
-
-
-def _update(context: Context, which: str, parameters: Mapping[str, str], found: Stack) -> Stack:
-    from botocore.exceptions import ClientError
-
-    try:
-        context.client("cloudformation").update_stack(**_request(context, which, parameters))
-    except ClientError as error:
-        if "No updates are to be performed" not in str(error):
-            raise
-    return found
-
-
-def _request(context: Context, which: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "StackName": _name(context, which),
-        "TemplateBody": read_template(which),
-        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        "Capabilities": ["CAPABILITY_NAMED_IAM"],
-        "Tags": [{"Key": "project", "Value": context.settings.name}],
-        "ClientRequestToken": uuid.uuid4().hex,
-    }
 
 
 def _describe(context: Context, name: str) -> Stack | None:
@@ -159,16 +139,13 @@ def _describe(context: Context, name: str) -> Stack | None:
     return Stack(found["StackId"], found["StackStatus"], outputs, parameters)
 
 
-def _find_reasons(context: Context, stack: Stack) -> str:
+def _find_reasons(context: Context, stack: str) -> str:
     """Join the reasons of what failed first; what was cancelled because of it has nothing to say."""
-    events = context.client("cloudformation").describe_stack_events(StackName=stack.id)["StackEvents"]
+    events = context.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]
     failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
-    told = [
-        f"{event['LogicalResourceId']}: {event['ResourceStatusReason'].rstrip('. ')}"
-        for event in failed
-        if "cancelled" not in event.get("ResourceStatusReason", "cancelled").lower()
-    ]
-    return strip_controls("; ".join(dict.fromkeys(told))) or f"it is {stack.status}, and no event says why"
+    told = {event["LogicalResourceId"]: event.get("ResourceStatusReason", "cancelled") for event in failed}
+    reasons = [f"{name}: {reason.rstrip('. ')}" for name, reason in told.items() if "cancelled" not in reason.lower()]
+    return strip_controls("; ".join(reasons)) or "no event says why"
 
 
 def _name(context: Context, which: str) -> str:

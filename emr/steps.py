@@ -8,7 +8,7 @@ from typing import Any
 from emr.bucket import LOGS, REPORTS
 from emr.cluster import TERMINATE, VENV, need_ready
 from emr.context import SETUP, Context, read_code, strip_controls
-from emr.costs import estimate_run, explain_count, format_money
+from emr.costs import estimate_run, format_money
 from emr.results import fetch
 from emr.shipment import ship_code
 from fruits.errors import FruitsError
@@ -38,8 +38,6 @@ def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
     if going is None:
         predicted = format_money(estimate_run(context.settings, mode).total, context.settings)
         context.say(f"Predicted, start of the cluster included: {predicted}.")
-        if unknown := explain_count(context.settings, mode):
-            context.say(unknown)
         ship_code(context)
     try:
         if going is None:

@@ -49,15 +49,13 @@ def test_regions_of_the_eu_are_taken_and_others_refused(region: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("core_count=0", "core_count = 0: allowed: an integer from 1 to 20"),
-        ("core_count=true", "core_count = True: allowed: an integer"),
-        ("max_hours=49", "max_hours = 49: allowed: an integer from 1 to 48"),
-        ("subnet=subnet-1", "subnet = 'subnet-1': unknown; allowed: name, region"),
+        ("core_count=0", "core_count = 0: allowed: 1 to 20"),
+        ("core_count=true", "core_count = True: allowed: a value of type int"),
+        ("max_hours=49", "max_hours = 49: allowed: 1 to 48"),
+        ("subnet=subnet-1", "subnet: unknown; allowed: name, region"),
         ("core_type=p4d.24xlarge", "core_type = 'p4d.24xlarge': allowed: m5.xlarge"),
-        ("wheelhouse=perhaps", "wheelhouse = 'perhaps': allowed: true or false"),
         ("core_count", "--set core_count: allowed: KEY=VALUE"),
-        ("name=Fruits!", "name = 'Fruits!': allowed: lower-case letters"),
-        ("region=mars root_gb=1", "root_gb = 1"),
+        ("region=mars max_hours=0", "max_hours = 0"),
     ],
 )
 def test_wrong_settings_are_named(setting: str, message: str) -> None:
@@ -77,10 +75,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, content: str, message: s
 @pytest.mark.parametrize(
     ("release", "answer"),
     [
-        ("emr-spark-8.1.0", "no JupyterHub"),
-        ("emr-8.0.0", "no JupyterHub"),
-        ("emr-7.0.0", "no Python 3.11"),
-        ("emr-seven", "no Python 3.11"),
+        *((wrong, "allowed: emr-7.1.0 to") for wrong in ("emr-spark-8.1.0", "emr-8.0.0", "emr-7.0.0", "emr-seven")),
         ("emr-7.5.0", "past its standard support since 2026-11-20"),
         ("emr-7.14.0", "None"),
     ],

@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import subprocess
 import time
 import zipfile
 from pathlib import Path
@@ -26,8 +25,7 @@ from fruits.params import repository
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    settings = load_settings(["task_type=m7g.xlarge", "task_count=1"])
-    return Context(settings=settings, home=tmp_path, say=lambda _: None, ask=lambda _: None)
+    return Context(settings=load_settings(), home=tmp_path, say=lambda _: None, ask=lambda _: None)
 
 
 @pytest.mark.parametrize("key", ["data/../x", "data/a/../../x", "data//etc/passwd", "data/"])
@@ -99,20 +97,3 @@ def test_archives_hold_what_the_nodes_import(context: Context, tmp_path: Path) -
     wanted = {"lib/fruits/params.py", "lib/fruits_cli/cli.py", "notebooks/pipeline.ipynb", "params/MINI.yaml"}
     assert wanted | {"params/emr.yaml", "pyproject.toml"} <= tree
     assert not any("__pycache__" in name or ".ipynb_checkpoints" in name for name in package | tree)
-
-
-def test_wheels_are_fetched_for_the_processors_of_the_nodes(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commands: list[list[str]] = []
-
-    def run(command: list[str], **_: object) -> SimpleNamespace:
-        commands.append(command)
-        return SimpleNamespace(returncode=len(commands) // 3)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    shipment.fetch_wheels(context, tmp_path)
-    for command, machine in zip(commands, ("aarch64", "x86_64"), strict=True):
-        assert {part.partition("2014_")[2] for part in command if "2014" in part} == {machine}
-    with pytest.raises(FruitsError, match=r"pip could not fetch the wheels \(exit 1\)"):
-        shipment.fetch_wheels(context, tmp_path)

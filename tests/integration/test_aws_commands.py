@@ -10,7 +10,7 @@ import pytest
 import yaml
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from cloud import BUCKET, CIDR, EMR, Cloud
+from cloud import BUCKET, CIDR, Cloud
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
@@ -79,9 +79,6 @@ def test_create_cluster_hands_everything_on(with_cluster: Cloud) -> None:
     assert {tag["Key"]: tag["Value"] for tag in found["Tags"]}["for-use-with-amazon-emr-managed-policies"] == "true"
     attributes = found["Ec2InstanceAttributes"]
     assert (attributes["IamInstanceProfile"], attributes["Ec2KeyName"]) == ("fruits-emr-node", "fruits-key")
-    ec2 = with_cluster.client("ec2")
-    group = ec2.describe_security_groups(GroupIds=[attributes["EmrManagedMasterSecurityGroup"]])["SecurityGroups"][0]
-    assert [rule["CidrIp"] for entry in group["IpPermissions"] for rule in entry["IpRanges"]] == ["203.0.113.7/32"]
     iam = with_cluster.client("iam")
     policy = iam.get_role_policy(RoleName="fruits-emr-node", PolicyName="bucket")["PolicyDocument"]
     assert f"arn:aws:s3:::{BUCKET}/*" in json.dumps(policy)
@@ -104,12 +101,9 @@ def test_a_cluster_that_ended_by_itself_is_replaced(with_cluster: Cloud) -> None
     first = with_cluster.cluster_id
     with_cluster.client("emr").terminate_job_flows(JobFlowIds=[first])
     assert "Its stack is left" in with_cluster.run("status").out
-    done = with_cluster.run("create-cluster", "--cidr", "198.51.100.9/32")
+    done = with_cluster.run("create-cluster", *CIDR)
     assert (done.code, done.err) == (0, "")
     assert with_cluster.alive() == [with_cluster.cluster_id]
-    group = with_cluster.cluster()["Ec2InstanceAttributes"]["EmrManagedMasterSecurityGroup"]
-    found = with_cluster.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]
-    assert [rule["CidrIp"] for entry in found["IpPermissions"] for rule in entry["IpRanges"]] == ["198.51.100.9/32"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +120,7 @@ def test_a_cluster_that_could_not_run_is_not_started(filled: Cloud, prefix: str,
 
 def test_create_cluster_says_the_price_first_and_how_to_end_it_last(filled: Cloud) -> None:
     done = filled.run("create-cluster", *CIDR)
-    assert done.out.startswith("About ")
+    assert done.out.startswith("It costs about ")
     assert "EUR" in done.out.splitlines()[0]
     assert "after 30 idle minutes" in done.out
     assert done.out.rstrip().endswith("scripts/aws_setup.sh terminate")
@@ -148,20 +142,9 @@ def test_terminate_ends_it_and_shows_the_cost(with_cluster: Cloud) -> None:
     cluster = with_cluster.cluster_id
     done = with_cluster.run("terminate")
     assert (done.code, with_cluster.alive()) == (0, [])
-    assert re.search(rf"Cluster {cluster} is TERMINATED. It ran \d+ min: \d\.\d\d EUR", done.out)
+    assert re.search(rf"cluster {cluster} is TERMINATED. It ran \d+ min: \d\.\d\d EUR", done.out)
     assert with_cluster.client("scheduler").list_schedules()["Schedules"] == []
     assert with_cluster.run("terminate").code == 0
-
-
-def test_a_node_without_a_price_does_not_hinder_the_end(with_cluster: Cloud) -> None:
-    settings = yaml.safe_load((EMR / "cluster.yaml").read_text())
-    settings |= dict.fromkeys(("primary_type", "core_type", "task_type"), "c6i.xlarge")
-    settings["prices"]["instances"] = {"c6i.xlarge": settings["prices"]["instances"]["c6i.xlarge"]}
-    file = with_cluster.home / "settings.yaml"
-    file.write_text(yaml.safe_dump(settings))
-    done = with_cluster.run("terminate", "--settings", str(file))
-    assert (done.code, with_cluster.alive()) == (0, [])
-    assert "cannot be computed: m5.xlarge has no price" in done.out
 
 
 @pytest.mark.parametrize("command", ["status", "terminate", "cleanup", "create-cluster", "audit"])
@@ -212,13 +195,6 @@ def test_a_bucket_that_was_kept_is_taken_again(with_cluster: Cloud) -> None:
     assert with_cluster.run("create-cluster", *CIDR).code == 0
     assert with_cluster.run("cleanup").code == 0
     assert with_cluster.client("s3").list_buckets()["Buckets"] == []
-
-
-def test_check_tells_what_is_there_and_what_to_do(with_cluster: Cloud) -> None:
-    done = with_cluster.run("check")
-    assert BUCKET in done.out
-    assert "WAITING" in done.out
-    assert "[ ] reports of the cluster on this machine: 0  ->  scripts/aws_setup.sh download-results" in done.out
 
 
 def test_audit_tells_what_costs_money_in_any_region(with_cluster: Cloud) -> None:

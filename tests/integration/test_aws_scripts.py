@@ -13,7 +13,7 @@ import pytest
 from cloud import EMR, python311, shell
 from emr.context import Context
 from emr.settings import load_settings
-from emr.shipment import fetch_wheels, make_code
+from emr.shipment import make_code
 
 from fruits.params import repository
 from fruits.workers import zip_code
@@ -86,23 +86,6 @@ print(decode.__file__)
     assert "python3" in kernels.stdout
 
 
-def test_bootstrap_installs_from_the_wheelhouse_without_an_index(tmp_path: Path, clean: dict[str, str]) -> None:
-    fetch_wheels(make_context(tmp_path), tmp_path / "wheels")
-    env = clean | {"FRUITS_PYTHON": python311(), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
-    places = [str(EMR / "requirements-worker.txt"), str(tmp_path / "wheels")]
-    done = shell(str(EMR / "bootstrap.sh"), str(tmp_path / "venv"), *places, env=env)
-    assert done.returncode == 0, done.stderr
-    assert "is ready" in done.stdout
-
-
-def test_every_package_has_a_wheel_for_graviton(tmp_path: Path) -> None:
-    types = [f"{role}_type=m7g.xlarge" for role in ("primary", "core", "task")]
-    fetch_wheels(make_context(tmp_path, *types), tmp_path)
-    names = [wheel.name for wheel in tmp_path.glob("*.whl")]
-    assert any(name.startswith("ai_edge_litert") and "aarch64" in name for name in names)
-    assert not any("x86_64" in name for name in names)
-
-
 def test_bootstrap_fails_loudly_without_an_index(tmp_path: Path, clean: dict[str, str]) -> None:
     env = clean | {"FRUITS_PYTHON": python311(), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     env |= {"PIP_NO_CACHE_DIR": "1"}
@@ -120,25 +103,6 @@ def test_bootstrap_fails_on_what_was_not_pinned(tmp_path: Path, clean: dict[str,
     )
     assert done.returncode != 0
     assert "the environment is not installed" in done.stderr
-
-
-def test_bootstrap_uses_wheels_of_the_bucket_alone(tmp_path: Path, clean: dict[str, str]) -> None:
-    aws = tmp_path / "bin" / "aws"
-    aws.parent.mkdir()
-    aws.write_text(FAKE_AWS)
-    aws.chmod(0o755)
-    code = tmp_path / "s3" / "mine" / "code"
-    (code / "wheelhouse").mkdir(parents=True)
-    shutil.copy(EMR / "requirements-worker.txt", code)
-    env = clean | {
-        "FRUITS_PYTHON": python311(),
-        "S3_ROOT": str(tmp_path / "s3"),
-        "PATH": f"{aws.parent}:{clean['PATH']}",
-    }
-    places = ["s3://mine/code/requirements-worker.txt", "s3://mine/code/wheelhouse/"]
-    done = shell(str(EMR / "bootstrap.sh"), str(tmp_path / "v"), *places, env=env)
-    assert done.returncode != 0  # the wheelhouse is empty, and no index is asked
-    assert "No matching distribution found" in done.stderr
 
 
 @pytest.mark.parametrize(
