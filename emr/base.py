@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from emr import access, cluster, stacks
+from emr import cluster, stacks
 from emr.bucket import prefixes, write_params
 from emr.context import SETUP, Context, read_code
 from emr.transfer import delete_objects
-from emr.tunnel import KNOWN_HOSTS
+from emr.tunnel import KNOWN_HOSTS, fetch_key
 from fruits.errors import UsageError
 
 
@@ -38,7 +38,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     context.remember(name)
     for prefix in prefixes():
         context.client("s3").put_object(Bucket=name, Key=prefix)
-    access.fetch_key(context)
+    fetch_key(context)
     write_params(context)
     context.say(f"Bucket {name} in {settings.region}: private, encrypted, TLS only. Only what it stores costs money.")
     return None

@@ -82,7 +82,7 @@ _add(
     click.option("--files", is_flag=True, help="Send the images as they are, not in a few shards."),
     click.option("--weights", type=_FOLDER, help="An .h5 file for the cluster."),
 )
-_add("create-keypair", "access.fetch_key", "Fetch the SSH key that create-bucket made, into a file of mode 400.")
+_add("create-keypair", "tunnel.fetch_key", "Fetch the SSH key that create-bucket made, into a file of mode 400.")
 _add(
     "create-cluster",
     "cluster.create_cluster",

@@ -1,7 +1,9 @@
-"""The way to JupyterHub: a new password, and a tunnel by SSH or Systems Manager to https://localhost:9443."""
+"""The way to JupyterHub: key, address, a new password, and a tunnel by SSH or Systems Manager to localhost:9443."""
 
 import errno
+import ipaddress
 import json
+import os
 import re
 import secrets
 import shlex
@@ -9,20 +11,23 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emr import access, cluster
+from emr import cluster, stacks
 from emr.bucket import HUB_USER
-from emr.context import SETUP, Context, explain, strip_controls
+from emr.context import Context, explain, strip_controls
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
 
 PORT = 9443
 KNOWN_HOSTS = ".fruits-known-hosts"
+ADDRESS_URL = "https://checkip.amazonaws.com"
 # Seconds between tries, and until they end: the cluster goes on costing money, and the person has to look.
 PAUSE, LIMIT = 3.0, 600.0
+_SSH = 22
 _ASK = f"sudo docker exec -it jupyterhub passwd {HUB_USER}"
 _SET = "sudo docker exec -i jupyterhub chpasswd"  # reads USER:PASSWORD; a command line can be seen by others
 _OPTIONS = (
@@ -32,11 +37,6 @@ _OPTIONS = (
     # A connection shared by the person's own settings could outlive the tunnel, and hold its port.
     "ControlPath=none",
 )
-# What ssh writes when another try cannot help.
-_REFUSALS = {
-    "Host key verification failed": f"another host answers, by its keys. Do not go on: `{SETUP} terminate`.",
-    "Permission denied (": "{} is not the cluster's key. Move it away and repeat; or use `connect --ssm`.",
-}
 
 
 def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_password: bool) -> dict[str, Any] | int:
@@ -50,20 +50,64 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_p
         commands = ssh_commands(context, host, certain=context.dry_run or _prepare_ssh(context, host, instance))
     if context.dry_run:
         return {"commands": [shlex.join(command) for command in commands.values()]}
-    if not show and shutil.which(program := commands["tunnel"][0]) is None:
-        raise FruitsError(f"{program} is not installed here; install it and repeat.")
     if ssm or show or keep_password:
         context.say(f"User:    {HUB_USER}, with password jupyter, which everybody knows, until you set another:")
         context.say(f"         {shlex.join(commands['ask'])}")
     if show:
         context.say(f"Tunnel:  {shlex.join(commands['tunnel'])}")
         return 0
+    if shutil.which(program := commands["tunnel"][0]) is None:
+        raise FruitsError(f"{program} is not installed here; install it and repeat.")
     if not ssm:
-        access.let_in(context, access.find_cidr(cidr))
+        let_in(context, find_cidr(cidr))
         if not keep_password:
-            context.say(f"User:    {HUB_USER}, with the new password {set_password(context, commands['set'])}")
+            context.say(f"User:    {HUB_USER}, with the new password {set_password(commands['set'])}")
     context.say("The browser warns once, since JupyterHub made its certificate itself.")
-    return keep_open(context, commands, cidr=cidr)
+    return keep_open(context, commands["tunnel"], ssm=ssm, cidr=cidr)
+
+
+def fetch_key(context: Context) -> dict[str, Any] | None:
+    """Fetch the private key into a file of mode 400, if it is not there."""
+    file, pair = context.key_file, f"{context.settings.name}-key"
+    if context.dry_run:
+        return {"key": pair, "file": str(file)}
+    if not file.exists():
+        (found,) = context.client("ec2").describe_key_pairs(KeyNames=[pair])["KeyPairs"]
+        name = f"/ec2/keypair/{found['KeyPairId']}"
+        key = context.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        # The file is made with its final mode: there is no moment in which others can read it.
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as stream:
+            stream.write(key)
+        context.say(f"Key: {file} (mode 400), from Parameter Store.")
+    return None
+
+
+def find_cidr(given: str | None) -> str:
+    """Check that the address that was given is one of IPv4, or ask AWS which one this machine has."""
+    address = given
+    try:
+        if not address:
+            with urllib.request.urlopen(ADDRESS_URL, timeout=10) as answer:  # noqa: S310 - a constant
+                address = answer.read(64).decode().strip()
+        return f"{ipaddress.IPv4Address(address.removesuffix('/32'))}/32"
+    except (OSError, ValueError) as error:
+        advice = "allowed is one IPv4 address, such as --cidr 203.0.113.7/32; for any other, use `connect --ssm`."
+        raise (UsageError if given else FruitsError)(f"--cidr {given or ADDRESS_URL}: {error}; {advice}") from error
+
+
+def let_in(context: Context, cidr: str) -> None:
+    """Open SSH of the primary node to one address, and close it to every other one; rules between groups stay."""
+    group, ec2 = stacks.find_resource(context, "base", "PrimaryGroup"), context.client("ec2")
+    pages = ec2.get_paginator("describe_security_group_rules")
+    found = pages.paginate(Filters=[{"Name": "group-id", "Values": [group]}]).build_full_result()["SecurityGroupRules"]
+    rules = [rule for rule in found if not rule["IsEgress"] and not rule.get("ReferencedGroupInfo")]
+    rules = [rule for rule in rules if rule["FromPort"] == -1 or rule["FromPort"] <= _SSH <= rule["ToPort"]]
+    form = {"IpProtocol": "tcp", "FromPort": _SSH, "ToPort": _SSH}
+    others = [rule["SecurityGroupRuleId"] for rule in rules if not (form | {"CidrIpv4": cidr}).items() <= rule.items()]
+    if others:
+        ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=others)
+    if len(others) == len(rules):
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[form | {"IpRanges": [{"CidrIp": cidr}]}])
 
 
 def ssm_commands(context: Context, instance: str) -> dict[str, list[str]]:
@@ -84,12 +128,8 @@ def ssh_commands(context: Context, host: str, *, certain: bool) -> dict[str, lis
         f"IdentityFile={_spell(context.key_file)}",
     ]
     ssh, node = ["ssh", *(f"-o{option}" for option in (*options, *_OPTIONS))], f"hadoop@{host}"
-    return {
-        "ask": [*ssh, "-t", node, _ASK],
-        "set": [*ssh, node, _SET],
-        "look": [*ssh, node, "true"],
-        "tunnel": [*ssh, "-N", "-L", f"{PORT}:localhost:{PORT}", node],
-    }
+    tunnel = [*ssh, "-N", "-L", f"{PORT}:localhost:{PORT}", node]
+    return {"ask": [*ssh, "-t", node, _ASK], "set": [*ssh, node, _SET], "tunnel": tunnel}
 
 
 def _spell(path: Path) -> str:
@@ -107,7 +147,7 @@ def find_primary(context: Context) -> tuple[str, str]:
 
 def _prepare_ssh(context: Context, host: str, instance: str) -> bool:
     """Fetch the key, and the host's keys from its console, which AWS vouches for; tell whether they were there."""
-    access.fetch_key(context)
+    fetch_key(context)
     console = context.client("ec2").get_console_output(InstanceId=instance).get("Output", "")
     block = re.search(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", console, re.DOTALL)
     keys = re.findall(r"((?:ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+)", block[1]) if block else []
@@ -116,72 +156,61 @@ def _prepare_ssh(context: Context, host: str, instance: str) -> bool:
     return bool(keys)
 
 
-def set_password(context: Context, command: Sequence[str]) -> str:
+def set_password(command: Sequence[str]) -> str:
     """Give the Hub's user a random password through a command's standard input, and return it."""
     password = secrets.token_urlsafe(12)
-    if failure := _try(context, command, text=f"{HUB_USER}:{password}\n"):
+    text = f"{HUB_USER}:{password}\n"
+    done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
         raise FruitsError(
-            f"no tunnel: the password of {HUB_USER} was not set, and the first one is known to everybody: {failure}\n"
-            "Repeat `connect`; or `connect --keep-password`, which sets none."
+            f"{strip_controls(done.stderr).strip()}\nno tunnel: no new password was set, and everybody knows the first "
+            f"one ({command[0]} ended with {done.returncode}). If the host's key is another one, `terminate`; if your "
+            "key was refused, move its file away. Repeat `connect`, or use --ssm, or --keep-password, which sets none."
         )
     return password
 
 
-def _try(context: Context, command: Sequence[str], *, text: str = "") -> str:
-    """Run a command of ssh; return what it wrote if it failed, and raise FruitsError if it was refused."""
-    done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", check=False)
-    written = strip_controls(done.stderr).strip() or f"exit code {done.returncode}"
-    for words, sentence in _REFUSALS.items():
-        if words in written:
-            raise FruitsError(f"{written}\nno tunnel: {sentence.format(context.key_file)}")
-    return written if done.returncode else ""
-
-
-def keep_open(context: Context, commands: Mapping[str, Sequence[str]], *, cidr: str | None) -> NoReturn:
+def keep_open(context: Context, command: Sequence[str], *, ssm: bool, cidr: str | None) -> NoReturn:
     """Run the tunnel's program, and again after each cut, until Ctrl-C or until tries cannot help."""
-    command, latest = commands["tunnel"], None
+    latest = None
     while True:
         check_port()
         code, opened = _run(context, command)
         how, now = f"{command[0]} ended with {code}", time.monotonic()
         latest = now if opened else latest
         if latest is None or now - latest > LIMIT:
-            raise FruitsError(f"no tunnel: {how}, why is above. See `{SETUP} status`; if it is alive, `connect` again.")
-        what = f"The tunnel was cut after {now - opened:.0f} s" if opened else "Not open again yet"
+            raise FruitsError(f"no tunnel: {how}, why is above. If `status` says that the cluster is alive, repeat.")
+        what = "The tunnel was cut" if opened else "Not open again yet"
         context.say(f"{time.strftime('%H:%M:%S')} {what}: {how}; trying again in {PAUSE:g} s. Ctrl-C ends it.")
         if not opened:
-            look_again(context, commands, cidr=cidr)
+            _look_again(context, ssm=ssm, cidr=cidr)
         time.sleep(PAUSE)
 
 
-def _run(context: Context, command: Sequence[str]) -> tuple[int, float | None]:
-    """Run the program once; return its exit code, and since when the port was open."""
-    opened = None
+def _run(context: Context, command: Sequence[str]) -> tuple[int, bool]:
+    """Run the program once; return its exit code, and whether the port was open."""
+    opened = False
     with subprocess.Popen(command) as process:
         try:
-            while process.poll() is None and opened is None:
-                if is_taken():
-                    opened = time.monotonic()
+            while process.poll() is None and not opened:
+                time.sleep(0.1)
+                if opened := is_taken():
                     context.say(f"Open: https://localhost:{PORT} (until you press Ctrl-C)")
-                else:
-                    time.sleep(0.1)
             return process.wait(), opened
         finally:
             process.terminate()
 
 
-def look_again(context: Context, commands: Mapping[str, Sequence[str]], *, cidr: str | None) -> None:
-    """Look whether a tunnel that was cut can open again, and let in the address of now; raise FruitsError if not."""
+def _look_again(context: Context, *, ssm: bool, cidr: str | None) -> None:
+    """Let in the address of now; raise FruitsError if the cluster is over."""
     try:
         cluster.need_ready(context)
-        if "look" in commands:
-            access.let_in(context, access.find_cidr(cidr))
+        if not ssm:
+            let_in(context, find_cidr(cidr))
     except UsageError as error:
         raise FruitsError(f"the tunnel is over: {error}") from error
     except Exception as error:  # most likely the network is missing here, too
         context.say(f"AWS was not reached; the tries go on: {explain(error) or error}")
-    if "look" in commands:
-        _try(context, commands["look"])
 
 
 def check_port() -> None:
