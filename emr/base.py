@@ -1,14 +1,17 @@
-"""All that is free at rest: the stack `base` with the bucket, made and removed."""
+"""All that is free at rest: the stack `base` with the bucket, and `params/emr.yaml`, made and removed."""
 
 import re
 from typing import Any
 
 from emr import cluster, stacks
-from emr.bucket import prefixes, write_params
 from emr.context import SETUP, Context, read_code
 from emr.transfer import delete_objects
 from emr.tunnel import KNOWN_HOSTS, fetch_key
+from fruits import folders
 from fruits.errors import UsageError
+from fruits.params import repository
+
+EXAMPLE = "params/emr.example.yaml"
 
 
 def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
@@ -36,21 +39,34 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
         parameters["NewBucket"] = "false"
     stacks.finish(context, stacks.begin(context, "base", parameters))
     context.remember(name)
-    for prefix in prefixes():
-        context.client("s3").put_object(Bucket=name, Key=prefix)
     fetch_key(context)
     write_params(context)
     context.say(f"Bucket {name} in {settings.region}: private, encrypted, TLS only. Only what it stores costs money.")
     return None
 
 
+def write_params(context: Context) -> None:
+    """Write `params/emr.yaml` for the bucket; what a person changed in it stays, but for the bucket."""
+    file = context.params_file
+    old = (file if file.is_file() else repository() / EXAMPLE).read_text(encoding="utf-8")
+    folders.write_bytes(file, fill_params(old, bucket=context.bucket).encode())
+    context.say(f"Parameters: {file}")
+
+
+def fill_params(text: str, *, bucket: str) -> str:
+    """Put the bucket in the place of the one that `output_dir` names."""
+    named = re.search(r"^output_dir:\s*[\"']?(s3://[^/\s]+/)", text, re.MULTILINE)
+    if named is None:
+        raise UsageError("params/emr.yaml: output_dir names no bucket (s3://BUCKET/...); mend it, or delete the file.")
+    return text.replace(named[1], f"s3://{bucket}/")
+
+
 def _is_left_over(context: Context, name: str) -> bool:
     """Tell whether `cleanup --keep-bucket` left this bucket; refuse one that is somebody else's or elsewhere."""
     from botocore.exceptions import ClientError
 
-    s3 = context.client("s3")
+    s3, region = context.client("s3"), context.settings.region
     try:
-        # S3 says null for us-east-1 and EU for the oldest buckets of eu-west-1.
         place = s3.get_bucket_location(Bucket=name)["LocationConstraint"]
         tags = s3.get_bucket_tagging(Bucket=name)["TagSet"]
     except ClientError as error:
@@ -58,16 +74,14 @@ def _is_left_over(context: Context, name: str) -> bool:
             return False
         if read_code(error) != "NoSuchTagSet":
             raise
-        place, tags = context.settings.region, []
+        tags = []
     if {"Key": "project", "Value": context.settings.name} not in tags:
         raise UsageError(
             f"bucket {name} is there without the tag project={context.settings.name}: it holds other things, which "
             "cleanup would delete. Choose another name."
         )
-    if {None: "us-east-1", "EU": "eu-west-1"}.get(place, place) != context.settings.region:
-        raise UsageError(
-            f"bucket {name} is in {place}, not in {context.settings.region}: set that region, or choose another name."
-        )
+    if place != region:
+        raise UsageError(f"bucket {name} is in {place}, not in {region}: set that region, or choose another name.")
     return True
 
 
@@ -97,17 +111,13 @@ def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
 def _free(context: Context, base: stacks.Stack) -> None:
     """Undo what would block the deletion: EMR's own rules in both groups, policies that people attached to roles."""
     ec2, iam = context.client("ec2"), context.client("iam")
-    groups = [base.outputs[key] for key in ("PrimaryGroup", "NodesGroup") if key in base.outputs]
-    found = ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"] if groups else []
-    for group in found:
-        named = [rule for rule in group["IpPermissions"] if rule.get("UserIdGroupPairs")]
-        if named:
-            ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=named)
-    for role in ("NodeRole", "ServiceRole"):
-        name = base.outputs.get(role, "").rpartition("/")[2]
-        attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] if name else []
-        for policy in attached:
-            iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+    for group in (base.outputs[key] for key in ("PrimaryGroup", "NodesGroup") if key in base.outputs):
+        (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+        if named := [rule for rule in found["IpPermissions"] if rule.get("UserIdGroupPairs")]:
+            ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=named)
+    for role in (base.outputs[key].rpartition("/")[2] for key in ("NodeRole", "ServiceRole") if key in base.outputs):
+        for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+            iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
 
 
 def _remove_bucket(context: Context, bucket: str) -> None:
@@ -118,12 +128,9 @@ def _remove_bucket(context: Context, bucket: str) -> None:
         for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
             for entry in page.get("Uploads", []):
                 s3.abort_multipart_upload(Bucket=bucket, Key=entry["Key"], UploadId=entry["UploadId"])
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        delete_objects(s3, bucket, keys)
+        found = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket).search("Contents[].Key")
+        delete_objects(s3, bucket, [key for key in found if key])
         s3.delete_bucket(Bucket=bucket)
     except ClientError as error:
         if read_code(error) != "NoSuchBucket":
             raise
-    else:
-        context.say(f"Removed bucket {bucket} ({len(keys)} objects).")

@@ -13,6 +13,11 @@ from fruits.errors import FruitsError, UsageError
 
 SETUP = "scripts/aws_setup.sh"
 STATE_FILE = ".fruits-aws.json"
+# Where everything lies in the bucket.
+RAW, FEATURES, MODELS = "data/raw/", "data/features/", "data/models/"
+CODE, REPORTS, LOGS, JUPYTER = "code/", "reports/", "logs/", "jupyter/"
+# The user of JupyterHub that EMR makes. What the Hub saves in S3 lies in a folder of this name.
+HUB_USER = "jovyan"
 _ADVICE = {
     "AccessDenied": "Your user or role lacks this permission; emr/policy.json lists those needed.",
     "ExpiredToken": "Log in again (`aws sso login`, or new keys).",

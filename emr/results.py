@@ -4,8 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from emr.bucket import FEATURES, MODELS, RAW, REPORTS
-from emr.context import SETUP, Context
+from emr.context import FEATURES, MODELS, RAW, REPORTS, SETUP, Context
 from emr.transfer import download, list_objects
 from fruits.errors import UsageError
 from fruits.ownership import MARKER, check_whole

@@ -7,8 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from emr.bucket import CODE, HUB_USER, JUPYTER, MODELS, RAW
-from emr.context import Context
+from emr.context import CODE, HUB_USER, JUPYTER, MODELS, RAW, Context
 from emr.transfer import delete_objects, list_objects, upload
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import keras_cache

@@ -5,9 +5,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from emr.bucket import LOGS, REPORTS
 from emr.cluster import TERMINATE, VENV, need_ready
-from emr.context import SETUP, Context, read_code, strip_controls
+from emr.context import LOGS, REPORTS, SETUP, Context, read_code, strip_controls
 from emr.costs import estimate_run, format_money
 from emr.results import fetch
 from emr.shipment import ship_code

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emr import cluster, stacks
-from emr.bucket import HUB_USER
-from emr.context import Context, explain, strip_controls
+from emr.context import HUB_USER, Context, explain, strip_controls
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
 

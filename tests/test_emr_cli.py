@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emr import bucket
+from emr import base
 from emr.cli import HOME_VARIABLE, cli, main
 from emr.context import STATE_FILE
 
 from fruits.errors import UsageError
-from fruits.params import list_modes, repository
+from fruits.params import repository
 
 KEPT = {"account": "123456789012", "region": "eu-west-1", "name": "fruits", "bucket": "mine"}
 
@@ -67,8 +67,8 @@ def aws(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 def kept(home: Path) -> Path:
     """Remember a bucket, and write parameters for it, as `create-bucket` does."""
     (home / "params").mkdir()
-    example = (repository() / bucket.EXAMPLE).read_text()
-    (home / "params/emr.yaml").write_text(bucket.fill_params(example, bucket="mine"))
+    example = (repository() / base.EXAMPLE).read_text()
+    (home / "params/emr.yaml").write_text(base.fill_params(example, bucket="mine"))
     (home / STATE_FILE).write_text(json.dumps(KEPT))
     return home
 
@@ -170,20 +170,19 @@ def test_a_damaged_memory_is_said(aws: Aws, home: Path) -> None:
 
 
 def test_params_are_filled_and_kept() -> None:
-    example = (repository() / bucket.EXAMPLE).read_text()
-    filled = bucket.fill_params(example, bucket="mine")
+    example = (repository() / base.EXAMPLE).read_text()
+    filled = base.fill_params(example, bucket="mine")
     assert "BUCKET" not in filled
     assert filled.count("s3://mine") == example.count("s3://BUCKET")
     edited = filled.replace("batch_size: 16", "batch_size: 8")
     edited = edited.replace("weights: imagenet", "weights: s3://minerva/x.h5")
-    moved = bucket.fill_params(edited, bucket="other")
+    moved = base.fill_params(edited, bucket="other")
     assert "batch_size: 8" in moved
     assert "s3://minerva/x.h5" in moved  # another bucket, though its name begins the same
     assert "s3://mine/" not in moved
-    assert bucket.fill_params(moved, bucket="other") == moved
+    assert base.fill_params(moved, bucket="other") == moved
     with pytest.raises(UsageError, match="output_dir names no bucket"):
-        bucket.fill_params("output_dir: data\n", bucket="mine")
-    assert {f"data/{mode}/" for mode in list_modes()} < set(bucket.prefixes())
+        base.fill_params("output_dir: data\n", bucket="mine")
 
 
 def test_the_script_passes_everything_on(tmp_path: Path) -> None:

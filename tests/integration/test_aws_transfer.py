@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cloud import BUCKET, Cloud, prepare_model
-from emr import bucket, transfer
+from emr import base, transfer
 from emr.context import Context
 from emr.settings import load_settings
 from emr.shipment import upload_dataset
@@ -29,7 +29,7 @@ def context(cloud: Cloud) -> Context:
     place = {"LocationConstraint": made.settings.region}
     made.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     made.remember(BUCKET)
-    bucket.write_params(made)
+    base.write_params(made)
     return made
 
 
