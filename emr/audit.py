@@ -17,11 +17,11 @@ _COSTS = (
     "s3:",
 )
 # What AWS says of a region that an account has not opted into: nothing can be there.
-_CLOSED = ("InvalidClientTokenId", "OptInRequired", "AuthFailure")
+_CLOSED = ("InvalidClientTokenId", "UnrecognizedClient", "OptInRequired", "AuthFailure")
 
 
 def audit(context: Context) -> dict[str, object] | None:
-    """Tell, region by region, what with our tag is there; a FruitsError names the regions that could not be seen."""
+    """List what of ours still costs money in any region of the EU."""
     from botocore.exceptions import ClientError
 
     if context.dry_run:

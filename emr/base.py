@@ -15,7 +15,7 @@ EXAMPLE = "params/emr.example.yaml"
 
 
 def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
-    """Deploy the stack `base` with this bucket, fetch its key, and write `params/emr.yaml`; may be repeated."""
+    """Make the private bucket NAME, network, roles and key (stack base), and params/emr.yaml."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
         raise UsageError(
             f"bucket {name!r}: allowed: 3 to 63 lower-case letters, digits and - (no dots: TLS would not match). "
@@ -86,7 +86,7 @@ def _is_left_over(context: Context, name: str) -> bool:
 
 
 def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
-    """End the cluster, delete the stack `base`, then the bucket with all in it, and forget them."""
+    """Remove all that was made here, the bucket with all in it, and nothing else."""
     names = [f"{context.settings.name}-{which}" for which in ("cluster", "base")]
     if context.dry_run:
         return {"delete": names if keep_bucket else [*names, f"s3://{context.memory.get('bucket')}"]}

@@ -15,7 +15,7 @@ _Line = tuple[str, bool | None, str]  # what, whether it is done (None: not know
 
 
 def check(context: Context) -> int:
-    """Tell what is there, line by line; 1 if a prerequisite is missing. A dry run looks at this machine only."""
+    """Say what is there, and what to do about the rest. Exit 1 if a prerequisite is missing."""
     prerequisites = list(_list_prerequisites(context))
     work = [] if context.dry_run else _list_work(context)
     for what, done, todo in (*prerequisites, *work):

@@ -36,7 +36,7 @@ def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[
 
 
 def create_cluster(context: Context, *, wait: bool) -> dict[str, Any] | None:
-    """Show what it costs, deploy the stack and wait until the cluster is ready; one that is alive is taken."""
+    """Show what it costs, then start the cluster (stack cluster). It costs money until `terminate`."""
     settings, bucket, now = context.settings, context.bucket, datetime.now(UTC)
     if warning := check_release(settings.release, today=now.date()):
         context.say(f"Warning: {warning}")
@@ -81,9 +81,11 @@ def _check_bucket(context: Context) -> None:
 
 
 def describe(context: Context) -> dict[str, Any] | None:
-    """Return EMR's description of the cluster of the stack, also while it starts; None if there is none."""
-    cluster = stacks.find_resource(context, "cluster", "Cluster")
-    return dict(context.client("emr").describe_cluster(ClusterId=cluster)["Cluster"]) if cluster else None
+    """Return EMR's description of the cluster of the stack; None if there is none, or while the stack is made."""
+    stack = stacks.find(context, "cluster")
+    if stack is None or "Cluster" not in stack.outputs:
+        return None
+    return dict(context.client("emr").describe_cluster(ClusterId=stack.outputs["Cluster"])["Cluster"])
 
 
 def _describe_state(found: dict[str, Any]) -> str:
@@ -104,12 +106,12 @@ def need_ready(context: Context) -> dict[str, Any]:
 
 
 def show_status(context: Context) -> None:
-    """Tell the cluster's state, nodes, hours and money so far, and when it ends itself."""
+    """Show state, nodes, hours and money so far, and when the cluster ends itself."""
     if context.dry_run:
         return
     found, stack = describe(context), stacks.find(context, "cluster")
     if found is None or stack is None:
-        context.say(f"There is no cluster: {SETUP} create-cluster")
+        context.say(f"There is no cluster (its stack: {stack.status if stack else 'none'}): {SETUP} create-cluster")
         return
     nodes = list_nodes(context, found)
     running = Counter(f"{node.kind} ({node.market.lower()})" for node in nodes if node.ended is None)
@@ -138,7 +140,7 @@ def list_nodes(context: Context, cluster: dict[str, Any]) -> list[Node]:
 
 
 def terminate(context: Context) -> dict[str, Any] | None:
-    """Delete the stack, which ends the cluster, wait for that, and show what it cost."""
+    """End the cluster, wait until it is over, show what it cost."""
     if context.dry_run:
         return {"delete": [f"{context.settings.name}-cluster"]}
     if stacks.find(context, "cluster") is None:

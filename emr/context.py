@@ -18,18 +18,14 @@ RAW, FEATURES, MODELS = "data/raw/", "data/features/", "data/models/"
 CODE, REPORTS, LOGS, JUPYTER = "code/", "reports/", "logs/", "jupyter/"
 # The user of JupyterHub that EMR makes. What the Hub saves in S3 lies in a folder of this name.
 HUB_USER = "jovyan"
+_PERMISSION = "Your user or role lacks this permission; emr/policy.json lists those needed."
 _ADVICE = {
-    "AccessDenied": "Your user or role lacks this permission; emr/policy.json lists those needed.",
+    "AccessDenied": _PERMISSION,
+    "UnauthorizedOperation": _PERMISSION,
     "ExpiredToken": "Log in again (`aws sso login`, or new keys).",
     "InvalidClientTokenId": "These credentials are not valid; check `aws configure list`.",
     "SignatureDoesNotMatch": "The secret key is wrong; check `aws configure list`.",
     "RequestTimeTooSkewed": "Set this machine's clock.",
-}
-_SAME = {
-    "ExpiredTokenException": "ExpiredToken",
-    "AccessDeniedException": "AccessDenied",
-    "UnauthorizedOperation": "AccessDenied",
-    "UnrecognizedClientException": "InvalidClientTokenId",
 }
 # Escape sequences (titles and the like, then colours and moves, then short ones), and control characters but \t and \n.
 _CONTROLS = re.compile(
@@ -59,19 +55,19 @@ class Context:
 
         if self.dry_run:
             raise FruitsError("a dry run asks AWS nothing: this command has no plan to print.")
+        if not self._clients:
+            self._clients["sts", self.settings.region, False] = boto3.client("sts", region_name=self.settings.region)
+            self._check(self.memory)
         key = (service, region or self.settings.region, once)
         if key not in self._clients:
-            if not self._clients and (kept := self.memory):
-                self._clients["sts", key[1], False] = boto3.client("sts", region_name=key[1])
-                self._check(kept)
             retries = {"mode": "standard", "total_max_attempts": 1 if once else 8}
             config = Config(retries=retries, max_pool_connections=32)
             self._clients[key] = boto3.client(service, region_name=key[1], config=config)
         return self._clients[key]
 
     def _check(self, kept: dict[str, str]) -> None:
-        here = {"account": self.account, "region": self.settings.region, "name": self.settings.name}
-        for key, value in here.items():
+        here = {"name": self.settings.name, "region": self.settings.region}
+        for key, value in (here | {"account": self.account} if kept else {}).items():
             if kept.get(key, value) != value:
                 self._clients.clear()
                 raise UsageError(
@@ -129,9 +125,8 @@ def strip_controls(text: str) -> str:
 
 
 def read_code(error: Exception) -> str:
-    """Return the error code of AWS, one word for those that mean the same; empty for other exceptions."""
-    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
-    return _SAME.get(code, code)
+    """Return the error code of AWS, without the ending that some services give it; empty for other exceptions."""
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", "")).removesuffix("Exception")
 
 
 def explain(error: Exception) -> FruitsError | None:

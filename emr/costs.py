@@ -90,7 +90,7 @@ def format_money(usd: float, settings: Settings) -> str:
 
 
 def show_costs(context: Context) -> None:
-    """Tell the prediction for each mode, and for FULL with each allowed instance type."""
+    """Predict what each mode costs, and what FULL costs by each type of node."""
     settings, prices = context.settings, context.settings.prices
     context.say("One run, start and end of the cluster included (modes of unknown size are estimated as FULL):\n")
     for mode in list_modes():

@@ -52,20 +52,6 @@ def find(context: Context, which: str) -> Stack | None:
     return _describe(context, _name(context, which))
 
 
-def find_resource(context: Context, which: str, logical: str) -> str | None:
-    """Return the physical id of a resource, also while its stack is being made; None before it has one."""
-    from botocore.exceptions import ClientError
-
-    client = context.client("cloudformation")
-    try:
-        answer = client.describe_stack_resource(StackName=_name(context, which), LogicalResourceId=logical)
-    except ClientError as error:
-        if read_code(error) != "ValidationError":
-            raise
-        return None
-    return answer["StackResourceDetail"].get("PhysicalResourceId") or None
-
-
 def begin(context: Context, which: str, parameters: Mapping[str, str]) -> str:
     """Ask for a stack, or for the update of the one that is there; return its id."""
     from botocore.exceptions import ClientError

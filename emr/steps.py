@@ -27,7 +27,7 @@ def build_step(*, bucket: str, mode: str, run: str) -> dict[str, Any]:
 
 
 def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
-    """Run a mode on the cluster, or follow a step of it that runs already; return the exit code of `fruits run`."""
+    """Run MODE on the cluster, or follow the run that is alive, and fetch its report; exit as it exits."""
     check_mode(mode)
     bucket, run = context.bucket, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{mode}-{uuid.uuid4().hex[:4]}"
     if context.dry_run:

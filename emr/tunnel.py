@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emr import cluster, stacks
-from emr.context import HUB_USER, Context, explain, strip_controls
+from emr.context import HUB_USER, SETUP, Context, explain, strip_controls
 from fruits import folders
 from fruits.errors import FruitsError, UsageError
 
@@ -39,7 +39,7 @@ _OPTIONS = (
 
 
 def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_password: bool) -> dict[str, Any] | int:
-    """Give the Hub's user a new password and keep the tunnel open until Ctrl-C; or `show` the commands only."""
+    """Set a new password of JupyterHub and open the tunnel to https://localhost:9443."""
     if not (show or context.dry_run):
         check_port()
     host, instance = ("<primary node>", "<its instance>") if context.dry_run else find_primary(context)
@@ -66,7 +66,7 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_p
 
 
 def fetch_key(context: Context) -> dict[str, Any] | None:
-    """Fetch the private key into a file of mode 400, if it is not there."""
+    """Fetch the SSH key that create-bucket made, into a file of mode 400."""
     file, pair = context.key_file, f"{context.settings.name}-key"
     if context.dry_run:
         return {"key": pair, "file": str(file)}
@@ -96,7 +96,10 @@ def find_cidr(given: str | None) -> str:
 
 def let_in(context: Context, cidr: str) -> None:
     """Open SSH of the primary node to one address, and close it to every other one; rules between groups stay."""
-    group, ec2 = stacks.find_resource(context, "base", "PrimaryGroup"), context.client("ec2")
+    base, ec2 = stacks.find(context, "base"), context.client("ec2")
+    if base is None:
+        raise UsageError(f"there are no security groups yet; first run: {SETUP} create-bucket NAME")
+    group = base.outputs["PrimaryGroup"]
     pages = ec2.get_paginator("describe_security_group_rules")
     found = pages.paginate(Filters=[{"Name": "group-id", "Values": [group]}]).build_full_result()["SecurityGroupRules"]
     rules = [rule for rule in found if not rule["IsEgress"] and not rule.get("ReferencedGroupInfo")]

@@ -5,6 +5,7 @@ import re
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -198,7 +199,7 @@ def test_ssh_is_open_to_one_address_alone(
     context: Context, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any], stays: bool
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(stacks, "find_resource", lambda *_: "sg-1")
+    monkeypatch.setattr(stacks, "find", lambda *_: SimpleNamespace(outputs={"PrimaryGroup": "sg-1"}))
     form = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
     found = {"SecurityGroupRules": [{"SecurityGroupRuleId": "sgr-1", "IsEgress": False, **form, **rule}]}
     wanted = {"Filters": [{"Name": "group-id", "Values": ["sg-1"]}]}
