@@ -21,6 +21,7 @@ from fruits.params import repository
 HOME_VARIABLE = "FRUITS_AWS_HOME"
 POLICY_FILE = Path(__file__).parent / "policy.json"
 _FOLDER = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OPTIONS = [
     click.option("--dry-run", is_flag=True, help="Print templates, parameters and the needed policy; ask AWS nothing."),
     click.option("--yes", is_flag=True, help="Answer every question with yes: for scripts."),
@@ -28,7 +29,7 @@ _OPTIONS = [
 ]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def cli() -> None:
     """From nothing to FULL on EMR and back to nothing.
 
@@ -71,7 +72,7 @@ _add(
     shipment.upload_dataset,
     click.argument("source", metavar="[IMAGES]", required=False, type=_FOLDER),
     _flag("--files", help="Send the images as they are, not in a few shards."),
-    click.option("--weights", type=_FOLDER, help="An .h5 file for the cluster."),
+    click.option("--weights", type=_FILE, help="An .h5 file for the cluster."),
 )
 _add("create-keypair", tunnel.fetch_key)
 _add(

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emr import stacks
-from emr.context import SETUP, Context, strip_controls
+from emr.context import SETUP, Context
 from emr.costs import Node, count_up, estimate_hour, estimate_run, format_money
 from emr.settings import Settings, check_release, size_spark
 from emr.shipment import count_objects
-from fruits.errors import UsageError
+from fruits.errors import UsageError, strip_controls
 
 TERMINATE = f"{SETUP} terminate"
 READY = ("RUNNING", "WAITING")

@@ -1,7 +1,6 @@
 """What every command works with: settings, clients of one AWS account, what is remembered, how to tell and to ask."""
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +26,6 @@ _ADVICE = {
     "SignatureDoesNotMatch": "The secret key is wrong; check `aws configure list`.",
     "RequestTimeTooSkewed": "Set this machine's clock.",
 }
-# Escape sequences (titles and the like, then colours and moves, then short ones), and control characters but \t and \n.
-_CONTROLS = re.compile(
-    r"\x1b[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +111,6 @@ class Context:
     def key_file(self) -> Path:
         """The private key of the cluster."""
         return self.home / f"{self.settings.name}-key.pem"
-
-
-def strip_controls(text: str) -> str:
-    """Remove what changes a terminal from text that another machine has written."""
-    return _CONTROLS.sub("", text)
 
 
 def read_code(error: Exception) -> str:

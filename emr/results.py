@@ -15,10 +15,7 @@ _REPORTS = f"{REPORTS}emr/"
 
 
 def download_results(context: Context, *, modes: tuple[str, ...], features: bool) -> dict[str, Any] | None:
-    """Bring tables and reports of some modes, or of all, and with `features` the stored features: 5 kB an image.
-
-    A FruitsError says that the tables of a mode are not those of one run.
-    """
+    """Bring the results of MODES (default: all) to data/emr_output/ and reports/emr/."""
     for mode in modes:
         check_mode(mode)
     prefixes = [prefix for mode in modes for prefix in (f"data/{mode}/", f"{_REPORTS}{mode}/")] or ["data/", _REPORTS]
@@ -51,11 +48,10 @@ def _warn_of_formulas(context: Context, folder: Path) -> None:
     """Tell of labels that a spreadsheet takes for formulas; in tables of `csv: excel-fr` they are neutral."""
     from fruits.results import METADATA
 
-    for file in folder.glob(str(METADATA)):
-        with file.open(encoding="utf-8", newline="") as stream:
-            labels = {row.get("label") or "" for row in csv.DictReader(stream)}
-        if risky := sorted(label for label in labels if label.startswith(("=", "+", "-", "@"))):
-            context.say(
-                f"{folder}: a spreadsheet takes labels such as {risky[0]!r} for formulas. Open its CSV files in other "
-                "programs, or run again with csv: excel-fr in params/emr.yaml, which neutralises them."
-            )
+    with (folder / METADATA).open(encoding="utf-8", newline="") as stream:
+        labels = {row.get("label") or "" for row in csv.DictReader(stream)}
+    if risky := sorted(label for label in labels if label.startswith(("=", "+", "-", "@"))):
+        context.say(
+            f"{folder}: a spreadsheet takes labels such as {risky[0]!r} for formulas. Open its CSV files in other "
+            "programs, or run again with csv: excel-fr in params/emr.yaml, which neutralises them."
+        )

@@ -18,7 +18,6 @@ from fruits.workers import zip_code
 from fruits.yaml_text import read_yaml, replace_value
 
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
-_EMR = Path(__file__).parent
 _KERAS_MODELS = f"{CODE}keras/models/"
 _PREPARED = ("model.json", "model.tflite", "weights.npz")
 
@@ -26,10 +25,9 @@ _PREPARED = ("model.json", "model.tflite", "weights.npz")
 def upload_dataset(
     context: Context, source: Path | None, *, files: bool, weights: Path | None
 ) -> dict[str, Any] | None:
-    """Make the bucket hold these images and no others, packed or as files; send model, code and notebook.
+    """Pack IMAGES (a folder as `fruits run` takes it; default: that of params/local.yaml), send them, model and code.
 
-    `source` is a folder as `fruits run` takes it, None the one of `params/local.yaml`; `weights` an .h5 file for the
-    cluster in the place of Keras's ImageNet weights.
+    The bucket holds these images then, and no others.
     """
     bucket, prefix = context.bucket, input_prefix(context)
     source = source or load_params("MINI", "local").path("input_dir")
@@ -53,7 +51,6 @@ def upload_dataset(
 
 def check_images(source: Path) -> None:
     """Refuse a folder without images, by a UsageError: the upload would empty the bucket's."""
-    # pyarrow comes along.
     from fruits.images import open_images
     from fruits.images.rows import ALL
 
@@ -92,7 +89,7 @@ def make_code(context: Context, folder: Path, *, weights: Path | None = None) ->
     more = {"pyproject.toml": root / "pyproject.toml", "params/emr.yaml": context.params_file}
     files[f"{CODE}fruits.zip"] = zip_code(folder / "fruits.zip", root / "lib", "fruits")
     files[f"{CODE}repository.zip"] = zip_code(folder / "repository.zip", root, *folders, more=more)
-    return files | {CODE + name: _EMR / name for name in PLAIN}
+    return files | {CODE + name: root / "emr" / name for name in PLAIN}
 
 
 def make_notebook(context: Context, folder: Path) -> dict[str, Path]:
@@ -101,18 +98,12 @@ def make_notebook(context: Context, folder: Path) -> dict[str, Path]:
 
     source, (values, keras) = repository() / "notebooks" / "emr_jupyterhub.ipynb", _read_places(context)
     key, file = f"{JUPYTER}{HUB_USER}/{source.name}", folder / source.name
-    place = f"s3://{context.bucket}/{key}"
     if not context.dry_run and list_objects(context.client("s3"), context.bucket, key):
-        context.say(f"{place} stays as it was saved; delete it and repeat this for the present one.")
+        context.say(f"s3://{context.bucket}/{key} stays as it was saved; delete it and repeat this for a new one.")
         return {}
-    if values.get("weights") == "imagenet" and keras.is_file():
+    if values.get("weights") == "imagenet":
         # Livy's session has no Keras to download weights, but can copy them from the bucket.
         values["weights"] = f"s3://{context.bucket}/{_KERAS_MODELS}{keras.name}"
-    elif values.get("weights") == "imagenet":
-        context.say(
-            f"{source.name} names no weights yet, since Keras has none here: run `fruits run MINI --target local`, "
-            f"delete {place}, and repeat this; or name the s3:// place of an .h5 file in it."
-        )
     notebook = json.loads(source.read_text(encoding="utf-8"))
     (cell,) = (cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", []))
     cell["source"] = fill_parameters("".join(cell["source"]), values)
@@ -124,10 +115,10 @@ def find_models(context: Context) -> dict[str, Path]:
     """Return the flatbuffers that runs here have made, by key, so that no node needs TensorFlow."""
     found: dict[str, Path] = {}
     untrained = _read_places(context)[0].get("weights") == "random"
-    for facts in sorted((context.home / "data").glob("**/models/*/model.json")):
-        folder = facts.parent
-        if folder.name.startswith("random-") == untrained and all((folder / name).is_file() for name in _PREPARED):
-            found |= {f"{MODELS}{folder.name}/{name}": folder / name for name in _PREPARED}
+    for folder in sorted(facts.parent for facts in (context.home / "data").glob("**/models/*/model.json")):
+        files = {f"{MODELS}{folder.name}/{name}": folder / name for name in _PREPARED}
+        if folder.name.startswith("random-") == untrained and all(file.is_file() for file in files.values()):
+            found |= files
     if not found:
         context.say(
             "No prepared model is here, and the nodes cannot make one: first run, on this machine and with the weights "
@@ -145,8 +136,6 @@ def _read_places(context: Context) -> tuple[dict[str, Any], Path]:
 
 def _name_weights(context: Context, weights: Path) -> str:
     """Write into `params/emr.yaml` where the file of weights lies for the cluster, and return its key."""
-    if not weights.is_file():
-        raise UsageError(f"--weights: there is no file {weights}.")
     file, key = context.params_file, f"{CODE}weights/{weights.name}"
     place = f"s3://{context.bucket}/{key}"
     if not context.dry_run:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emr.context import Context, read_code, strip_controls
+from emr.context import Context, read_code
 from emr.settings import Settings
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, strip_controls
 
 TEMPLATES = Path(__file__).parent / "templates"
 _SPARKMAGIC = Path(__file__).parent / "sparkmagic.json"

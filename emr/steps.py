@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emr.cluster import TERMINATE, VENV, need_ready
-from emr.context import LOGS, REPORTS, SETUP, Context, read_code, strip_controls
+from emr.context import LOGS, REPORTS, SETUP, Context, read_code
 from emr.costs import estimate_run, format_money
 from emr.results import fetch
 from emr.shipment import ship_code
-from fruits.errors import FruitsError
+from fruits.errors import FruitsError, strip_controls
 from fruits.params import check_mode
 
 _GOING = ("PENDING", "RUNNING", "CANCEL_PENDING")
@@ -29,9 +29,10 @@ def build_step(*, bucket: str, mode: str, run: str) -> dict[str, Any]:
 def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
     """Run MODE on the cluster, or follow the run that is alive, and fetch its report; exit as it exits."""
     check_mode(mode)
-    bucket, run = context.bucket, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{mode}-{uuid.uuid4().hex[:4]}"
+    run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{mode}-{uuid.uuid4().hex[:4]}"
+    request = build_step(bucket=context.bucket, mode=mode, run=run)
     if context.dry_run:
-        return {"step": build_step(bucket=bucket, mode=mode, run=run)}
+        return {"step": request}
     cluster = need_ready(context)["Id"]
     going = find_step(context, cluster, mode)
     if going is None:
@@ -41,9 +42,7 @@ def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
     try:
         if going is None:
             # Sent once: EMR knows no token that makes a repeated request one.
-            sent = context.client("emr", once=True).add_job_flow_steps(
-                JobFlowId=cluster, Steps=[build_step(bucket=bucket, mode=mode, run=run)]
-            )
+            sent = context.client("emr", once=True).add_job_flow_steps(JobFlowId=cluster, Steps=[request])
             going = sent["StepIds"][0], run
         status = _follow(context, cluster, *going)
     except BaseException:
@@ -83,29 +82,20 @@ def _follow(context: Context, cluster: str, step: str, run: str) -> dict[str, An
 
 
 def _finish(context: Context, mode: str, status: dict[str, Any], *, run: str) -> int:
-    text = _read(context, run, "exit")
     completed = status["State"] == "COMPLETED"
-    code = int(text or not completed)
+    code = int(_read(context, run, "exit") or not completed)
     if (code == 0) != completed:
-        raise FruitsError(
-            f"the run ended with exit code {code}, but EMR calls its step {status['State']}; see the output.log."
-        )
+        raise FruitsError(f"the run ended with exit code {code}, but EMR calls its step {status['State']}.")
     if code:
         for line in _read_lines(context, run)[-_LINES_OF_A_FAILURE:]:
             context.say(f"  | {line}")
-        reason = status.get("FailureDetails") or status.get("StateChangeReason", {})
-        context.say(
-            f"The step is {status['State']}. {strip_controls(reason.get('Message', ''))} "
-            f"All of its output: s3://{context.bucket}/{LOGS}runs/{run}/. "
-            f"The cluster goes on: mend it and repeat, or {TERMINATE}"
-        )
-        return code
-    if not fetch(context, f"{REPORTS}emr/{mode}/"):
-        raise FruitsError(
-            f"the run succeeded, but left no report in s3://{context.bucket}/{REPORTS}emr/{mode}/; see its log."
-        )
-    context.say(f"Report: {context.home / 'reports' / 'emr' / mode / 'run.html'}")
-    return 0
+        reason = strip_controls(status.get("FailureDetails", {}).get("Message", ""))
+        context.say(f"The step is {status['State']}. {reason} The cluster goes on: mend it and repeat, or {TERMINATE}")
+    elif not fetch(context, f"{REPORTS}emr/{mode}/"):
+        raise FruitsError(f"the run left no report in s3://{context.bucket}/{REPORTS}emr/{mode}/; see its output.")
+    else:
+        context.say(f"Report: {context.home / 'reports' / 'emr' / mode / 'run.html'}")
+    return code
 
 
 def _read_lines(context: Context, run: str) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -54,26 +54,26 @@ def upload(context: Context, files: Mapping[str, Path], *, prefix: str) -> str:
 
 def download(context: Context, entries: Iterable[Mapping[str, Any]], *, prefix: str, folder: Path) -> str:
     """Fetch objects whole, except those whose size and time a file in the folder has, and say what was done."""
-    sizes, times, files, missing = {}, {}, {}, []
-    for entry in entries:
-        key = entry["Key"]
-        parts = PurePosixPath(key.removeprefix(prefix)).parts
-        if not parts or ".." in parts or parts[0] == "/":
+    found = {entry["Key"]: entry for entry in entries}
+    files = {key: folder / key.removeprefix(prefix) for key in found}
+    for key, file in files.items():
+        if file == folder or ".." in file.parts or folder not in file.parents:
             raise FruitsError(f"the object {key!r} would be written outside {folder}; remove it from the bucket.")
-        sizes[key], times[key] = entry["Size"], int(entry["LastModified"].timestamp())
-        files[key] = file = folder.joinpath(*parts)
-        if not file.is_file() or (file.stat().st_size, file.stat().st_mtime) != (sizes[key], times[key]):
-            missing.append(key)
     client, bucket = context.client("s3"), context.bucket
+
+    def is_there(key: str) -> bool:
+        file, when = files[key], int(found[key]["LastModified"].timestamp())
+        return file.is_file() and (file.stat().st_size, file.stat().st_mtime) == (found[key]["Size"], when)
 
     def get(key: str, **options: Any) -> None:
         files[key].parent.mkdir(parents=True, exist_ok=True)
-        part = files[key].with_name(f".{files[key].name}.part")
+        part, when = files[key].with_name(f".{files[key].name}.part"), int(found[key]["LastModified"].timestamp())
         client.download_file(bucket, key, str(part), **options)
-        os.utime(part, (times[key], times[key]))
+        os.utime(part, (when, when))
         part.replace(files[key])
 
-    return _move(sizes, missing, get, verb="fetched")
+    missing = [key for key in files if not is_there(key)]
+    return _move({key: entry["Size"] for key, entry in found.items()}, missing, get, verb="fetched")
 
 
 def _is_same(entry: Mapping[str, Any], file: Path) -> bool:

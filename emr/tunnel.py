@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emr import cluster, stacks
-from emr.context import HUB_USER, SETUP, Context, explain, strip_controls
+from emr.context import HUB_USER, SETUP, Context, explain
 from fruits import folders
-from fruits.errors import FruitsError, UsageError
+from fruits.errors import FruitsError, UsageError, strip_controls
 
 PORT = 9443
 KNOWN_HOSTS = ".fruits-known-hosts"

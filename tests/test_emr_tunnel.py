@@ -13,10 +13,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from emr import cluster, stacks, tunnel
-from emr.context import Context, strip_controls
+from emr.context import Context
 from emr.settings import load_settings
 
-from fruits.errors import FruitsError, UsageError
+from fruits.errors import FruitsError, UsageError, strip_controls
 
 # Takes one instruction from a file, "PORT|- CODE", in each run: listens on PORT for a moment, and ends so.
 PROGRAM = """

@@ -9,7 +9,11 @@ from contextlib import contextmanager
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _RESUME = "Stored features are kept: run again to continue."
 _WORKER_DIED = re.compile(r"Python worker exited unexpectedly|Python worker failed to connect back|ExecutorLostFailure")
-_TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# Escape sequences (titles and the like, then colours and moves, then short ones), and control characters but \t and \n.
+_CONTROLS = re.compile(
+    r"\x1b[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 _JAVA_PACKAGES = ("java.", "org.", "py4j.", "scala.", "io.")
 
 
@@ -28,6 +32,11 @@ class UsageError(FruitsError):
 def quote_first(names: Sequence[str]) -> str:
     """Return the first five names in quotes, and `...` if there are more."""
     return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+
+
+def strip_controls(text: str) -> str:
+    """Remove what changes a terminal from text that another machine has written."""
+    return _CONTROLS.sub("", text)
 
 
 @contextmanager
@@ -64,7 +73,7 @@ def describe_exception(error: Exception) -> str:
 
 def describe_cell_error(name: str, text: str) -> str:
     """Describe the error of a notebook cell in one sentence, from its class name and its text (often a stack trace)."""
-    text = _TERMINAL_COLOURS.sub("", text).strip()
+    text = strip_controls(text).strip()
     return text if name in {"FruitsError", "UsageError"} else _describe(name, text)
 
 
