@@ -8,14 +8,7 @@ from emr.settings import EU_REGIONS
 from fruits.errors import FruitsError
 
 # ARNs begin arn:aws:SERVICE:REGION:ACCOUNT:KIND/... ; the other resources of the stacks are free.
-_COSTS = (
-    "elasticmapreduce:cluster",
-    "ec2:instance",
-    "ec2:volume",
-    "ec2:elastic-ip",
-    "kms:key",
-    "s3:",
-)
+_COSTS = ("ec2:instance", "ec2:volume", "ec2:elastic-ip", "s3:")
 # What AWS says of a region that an account has not opted into: nothing can be there.
 _CLOSED = ("InvalidClientTokenId", "UnrecognizedClient", "OptInRequired", "AuthFailure")
 
@@ -29,8 +22,8 @@ def audit(context: Context) -> dict[str, object] | None:
     found, unseen = 0, []
     for region in EU_REGIONS:
         try:
-            for arn, detail in _list_resources(context, region):
-                context.say(f"{region:<13} {arn.split(':', 5)[2]:<17} {arn.split(':', 5)[5]}  {detail}")
+            for service, name, detail in _list_resources(context, region):
+                context.say(f"{region:<13} {service:<17} {name}  {detail}")
                 found += detail != "free"
         except ClientError as error:
             code = read_code(error)
@@ -48,25 +41,18 @@ def audit(context: Context) -> dict[str, object] | None:
     return None
 
 
-def _list_resources(context: Context, region: str) -> Iterator[tuple[str, str]]:
-    """Yield the ARN of each resource with our tag, and what is to say of it; clusters that are over are left out."""
-    emr = context.client("emr", region=region)
+def _list_resources(context: Context, region: str) -> Iterator[tuple[str, str, str]]:
+    """Yield service and name of each resource with our tag, and its state; clusters and keys that are over excepted."""
     client = context.client("resourcegroupstaggingapi", region=region)
     tags = [{"Key": "project", "Values": [context.settings.name]}]
     for page in client.get_paginator("get_resources").paginate(TagFilters=tags):
         for arn in (entry["ResourceARN"] for entry in page["ResourceTagMappingList"]):
-            service, kind = arn.split(":", 5)[2], arn.split(":", 5)[5]
-            if service == "elasticmapreduce" and kind.startswith("cluster/"):
-                state = emr.describe_cluster(ClusterId=kind.removeprefix("cluster/"))["Cluster"]["Status"]["State"]
-                if state not in OVER:
-                    yield arn, state
-            elif service == "kms" and _waits_for_deletion(context, arn, region):
-                yield arn, "free"
-            else:
-                yield arn, "costs money" if f"{service}:{kind}".startswith(_COSTS) else "free"
-
-
-def _waits_for_deletion(context: Context, key: str, region: str) -> bool:
-    """Tell whether a key of the disks is deleted, which takes 7 days and is free."""
-    state = context.client("kms", region=region).describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
-    return bool(state == "PendingDeletion")
+            _, _, service, _, _, name = arn.split(":", 5)
+            state = "costs money" if f"{service}:{name}".startswith(_COSTS) else "free"
+            if service == "elasticmapreduce":
+                emr = context.client("emr", region=region)
+                state = emr.describe_cluster(ClusterId=name.partition("/")[2])["Cluster"]["Status"]["State"]
+            elif service == "kms":
+                state = context.client("kms", region=region).describe_key(KeyId=arn)["KeyMetadata"]["KeyState"]
+            if state not in (*OVER, "PendingDeletion"):
+                yield service, name, state

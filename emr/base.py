@@ -17,12 +17,8 @@ EXAMPLE = "params/emr.example.yaml"
 def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     """Make the private bucket NAME, network, roles and key (stack base), and params/emr.yaml."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name):
-        raise UsageError(
-            f"bucket {name!r}: allowed: 3 to 63 lower-case letters, digits and - (no dots: TLS would not match). "
-            "Names are shared by the whole world; add something of your own, such as fruits-yourname-2026."
-        )
-    settings = context.settings
-    keys = ("name", "zone", "log_days", "multipart_days")
+        raise UsageError(f"bucket {name!r}: allowed: 3 to 63 lower-case letters, digits and -, unique in the world.")
+    settings, keys = context.settings, ("name", "zone", "log_days", "multipart_days")
     parameters = stacks.fill_parameters(settings, *keys, BucketName=name, NewBucket="true")
     if context.dry_run:
         return {"stacks": [stacks.plan(context, "base", parameters)]}
@@ -30,8 +26,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     earlier = base.outputs.get("Bucket") if base else context.memory.get("bucket")
     if earlier not in (None, name):
         raise UsageError(
-            f"the bucket of {settings.name} is {earlier} already, and roles and cluster are made for it; allowed: "
-            f"create-bucket {earlier}. For another one: {SETUP} cleanup first, or --set name=ANOTHER."
+            f"the bucket of {settings.name} is {earlier} already. For another one: {SETUP} cleanup, or --set name=ANOTHER."
         )
     if base and base.outputs:
         parameters["NewBucket"] = base.parameters["NewBucket"]
@@ -57,7 +52,7 @@ def fill_params(text: str, *, bucket: str) -> str:
     """Put the bucket in the place of the one that `output_dir` names."""
     named = re.search(r"^output_dir:\s*[\"']?(s3://[^/\s]+/)", text, re.MULTILINE)
     if named is None:
-        raise UsageError("params/emr.yaml: output_dir names no bucket (s3://BUCKET/...); mend it, or delete the file.")
+        raise UsageError("params/emr.yaml: output_dir names no bucket (s3://BUCKET/...); mend or delete the file.")
     return text.replace(named[1], f"s3://{bucket}/")
 
 
@@ -76,10 +71,7 @@ def _is_left_over(context: Context, name: str) -> bool:
             raise
         tags = []
     if {"Key": "project", "Value": context.settings.name} not in tags:
-        raise UsageError(
-            f"bucket {name} is there without the tag project={context.settings.name}: it holds other things, which "
-            "cleanup would delete. Choose another name."
-        )
+        raise UsageError(f"bucket {name} holds other things (no tag project={context.settings.name}): choose another.")
     if place != region:
         raise UsageError(f"bucket {name} is in {place}, not in {region}: set that region, or choose another name.")
     return True

@@ -48,10 +48,9 @@ def create_cluster(context: Context, *, wait: bool) -> dict[str, Any] | None:
     if stacks.find(context, "base") is None:
         raise UsageError(f"there is no stack {settings.name}-base; first run: {SETUP} create-bucket {bucket}")
     stack, found = stacks.find(context, "cluster"), describe(context)
-    starting = stack is not None and stack.status == "CREATE_IN_PROGRESS"
-    if stack and (starting or (found and found["Status"]["State"] not in OVER)):
+    if stack and (stack.status == "CREATE_IN_PROGRESS" or (found and found["Status"]["State"] not in OVER)):
         begun = stack.id
-        context.say(f"Cluster {found['Id'] if found else ''} is {'starting' if starting else 'alive'} already.")
+        context.say(f"Cluster {stack.outputs.get('Cluster', '')} is alive already.")
     else:
         _check_bucket(context)
         context.say(f"It costs {price}")
@@ -59,10 +58,8 @@ def create_cluster(context: Context, *, wait: bool) -> dict[str, Any] | None:
         # A cluster that ended by itself leaves its stack. It is never updated: that could replace a cluster at work.
         stacks.delete(context, "cluster")
         begun = stacks.begin(context, "cluster", parameters)
-        context.say(
-            f"The cluster is starting. It ends itself after {settings.idle_minutes} idle minutes, and at "
-            f"{parameters['EndAt']} UTC at the latest."
-        )
+        end = f"after {settings.idle_minutes} idle minutes, and at {parameters['EndAt']} UTC at the latest"
+        context.say(f"The cluster is starting. It ends itself {end}.")
     if wait:
         stacks.finish(context, begun)
         context.say(f"It is ready: {SETUP} connect, or {SETUP} run MINI")
