@@ -25,9 +25,8 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     base = stacks.find(context, "base")
     earlier = base.outputs.get("Bucket") if base else context.memory.get("bucket")
     if earlier not in (None, name):
-        raise UsageError(
-            f"the bucket of {settings.name} is {earlier} already. For another one: {SETUP} cleanup, or --set name=ANOTHER."
-        )
+        other = f"{SETUP} cleanup, or --set name=ANOTHER"
+        raise UsageError(f"the bucket of {settings.name} is {earlier} already. For another one: {other}.")
     if base and base.outputs:
         parameters["NewBucket"] = base.parameters["NewBucket"]
     elif _is_left_over(context, name):
