@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 from emr import base
-from emr.cli import HOME_VARIABLE, cli, main
+from emr.cli import HOME_VARIABLE, main
 from emr.context import STATE_FILE
 
 from fruits.errors import UsageError
 from fruits.params import repository
 
+COMMANDS = (
+    *("help", "check", "create-bucket", "upload-dataset", "create-keypair", "create-cluster", "status", "connect"),
+    *("run", "download-results", "terminate", "cleanup", "cost", "audit"),
+)
 KEPT = {"account": "123456789012", "region": "eu-west-1", "name": "fruits", "bucket": "mine"}
 
 
@@ -40,8 +44,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
     def refuse(*arguments: object, **options: object) -> None:
@@ -122,9 +126,7 @@ def test_a_command_without_a_plan_prints_the_policy(aws: Aws, command: str) -> N
 
 
 def test_help_and_cost_need_no_account(aws: Aws) -> None:
-    done = aws("help")
-    assert done.code == 0
-    assert all(command in done.out for command in cli.commands)
+    assert all(command in aws("help").out for command in COMMANDS)
     assert "FULL" in aws("cost").out
 
 
@@ -133,17 +135,11 @@ def test_help_and_cost_need_no_account(aws: Aws) -> None:
     [
         (["bake"], "No such command 'bake'"),
         (["create-bucket"], "Missing argument 'NAME'"),
-        *(
-            (["create-bucket", name], "allowed: 3 to 63 lower-case letters")
-            for name in ("ab", "My-B", "a.b.c", "x" * 64)
-        ),
-        (["create-bucket", "mine", "--set", "region=us-east-1"], "region = 'us-east-1': allowed: a region of the EU"),
+        *((["create-bucket", name], "3 to 63 lower-case letters") for name in ("ab", "My-B", "a.b.c", "x" * 64)),
         (["create-bucket", "mine", "--set", "region=eu-west-2"], "London"),
         (["create-cluster"], "no bucket yet; first run: scripts/aws_setup.sh create-bucket NAME"),
-        (["upload-dataset"], "no bucket yet"),
         (["run", "MINY"], "unknown mode 'MINY'; allowed: APPLES, FULL, MINI, "),
         (["download-results", "MINY"], "unknown mode 'MINY'"),
-        (["download-results"], "no bucket yet"),
         (["cost", "--set", "core_count"], "allowed: KEY=VALUE"),
     ],
 )
@@ -160,13 +156,6 @@ def test_without_credentials_it_is_said_and_the_exit_code_is_1(aws: Aws, command
     done = aws(command, "--yes")
     assert done.code == 1
     assert "no AWS credentials were found; run `aws configure`" in done.err
-
-
-def test_a_damaged_memory_is_said(aws: Aws, home: Path) -> None:
-    (home / STATE_FILE).write_text("{")
-    done = aws("run", "MINI")
-    assert done.code == 2
-    assert "is damaged" in done.err
 
 
 def test_params_are_filled_and_kept() -> None:
@@ -189,8 +178,7 @@ def test_the_script_passes_everything_on(tmp_path: Path) -> None:
     script = repository() / "scripts" / "aws_setup.sh"
     if not (repository() / ".venv" / "bin" / "python").exists():
         pytest.skip("the script starts .venv, and these tests run from another environment")
-    done = subprocess.run(
-        [script, "cost", "--set", "core_type=x"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command = [script, "cost", "--set", "core_type=x"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "core_type = 'x': allowed" in done.stderr

@@ -34,11 +34,6 @@ def test_an_executor_and_the_application_master_fit_a_node(kind: str, task_count
     assert given["Vcpus"] == given["ExecutorCores"] * (2 + task_count) == given["ExecutorCores"] * given["Executors"]
 
 
-def test_the_memory_of_graviton() -> None:
-    given = size_spark(load_settings(["core_type=c7g.xlarge"]))
-    assert (given["ExecutorMegabytes"], given["ExecutorCores"]) == ((5632 - 896) // 2, 4)
-
-
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-2", "eu-central-2", "ap-south-1", "", "EU-WEST-1"])
 def test_regions_of_the_eu_are_taken_and_others_refused(region: str) -> None:
     with pytest.raises(UsageError, match=r"London.*Zurich.*not in the EU"):
