@@ -78,12 +78,7 @@ class Context:
     def memory(self) -> dict[str, str]:
         """What is remembered between commands: account, region, name and bucket; empty before they are."""
         file = self.home / STATE_FILE
-        if not file.is_file():
-            return {}
-        try:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{file} is damaged ({error}); remove it and repeat `create-bucket NAME`.") from error
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
     def remember(self, bucket: str) -> None:
         """Write down what was made, and where."""

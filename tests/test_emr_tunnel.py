@@ -96,16 +96,6 @@ def test_it_ends_if_it_never_was_open_or_not_for_long(context: Context, monkeypa
     assert keep_open(context, "PORT 255", *["- 255"] * 9).startswith("no tunnel: ")
 
 
-@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
-def test_a_taken_port_is_refused_without_a_connection(context: Context, family: int, address: str) -> None:
-    with socket.create_server((address, tunnel.PORT), family=family) as server:
-        server.setblocking(False)
-        assert f"lsof -i :{tunnel.PORT}" in keep_open(context, "PORT 0")
-        with pytest.raises(BlockingIOError):
-            server.accept()
-    tunnel.check_port()
-
-
 @pytest.mark.parametrize(
     ("ending", "keep_password", "refusal"),
     [
@@ -150,15 +140,6 @@ def test_a_dry_run_tells_the_commands(context: Context, ssm: bool, words: list[s
     dry = dataclasses.replace(context, dry_run=True)
     plan = tunnel.connect(dry, ssm=ssm, cidr=None, show=False, keep_password=False)
     assert all(word in line for word, line in zip(words, plan["commands"], strict=True))
-
-
-def test_ssh_refuses_other_hosts_and_notices_a_dead_peer_within_a_minute(context: Context) -> None:
-    command = tunnel.ssh_commands(context, "ec2-1", certain=True)["tunnel"]
-    options = dict(part.removeprefix("-o").split("=", 1) for part in command if part.startswith("-o"))
-    assert int(options["ServerAliveInterval"]) * (int(options["ServerAliveCountMax"]) + 1) <= 60
-    names = ("StrictHostKeyChecking", "ExitOnForwardFailure", "ControlPath")
-    assert [options[name] for name in names] == ["yes", "yes", "none"]
-    assert "-oStrictHostKeyChecking=ask" in tunnel.ssh_commands(context, "ec2-1", certain=False)["tunnel"]
 
 
 @pytest.mark.parametrize(
