@@ -129,16 +129,12 @@ def test_a_request_for_a_step_is_sent_once(with_cluster: Cloud, monkeypatch: pyt
     assert "The step may have started" in done.out
 
 
-def test_a_code_that_emr_contradicts_is_no_success(with_cluster: Cloud) -> None:
+def test_a_code_that_emr_contradicts_is_no_success_and_a_cluster_that_is_over_is_refused(with_cluster: Cloud) -> None:
     with played(with_cluster, state="FAILED", code="0"):
         done = with_cluster.run("run", "MINI")
     assert done.code == 1
     assert "EMR calls its step FAILED" in done.err
-
-
-def test_a_run_without_a_ready_cluster_is_refused(with_cluster: Cloud) -> None:
-    cluster = with_cluster.cluster_id
-    with_cluster.client("emr").terminate_job_flows(JobFlowIds=[cluster])
+    with_cluster.client("emr").terminate_job_flows(JobFlowIds=[with_cluster.cluster_id])
     done = with_cluster.run("run", "MINI")
     assert done.code == 2
     assert "allowed: RUNNING, WAITING" in done.err

@@ -19,7 +19,6 @@ from fruits.ownership import write_marker
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
 RAW = "data/raw/fruits-360/"
-KERAS_FILE = DEFAULT.file.format(size=DEFAULT.size)
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def context(cloud: Cloud) -> Context:
 
 @pytest.fixture
 def keras_file(cloud: Cloud) -> Path:
-    file = cloud.home / "keras/models" / KERAS_FILE
+    file = cloud.home / "keras/models" / DEFAULT.file.format(size=DEFAULT.size)
     file.parent.mkdir(parents=True)
     file.write_bytes(b"h5")
     return file
