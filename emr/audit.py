@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from emr.cluster import OVER
+from emr.cluster import OVER, read_cluster
 from emr.context import SETUP, Context, read_code
 from emr.settings import EU_REGIONS
 from fruits.errors import FruitsError
@@ -37,7 +37,8 @@ def audit(context: Context) -> dict[str, object] | None:
             f"not seen, so that things of ours may be there: {', '.join(unseen)}. Your user or role needs "
             "tag:GetResources and elasticmapreduce:DescribeCluster (emr/policy.json); or look there in AWS's console."
         )
-    context.say(f"{found} cost money: {SETUP} terminate, then cleanup." if found else "Nothing of ours costs money.")
+    told = f"{found} cost money: {SETUP} cleanup. What has just ended may be listed for another hour."
+    context.say(told if found else "Nothing of ours costs money.")
     return None
 
 
@@ -50,8 +51,10 @@ def _list_resources(context: Context, region: str) -> Iterator[tuple[str, str, s
             _, _, service, _, _, name = arn.split(":", 5)
             state = "costs money" if f"{service}:{name}".startswith(_COSTS) else "free"
             if service == "elasticmapreduce":
-                emr = context.client("emr", region=region)
-                state = emr.describe_cluster(ClusterId=name.partition("/")[2])["Cluster"]["Status"]["State"]
+                cluster = name.partition("/")[2]
+                found = read_cluster(context.client("emr", region=region), cluster)
+                state = found["Status"]["State"] if found else OVER[0]
+                name += f" (aws emr terminate-clusters --region {region} --cluster-ids {cluster})"
             elif service == "kms":
                 state = context.client("kms", region=region).describe_key(KeyId=arn)["KeyMetadata"]["KeyState"]
             if state not in (*OVER, "PendingDeletion"):

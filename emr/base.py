@@ -27,7 +27,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     if earlier not in (None, name):
         other = f"{SETUP} cleanup, or --set name=ANOTHER"
         raise UsageError(f"the bucket of {settings.name} is {earlier} already. For another one: {other}.")
-    if base and base.outputs:
+    if base and base.status not in stacks.USELESS:
         parameters["NewBucket"] = base.parameters["NewBucket"]
     elif _is_left_over(context, name):
         parameters["NewBucket"] = "false"
@@ -35,7 +35,7 @@ def create_bucket(context: Context, name: str) -> dict[str, Any] | None:
     context.remember(name)
     fetch_key(context)
     write_params(context)
-    context.say(f"Bucket {name} in {settings.region}: private, encrypted, TLS only. Only what it stores costs money.")
+    context.say(f"Bucket {name} in {settings.region} is ready. Only what it stores costs money.")
     return None
 
 
@@ -56,23 +56,22 @@ def fill_params(text: str, *, bucket: str) -> str:
 
 
 def _is_left_over(context: Context, name: str) -> bool:
-    """Tell whether `cleanup --keep-bucket` left this bucket; refuse one that is somebody else's or elsewhere."""
+    """Tell whether `cleanup --keep-bucket` left this bucket, as the memory knows; refuse any other that is there."""
     from botocore.exceptions import ClientError
 
-    s3, region = context.client("s3"), context.settings.region
     try:
-        place = s3.get_bucket_location(Bucket=name)["LocationConstraint"]
-        tags = s3.get_bucket_tagging(Bucket=name)["TagSet"]
+        context.client("s3").get_bucket_location(Bucket=name)
     except ClientError as error:
         if read_code(error) == "NoSuchBucket":
             return False
-        if read_code(error) != "NoSuchTagSet":
+        if read_code(error) != "AccessDenied":
             raise
-        tags = []
-    if {"Key": "project", "Value": context.settings.name} not in tags:
-        raise UsageError(f"bucket {name} holds other things (no tag project={context.settings.name}): choose another.")
-    if place != region:
-        raise UsageError(f"bucket {name} is in {place}, not in {region}: set that region, or choose another name.")
+        raise UsageError(f"bucket {name} belongs to another account, as it seems. Choose another name.") from error
+    if context.memory.get("bucket") != name:
+        raise UsageError(
+            f"bucket {name} is there, and was not made from here: it holds other things, which cleanup would delete. "
+            "Choose another name."
+        )
     return True
 
 
@@ -82,15 +81,15 @@ def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
     if context.dry_run:
         return {"delete": names if keep_bucket else [*names, f"s3://{context.memory.get('bucket')}"]}
     base = stacks.find(context, "base")
-    bucket = base.outputs.get("Bucket") if base else context.memory.get("bucket")
-    kept = "" if keep_bucket or not bucket else f" and the bucket {bucket} with all in it"
+    bucket = (base.outputs if base else {}).get("Bucket") or context.memory.get("bucket")
+    kept = "" if keep_bucket or not bucket else f", params/emr.yaml and the bucket {bucket} with all in it"
     context.ask(f"Remove the stacks {', '.join(names)}{kept}? It cannot be undone.")
     cluster.terminate(context)
     if base:
         _free(context, base)
         stacks.delete(context, "base")
-    for file in (context.key_file, context.home / KNOWN_HOSTS):
-        file.unlink(missing_ok=True)
+        for file in (context.key_file, context.home / KNOWN_HOSTS):
+            file.unlink(missing_ok=True)
     if bucket and not keep_bucket:
         _remove_bucket(context, bucket)
         context.params_file.unlink(missing_ok=True)
@@ -104,11 +103,18 @@ def _free(context: Context, base: stacks.Stack) -> None:
     ec2, iam = context.client("ec2"), context.client("iam")
     for group in (base.outputs[key] for key in ("PrimaryGroup", "NodesGroup") if key in base.outputs):
         (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
-        if named := [rule for rule in found["IpPermissions"] if rule.get("UserIdGroupPairs")]:
+        # The rules of the template are for all protocols, EMR's are not.
+        rules = [rule for rule in found["IpPermissions"] if rule["IpProtocol"] != "-1"]
+        if named := [rule for rule in rules if rule.get("UserIdGroupPairs")]:
             ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=named)
-    for role in (base.outputs[key].rpartition("/")[2] for key in ("NodeRole", "ServiceRole") if key in base.outputs):
+    keys, template = ("NodeRole", "ServiceRole", "StopRole"), stacks.read_template("base")
+    for role in (base.outputs[key].rpartition("/")[2] for key in keys if key in base.outputs):
         for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
-            iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
+            if policy["PolicyArn"] not in template:
+                iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            if f"PolicyName: {name}\n" not in template:
+                iam.delete_role_policy(RoleName=role, PolicyName=name)
 
 
 def _remove_bucket(context: Context, bucket: str) -> None:

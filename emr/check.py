@@ -54,7 +54,7 @@ def _compare_quota(context: Context, market: str) -> _Line:
 
 def _list_work(context: Context) -> Iterator[_Line]:
     status = getattr(stacks.find(context, "base"), "status", "none")
-    made = status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+    made = status in stacks.MADE
     yield f"stack {context.settings.name}-base: {status}", made, f"{SETUP} create-bucket NAME"
     if made:
         counts = count_objects(context)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emr import stacks
-from emr.context import SETUP, Context
+from emr.context import SETUP, Context, read_code
 from emr.costs import Node, count_up, estimate_hour, estimate_run, format_money
 from emr.settings import Settings, check_release, size_spark
 from emr.shipment import count_objects
@@ -45,12 +45,16 @@ def create_cluster(context: Context, *, wait: bool) -> dict[str, Any] | None:
     if context.dry_run:
         context.say(f"It costs {price}")
         return {"stacks": [stacks.plan(context, "cluster", parameters)]}
-    if stacks.find(context, "base") is None:
-        raise UsageError(f"there is no stack {settings.name}-base; first run: {SETUP} create-bucket {bucket}")
+    base = stacks.find(context, "base")
+    if base is None or base.status not in stacks.MADE or base.parameters["Zone"] != settings.zone:
+        raise UsageError(
+            f"there is no network in zone {settings.zone}; first, with the same --set: {SETUP} create-bucket {bucket}"
+        )
     stack, found = stacks.find(context, "cluster"), describe(context)
-    if stack and (stack.status == "CREATE_IN_PROGRESS" or (found and found["Status"]["State"] not in OVER)):
-        begun = stack.id
-        context.say(f"Cluster {stack.outputs.get('Cluster', '')} is alive already.")
+    starting = stack is not None and stack.status == "CREATE_IN_PROGRESS"
+    if stack and (starting or (found and found["Status"]["State"] not in OVER)):
+        begun = stack.id if starting else None
+        context.say(f"Cluster {found['Id'] if found else ''} is {'starting' if starting else 'alive'} already.")
     else:
         _check_bucket(context)
         context.say(f"It costs {price}")
@@ -78,11 +82,21 @@ def _check_bucket(context: Context) -> None:
 
 
 def describe(context: Context) -> dict[str, Any] | None:
-    """Return EMR's description of the cluster of the stack; None if there is none, or while the stack is made."""
-    stack = stacks.find(context, "cluster")
-    if stack is None or "Cluster" not in stack.outputs:
+    """Return EMR's description of the cluster of the stack, also while it starts; None if there is none."""
+    cluster = stacks.find_resource(context, "cluster", "Cluster")
+    return read_cluster(context.client("emr"), cluster) if cluster else None
+
+
+def read_cluster(client: Any, cluster: str) -> dict[str, Any] | None:
+    """Return EMR's description of a cluster; None if EMR has forgotten it, some months after its end."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return dict(client.describe_cluster(ClusterId=cluster)["Cluster"])
+    except ClientError as error:
+        if read_code(error) != "InvalidRequest":
+            raise
         return None
-    return dict(context.client("emr").describe_cluster(ClusterId=stack.outputs["Cluster"])["Cluster"])
 
 
 def _describe_state(found: dict[str, Any]) -> str:
@@ -117,7 +131,9 @@ def show_status(context: Context) -> None:
     context.say(f"Nodes:   {', '.join(f'{count} x {kind}' for kind, count in running.items()) or 'none running'}")
     context.say(f"So far:  {spent.minutes / 60:.2f} h, {format_money(spent.total, context.settings)} at list prices")
     if found["Status"]["State"] in OVER:
-        context.say(f"Its stack is left, which costs nothing: {TERMINATE} removes it.")
+        context.say(f"Its stack is left, and the key of its disks costs about 1 USD a month: {TERMINATE}")
+    elif stack.status != "CREATE_COMPLETE":
+        context.say(f"Its stack is {stack.status}: the schedule that ends it may be gone. Repeat: {TERMINATE}")
     else:
         idle, end = stack.parameters["IdleMinutes"], stack.parameters["EndAt"]
         context.say(f"Ends:    after {idle} idle minutes; at {end} UTC at the latest; {TERMINATE}")
@@ -141,14 +157,15 @@ def terminate(context: Context) -> dict[str, Any] | None:
     if context.dry_run:
         return {"delete": [f"{context.settings.name}-cluster"]}
     if stacks.find(context, "cluster") is None:
-        context.say("There is no cluster: nothing to end.")
+        where = f"account {context.account}, region {context.settings.region}"
+        context.say(f"There is no cluster of {context.settings.name} in {where}. `{SETUP} audit` looks in all regions.")
         return None
     found = describe(context)
     if found and found["Status"]["State"] not in OVER:
         context.ask(f"End cluster {found['Id']}? What is only on its nodes is lost.")
     stacks.delete(context, "cluster")
-    if found:
-        ended = context.client("emr").describe_cluster(ClusterId=found["Id"])["Cluster"]
+    ended = read_cluster(context.client("emr"), found["Id"]) if found else None
+    if ended:
         spent = count_up(list_nodes(context, ended), context.settings, now=datetime.now(UTC))
         cost = format_money(spent.total, context.settings)
         context.say(

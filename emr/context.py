@@ -93,6 +93,8 @@ class Context:
     @property
     def bucket(self) -> str:
         """The bucket's name; without one, a UsageError names the command that comes first."""
+        if self.dry_run:
+            return self.memory.get("bucket", "BUCKET")
         if "bucket" not in self.memory:
             raise UsageError(f"there is no bucket yet; first run: {SETUP} create-bucket NAME")
         return self.memory["bucket"]
@@ -108,9 +110,10 @@ class Context:
         return self.home / f"{self.settings.name}-key.pem"
 
 
-def read_code(error: Exception) -> str:
+def read_code(error: BaseException) -> str:
     """Return the error code of AWS, without the ending that some services give it; empty for other exceptions."""
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", "")).removesuffix("Exception")
+    answer = getattr(error, "response", None) or {}
+    return str(answer.get("Error", {}).get("Code", "")).removesuffix("Exception")
 
 
 def explain(error: Exception) -> FruitsError | None:

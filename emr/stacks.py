@@ -15,8 +15,10 @@ from fruits.errors import FruitsError, strip_controls
 TEMPLATES = Path(__file__).parent / "templates"
 _SPARKMAGIC = Path(__file__).parent / "sparkmagic.json"
 _PLACEHOLDER = "{}  # emr/sparkmagic.json, filled in by stacks.read_template"
+# A stack whose parts are all there; an update that failed was undone in the last two.
+MADE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 # A stack in one of these states holds nothing of use and takes no update: it is deleted before a new one is made.
-_USELESS = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS")
+USELESS = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS")
 _EVERY = 5.0
 
 
@@ -52,14 +54,28 @@ def find(context: Context, which: str) -> Stack | None:
     return _describe(context, _name(context, which))
 
 
-def begin(context: Context, which: str, parameters: Mapping[str, str]) -> str:
-    """Ask for a stack, or for the update of the one that is there; return its id."""
+def find_resource(context: Context, which: str, logical: str) -> str | None:
+    """Return the physical id of a resource, also while its stack is being made; None before it has one."""
+    from botocore.exceptions import ClientError
+
+    client = context.client("cloudformation")
+    try:
+        answer = client.describe_stack_resource(StackName=_name(context, which), LogicalResourceId=logical)
+    except ClientError as error:
+        if read_code(error) != "ValidationError":
+            raise
+        return None
+    return answer["StackResourceDetail"].get("PhysicalResourceId") or None
+
+
+def begin(context: Context, which: str, parameters: Mapping[str, str]) -> str | None:
+    """Ask for a stack, or for the update of the one that is there; return its id, None if it is as asked already."""
     from botocore.exceptions import ClientError
 
     client, found = context.client("cloudformation"), find(context, which)
     if found and found.status.endswith("_IN_PROGRESS"):
         found = follow(context, found.id)
-    if found and found.status in _USELESS:
+    if found and found.status in USELESS:
         delete(context, which)
         found = None
     try:
@@ -76,11 +92,13 @@ def begin(context: Context, which: str, parameters: Mapping[str, str]) -> str:
     except ClientError as error:
         if not found or "No updates are to be performed" not in str(error):
             raise
-        return found.id
+        return None
 
 
-def finish(context: Context, stack: str) -> None:
+def finish(context: Context, stack: str | None) -> None:
     """Wait until a stack is made or updated; a FruitsError gives CloudFormation's reasons why it was rolled back."""
+    if stack is None:
+        return
     ended = follow(context, stack)
     if ended is None or ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise FruitsError(f"the stack was not made: {_find_reasons(context, stack)}. Mend that and repeat the command.")

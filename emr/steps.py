@@ -45,10 +45,12 @@ def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
             sent = context.client("emr", once=True).add_job_flow_steps(JobFlowId=cluster, Steps=[request])
             going = sent["StepIds"][0], run
         status = _follow(context, cluster, *going)
-    except BaseException:
+    except BaseException as error:
+        if going is None and read_code(error):  # refused: nothing started
+            raise
         context.say(
             f"The step may have started and goes on, whatever happened here. Follow it again: {SETUP} run {mode}; "
-            f"end it and the cluster, which costs money: {TERMINATE}"
+            f"or, if it has ended, {SETUP} download-results; end it and the cluster, which costs money: {TERMINATE}"
         )
         raise
     return _finish(context, mode, status, run=going[1])

@@ -60,4 +60,5 @@ def _fill(value: Any, parameters: dict[str, str], true: dict[str, bool]) -> Any:
     if "Fn::If" in value:
         name, *branches = value["Fn::If"]
         return _fill(branches[not true[name]], parameters, true)
-    return {key: _fill(entry, parameters, true) for key, entry in value.items()}
+    filled = {key: _fill(entry, parameters, true) for key, entry in value.items()}
+    return {key: entry for key, entry in filled.items() if entry != {"Ref": "AWS::NoValue"}}

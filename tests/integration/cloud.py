@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from doubles import list_keys
 from emr.context import STATE_FILE
 
@@ -65,6 +67,24 @@ def prepare_model(home: Path) -> None:
     folder.mkdir(parents=True)
     for name in ("model.json", "model.tflite", "weights.npz"):
         (folder / name).write_bytes(b"{}")
+
+
+@contextmanager
+def patch_call(operation: str, code: str, message: str, *, region: str = "eu-west-1") -> Iterator[None]:
+    """Let AWS refuse an operation in a region."""
+    from botocore.client import BaseClient
+    from botocore.exceptions import ClientError
+
+    call = BaseClient._make_api_call
+
+    def refuse(self: Any, name: str, arguments: dict[str, Any]) -> Any:
+        if (name, self.meta.region_name) == (operation, region):
+            raise ClientError({"Error": {"Code": code, "Message": message}}, name)
+        return call(self, name, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", refuse)
+        yield
 
 
 def shell(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     from moto.cloudformation import parsing
     from moto.cloudformation.models import Stack
     from moto.ec2.models.route_tables import RouteTable
+    from moto.ec2.models.security_groups import SecurityGroupIngress
     from moto.emr.models import Cluster
     from moto.emr.responses import ElasticMapReduceResponse
     from moto.iam.access_control import PermissionResult
@@ -30,6 +32,7 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(parsing, "get_model_map", lambda: known | models)
     patch.setattr(Cluster, "create_from_cloudformation_json", classmethod(_create_cluster))
     patch.setattr(RouteTable, "delete_from_cloudformation_json", _delete_routes, raising=False)
+    patch.setattr(SecurityGroupIngress, "delete", _delete_rule, raising=False)
     patch.setattr(Role, "delete_from_cloudformation_json", _delete_role)
     patch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
     delete = parsing.ResourceMap._delete_resource
@@ -128,6 +131,17 @@ def _delete_routes(name: str, described: Any, account: str, region: str) -> None
     backend = ec2_backends[account][region]
     backend.route_tables[name].associations.clear()
     backend.delete_route_table(name)
+
+
+def _delete_rule(self: Any, account: str, region: str) -> None:
+    from moto.ec2.exceptions import InvalidSecurityGroupNotFoundError
+    from moto.ec2.models import ec2_backends
+
+    source = [{"GroupId": self.properties["SourceSecurityGroupId"]}]
+    with suppress(InvalidSecurityGroupNotFoundError):  # moto deletes in any order
+        ec2_backends[account][region].revoke_security_group_ingress(
+            self.properties["GroupId"], self.properties["IpProtocol"], None, None, [], source_groups=source
+        )
 
 
 def _delete_role(name: str, described: Any, account: str, region: str) -> None:
@@ -234,7 +248,7 @@ def _create_cluster(cls: Any, name: str, described: Any, account: str, region: s
 def _list_groups(wanted: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "MASTER", wanted["MasterInstanceGroup"]
     yield "CORE", wanted["CoreInstanceGroup"]
-    yield from (("TASK", group) for group in wanted.get("TaskInstanceGroups", []) if group)
+    yield from (("TASK", group) for group in wanted.get("TaskInstanceGroups") or [])
 
 
 def _list_clusters(tagging: Any, wanted: dict[str, list[str]]) -> Iterator[Any]:

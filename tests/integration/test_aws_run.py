@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 from botocore.session import Session
-from cloud import BUCKET, Cloud
+from cloud import BUCKET, Cloud, patch_call
 from emr.steps import build_step
 
 pytestmark = pytest.mark.integration
@@ -88,22 +87,15 @@ def test_a_step_that_runs_already_is_followed_and_none_is_sent(with_cluster: Clo
     assert len(emr.list_steps(ClusterId=cluster)["Steps"]) == 1
 
 
-@pytest.mark.parametrize("operation", ["DescribeStep", "AddJobFlowSteps"])
-def test_keys_that_expire_do_not_hide_that_the_step_goes_on(
-    with_cluster: Cloud, monkeypatch: pytest.MonkeyPatch, operation: str
+@pytest.mark.parametrize(("operation", "goes_on"), [("DescribeStep", True), ("AddJobFlowSteps", False)])
+def test_keys_that_expire_do_not_hide_whether_a_step_goes_on(
+    with_cluster: Cloud, operation: str, goes_on: bool
 ) -> None:
-    call = BaseClient._make_api_call
-
-    def refuse(self: Any, name: str, arguments: dict[str, Any]) -> Any:
-        if name == operation:
-            raise ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "late"}}, name)
-        return call(self, name, arguments)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", refuse)
-    done = with_cluster.run("run", "MINI")
+    with patch_call(operation, "ExpiredTokenException", "late"):
+        done = with_cluster.run("run", "MINI")
     assert done.code == 1
-    assert "The step may have started and goes on" in done.out
-    assert "Follow it again: scripts/aws_setup.sh run MINI" in done.out
+    assert ("The step may have started and goes on" in done.out) == goes_on
+    assert ("Follow it again: scripts/aws_setup.sh run MINI" in done.out) == goes_on
     assert "Log in again" in done.err
 
 
