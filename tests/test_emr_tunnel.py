@@ -16,7 +16,7 @@ from emr import cluster, stacks, tunnel
 from emr.context import Context
 from emr.settings import load_settings
 
-from fruits.errors import FruitsError, UsageError, strip_controls
+from fruits.errors import FruitsError, UsageError
 
 # Takes one instruction from a file, "PORT|- CODE", in each run: listens on PORT for a moment, and ends so.
 PROGRAM = """
@@ -71,65 +71,42 @@ def keep_open(context: Context, *runs: str) -> str:
     return str(ended.value)
 
 
-def test_a_cut_is_told_and_the_tunnel_opened_again(
+def test_a_cut_is_told_and_the_tunnel_opened_again_until_it_is_over(
     context: Context, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(*_: Any, **__: Any) -> None:
-        looks.append(len(said))
-        if len(looks) == 2:
-            raise FruitsError("the tunnel is over")
-
-    looks: list[int] = []
-    monkeypatch.setattr(tunnel, "_look_again", look)
+    monkeypatch.setattr(tunnel, "_look_again", Mock(side_effect=[None, FruitsError("the tunnel is over")]))
     assert keep_open(context, "PORT 255", "- 255", "PORT -15", "- 1") == "the tunnel is over"
-    assert looks == [3, 6], "AWS is asked after each new try that failed"
-    assert re.match(r"\d\d:\d\d:\d\d The tunnel was cut: .* ended with 255; trying again in", said[1])
-    assert "Not open again yet" in said[2]
-    assert said[0] == said[3] == f"Open: https://localhost:{tunnel.PORT} (until you press Ctrl-C)"
-    assert "ended with -15" in said[4]
-
-
-def test_it_ends_if_it_never_was_open_or_not_for_long(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = f"Open: https://localhost:{tunnel.PORT} (until you press Ctrl-C)"
+    assert [line if line == opened else line.split(" ", 1)[1][:19] for line in said] == [
+        *(opened, "The tunnel was cut:", "Not open again yet:"),
+        *(opened, "The tunnel was cut:", "Not open again yet:"),
+    ]
     assert re.match("no tunnel: .* ended with 0, why is above", keep_open(context, "- 0"))
     monkeypatch.setattr(tunnel, "LIMIT", 0.1)
-    monkeypatch.setattr(tunnel, "_look_again", lambda *_, **__: None)
+    monkeypatch.setattr(tunnel, "_look_again", Mock())
     assert keep_open(context, "PORT 255", *["- 255"] * 9).startswith("no tunnel: ")
 
 
-@pytest.mark.parametrize(
-    ("ending", "keep_password", "refusal"),
-    [
-        ("", False, ""),
-        ("no such container", True, ""),
-        (
-            "\x1b]0;title\x07no such container",
-            False,
-            "(?s)^no such container.*no new password was set.*--keep-password",
-        ),
-    ],
-)
+@pytest.mark.parametrize("ending", ["", "\x1b]0;title\x07no such container"])
 def test_the_tunnel_opens_if_the_password_is_set(
-    context: Context, said: list[str], monkeypatch: pytest.MonkeyPatch, ending: str, keep_password: bool, refusal: str
+    context: Context, said: list[str], monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     command = [sys.executable, "-c", FAR, str(context.home / "far"), ending]
     commands = {"set": command, "tunnel": [sys.executable], "ask": ["ask"]}
-    fixed = {"find_primary": ("ec2-1", "i-1"), "_prepare_ssh": True, "ssh_commands": commands}
+    fixed = {"find_primary": ("ec2-1", "i-1"), "_prepare_ssh": True, "ssh_commands": commands, "keep_open": 0}
     for name, value in fixed.items():
         monkeypatch.setattr(tunnel, name, lambda *_, value=value, **__: value)
-    monkeypatch.setattr(tunnel, "keep_open", lambda *_, **__: said.append("open"))
-    try:
-        tunnel.connect(context, ssm=False, cidr=MINE, show=False, keep_password=keep_password)
-    except FruitsError as error:
-        said.append(str(error))
-    assert said[0] == MINE or keep_password
-    assert re.search(refusal, said[-1])
-    assert ("open" in said) == (refusal == "")
-    told = [line.split()[-1] for line in said if "new password" in line and not refusal]
-    assert len(told) == (ending == "")
-    if told:
-        assert len(told[0]) >= 16
-        # Through standard input, and not as an argument.
-        assert (context.home / "far").read_text() == f"jovyan:{told[0]}\n['-c', '{context.home / 'far'}', '']"
+    assert tunnel.connect(context, ssm=False, cidr=MINE, show=False, keep_password=True) == 0
+    assert not (context.home / "far").exists()
+    if ending:
+        with pytest.raises(FruitsError, match=r"(?s)^no such container.*no new password was set.*--keep-password"):
+            tunnel.connect(context, ssm=False, cidr=MINE, show=False, keep_password=False)
+        return
+    tunnel.connect(context, ssm=False, cidr=MINE, show=False, keep_password=False)
+    (told,) = (line.split()[-1] for line in said if "new password" in line)
+    assert len(told) >= 16
+    # Through standard input, and not as an argument.
+    assert (context.home / "far").read_text() == f"jovyan:{told}\n['-c', '{context.home / 'far'}', '']"
 
 
 @pytest.mark.parametrize(
@@ -210,8 +187,3 @@ def test_the_key_is_fetched_once_and_is_for_its_owner_alone(context: Context) ->
         tunnel.fetch_key(context)
     assert context.key_file.read_text() == "the key"
     assert context.key_file.stat().st_mode & 0o777 == 0o400
-
-
-def test_text_of_other_machines_cannot_change_a_terminal() -> None:
-    written = "a\x1b[1;31mred\x1b[0m\tb\r\n\x1b]0;title\x07x\x1b]8;;a\x1b\\y\x1b]0;no end\nz\x1bcé\x9b2J\x1b\x1b[2J"
-    assert strip_controls(written) == "ared\tb\nxy\nzé"

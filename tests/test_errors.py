@@ -5,7 +5,7 @@ import errno
 import pytest
 from pyspark.errors import PySparkException
 
-from fruits.errors import FruitsError, describe_cell_error, describe_exception, explain_failures
+from fruits.errors import FruitsError, describe_cell_error, describe_exception, explain_failures, strip_controls
 
 TRACE = """An exception was thrown from the Python worker. Please see the stack trace below.
 Traceback (most recent call last):
@@ -83,3 +83,8 @@ def test_unexpected_exception_is_one_sentence(raised: Exception, sentence: str) 
     said = describe_exception(raised)
     assert said.startswith(sentence)
     assert "\n" not in said
+
+
+def test_text_of_other_machines_cannot_change_a_terminal() -> None:
+    written = "a\x1b[1;31mred\x1b[0m\tb\r\n\x1b]0;title\x07x\x1b]8;;a\x1b\\y\x1b]0;no end\nz\x1bcé\x9b2J\x1b\x1b[2J"
+    assert strip_controls(written) == "ared\tb\nxy\nzé"
