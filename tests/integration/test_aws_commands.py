@@ -97,16 +97,10 @@ def test_a_cluster_that_ended_by_itself_is_replaced(with_cluster: Cloud) -> None
     assert with_cluster.alive() == [with_cluster.cluster_id]
 
 
-@pytest.mark.parametrize(
-    ("prefix", "missing"), [("code/", "code"), ("data/models/", "a model"), ("data/raw/", "images")]
-)
-def test_a_cluster_that_could_not_run_is_not_started(filled: Cloud, prefix: str, missing: str) -> None:
-    for key in filled.keys(prefix):
-        filled.client("s3").delete_object(Bucket=BUCKET, Key=key)
-    done = filled.run("create-cluster", *CIDR)
-    assert done.code == 2
-    assert f"s3://{BUCKET} lacks {missing}, and a cluster would cost money in vain" in done.err
-    assert filled.alive() == []
+def test_a_cluster_that_could_not_run_is_not_started(with_bucket: Cloud) -> None:
+    done = with_bucket.run("create-cluster", *CIDR)
+    assert (done.code, with_bucket.alive()) == (2, [])
+    assert f"s3://{BUCKET} lacks code, a model, images, and a cluster would cost money in vain" in done.err
 
 
 def test_a_cluster_in_another_zone_than_its_network_is_refused(filled: Cloud) -> None:
@@ -137,16 +131,14 @@ def test_a_cluster_that_emr_has_forgotten_blocks_nothing(with_cluster: Cloud) ->
     assert with_cluster.client("cloudformation").list_exports()["Exports"] == []
 
 
-@pytest.mark.parametrize("command", ["status", "terminate", "cleanup", "create-cluster", "audit"])
 @pytest.mark.parametrize(("key", "value"), [("account", "210987654321"), ("region", "eu-west-3"), ("name", "pears")])
-def test_keys_of_another_account_region_or_name_do_nothing(
-    with_cluster: Cloud, command: str, key: str, value: str
-) -> None:
-    file, alive = with_cluster.home / ".fruits-aws.json", with_cluster.alive()
-    file.write_text(json.dumps(with_cluster.memory | {key: value}))
-    done = with_cluster.run(command)
-    assert done.code == 2
-    assert f"what was made from here is in {key} {value}" in done.err
+def test_keys_of_another_account_region_or_name_do_nothing(with_cluster: Cloud, key: str, value: str) -> None:
+    (with_cluster.home / ".fruits-aws.json").write_text(json.dumps(with_cluster.memory | {key: value}))
+    alive = with_cluster.alive()
+    for command in ("status", "terminate", "cleanup", "create-cluster", "audit"):
+        done = with_cluster.run(command)
+        assert done.code == 2
+        assert f"what was made from here is in {key} {value}" in done.err
     assert with_cluster.alive() == alive
 
 
@@ -201,10 +193,9 @@ def test_audit_tells_what_costs_money_in_any_region(with_cluster: Cloud) -> None
     kms.schedule_key_deletion(KeyId=keys[0])
     lines = with_cluster.run("audit").out.splitlines()
     assert [line.split()[-1] for key in keys for line in lines if key in line] == ["Enabled"]
-    assert any("eu-west-1" in line and with_cluster.cluster_id in line and "WAITING" in line for line in lines)
-    assert any("eu-north-1" in line and volume in line and "costs money" in line for line in lines)
-    assert any(BUCKET in line and "costs money" in line for line in lines)
-    assert any("vpc/" in line and line.endswith("free") for line in lines)
+    wanted = (with_cluster.cluster_id, "eu-west-1", "WAITING"), (volume, "eu-north-1", "costs money")
+    for words in (*wanted, (BUCKET, "costs money"), ("vpc/", "free")):
+        assert any(all(word in line for word in words) for line in lines), words
 
 
 @pytest.mark.parametrize(
