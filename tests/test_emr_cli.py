@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,13 +89,12 @@ def test_a_dry_run_prints_template_parameters_and_policy_and_leaves_nothing(aws:
 
 
 @pytest.mark.usefixtures("kept")
-def test_the_cluster_of_a_dry_run_is_a_whole_template(aws: Aws, home: Path) -> None:
+def test_the_cluster_of_a_dry_run_is_a_whole_template(aws: Aws) -> None:
     done = aws("create-cluster", "--dry-run", "--set", "core_count=3")
     (stack,) = done.plan["stacks"]
     assert (stack["stack"], stack["parameters"]["CoreCount"]) == ("fruits-cluster", "3")
     assert '"session_configs": "{}"' in stack["template"]
     assert "EUR" in done.err
-    assert json.loads((home / STATE_FILE).read_text()) == KEPT
 
 
 @pytest.mark.usefixtures("kept")
@@ -145,9 +143,8 @@ def test_wrong_usage_exits_2_and_says_what_to_do(aws: Aws, arguments: list[str],
 
 
 @pytest.mark.usefixtures("kept")
-@pytest.mark.parametrize("command", ["create-keypair", "status", "terminate"])
-def test_without_credentials_it_is_said_and_the_exit_code_is_1(aws: Aws, command: str) -> None:
-    done = aws(command, "--yes")
+def test_without_credentials_it_is_said_and_the_exit_code_is_1(aws: Aws) -> None:
+    done = aws("terminate", "--yes")
     assert done.code == 1
     assert "no AWS credentials were found; run `aws configure`" in done.err
 
@@ -155,24 +152,9 @@ def test_without_credentials_it_is_said_and_the_exit_code_is_1(aws: Aws, command
 def test_params_are_filled_and_kept() -> None:
     example = (repository() / base.EXAMPLE).read_text()
     filled = base.fill_params(example, bucket="mine")
-    assert "BUCKET" not in filled
-    assert filled.count("s3://mine") == example.count("s3://BUCKET")
-    edited = filled.replace("batch_size: 16", "batch_size: 8")
-    edited = edited.replace("weights: imagenet", "weights: s3://minerva/x.h5")
-    moved = base.fill_params(edited, bucket="other")
-    assert "batch_size: 8" in moved
-    assert "s3://minerva/x.h5" in moved  # another bucket, though its name begins the same
-    assert "s3://mine/" not in moved
-    assert base.fill_params(moved, bucket="other") == moved
+    assert filled == example.replace("BUCKET", "mine")
+    edited = filled.replace("batch_size: 16", "batch_size: 8").replace("imagenet  ", "s3://minerva/x.h5  ")
+    # Another bucket stays, though its name begins the same.
+    assert base.fill_params(edited, bucket="other") == edited.replace("s3://mine/", "s3://other/")
     with pytest.raises(UsageError, match="output_dir names no bucket"):
         base.fill_params("output_dir: data\n", bucket="mine")
-
-
-def test_the_script_passes_everything_on(tmp_path: Path) -> None:
-    script = repository() / "scripts" / "aws_setup.sh"
-    if not (repository() / ".venv" / "bin" / "python").exists():
-        pytest.skip("the script starts .venv, and these tests run from another environment")
-    command = [script, "cost", "--set", "core_type=x"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "core_type = 'x': allowed" in done.stderr

@@ -50,15 +50,13 @@ def test_ctrl_c_stops_what_has_not_begun() -> None:
 
 
 @pytest.mark.parametrize("below", ["Training/Kiwi", "Kiwi", "."])
-@pytest.mark.parametrize("name", ["a.txt", ".hidden", "Thumbs.db", "A.JPG", "A"])
-def test_an_image_is_what_a_run_takes_for_one(tmp_path: Path, below: str, name: str) -> None:
+def test_an_image_is_what_a_run_takes_for_one(tmp_path: Path, below: str) -> None:
     (tmp_path / below).mkdir(parents=True, exist_ok=True)
-    (tmp_path / below / name).write_bytes(b"GIF89a")
-    if name.startswith("A"):
+    (tmp_path / below / "Thumbs.db").write_bytes(b"GIF89a")
+    with pytest.raises(UsageError, match=rf"{tmp_path} holds no images"):
         shipment.check_images(tmp_path)
-    else:
-        with pytest.raises(UsageError, match=rf"{tmp_path} holds no images"):
-            shipment.check_images(tmp_path)
+    (tmp_path / below / "A.JPG").write_bytes(b"GIF89a")
+    shipment.check_images(tmp_path)
 
 
 def test_archives_hold_what_the_nodes_import(context: Context, tmp_path: Path) -> None:

@@ -168,8 +168,8 @@ def test_nothing_of_a_step_outlives_it(
     assert not code or (place / "exit").read_text().strip() == code
 
 
-def eventually(true: Callable[[], bool], *, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
+def eventually(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.1)
