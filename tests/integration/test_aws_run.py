@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
+from botocore.endpoint import Endpoint
 from botocore.exceptions import ReadTimeoutError
-from botocore.session import Session
 from cloud import BUCKET, Cloud, patch_call
 from emr.steps import build_step
 
@@ -101,21 +100,15 @@ def test_keys_that_expire_do_not_hide_whether_a_step_goes_on(
 
 def test_a_request_for_a_step_is_sent_once(with_cluster: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
+    call = Endpoint._do_get_response
 
-    def fail(request: Any, **_: Any) -> AWSResponse:
-        if request.headers.get("X-Amz-Target", b"").endswith(b"AddJobFlowSteps"):
-            sent.append(request.url)
-            raise ReadTimeoutError(endpoint_url=request.url)
-        return None
+    def fail(self: Any, request: Any, operation: Any, context: Any) -> Any:
+        if operation.name != "AddJobFlowSteps":
+            return call(self, request, operation, context)
+        sent.append(request.url)
+        return None, ReadTimeoutError(endpoint_url=request.url)
 
-    make = Session.create_client
-
-    def create(self: Any, *arguments: Any, **options: Any) -> Any:
-        client = make(self, *arguments, **options)
-        client.meta.events.register_first("before-send.emr.AddJobFlowSteps", fail)
-        return client
-
-    monkeypatch.setattr(Session, "create_client", create)
+    monkeypatch.setattr(Endpoint, "_do_get_response", fail)
     done = with_cluster.run("run", "MINI")
     assert (done.code, len(sent)) == (1, 1)
     assert "The step may have started" in done.out

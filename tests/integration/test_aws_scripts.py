@@ -21,6 +21,7 @@ from fruits.workers import zip_code
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures", "node_fixtures")
 SCRIPTS = [EMR / "bootstrap.sh", EMR / "step.sh", repository() / "scripts" / "aws_setup.sh"]
+Step = tuple[list[str], dict[str, str]]
 # Stands in for the AWS CLI: `s3 cp` between s3://bucket/... and the folder $S3_ROOT/bucket/...
 FAKE_AWS = r"""#!/usr/bin/env bash
 set -euo pipefail
@@ -100,7 +101,7 @@ def test_bootstrap_refuses_another_python(tmp_path: Path, clean: dict[str, str])
 
 
 @pytest.fixture
-def step(tmp_path: Path, clean: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+def step(tmp_path: Path, clean: dict[str, str]) -> Step:
     """Return the command of a step whose bucket is the folder s3/mine, and its environment."""
     root = tmp_path / "s3"
     (root / "mine" / "code").mkdir(parents=True)
@@ -122,9 +123,7 @@ def step(tmp_path: Path, clean: dict[str, str]) -> tuple[list[str], dict[str, st
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])
-def test_step_leaves_its_output_and_its_exit_code(
-    tmp_path: Path, step: tuple[list[str], dict[str, str]], code: int
-) -> None:
+def test_step_leaves_its_output_and_its_exit_code(tmp_path: Path, step: Step, code: int) -> None:
     command, env = step
     bucket = tmp_path / "s3" / "mine"
     done = shell(*command, env=env | {"EXIT_CODE": str(code)}, cwd=tmp_path)
@@ -136,7 +135,7 @@ def test_step_leaves_its_output_and_its_exit_code(
     assert [words for words in (*spoken, *given, "\nlib\n", "\nnotebooks\n", "\nparams\n") if words not in output] == []
 
 
-def test_step_leaves_all_of_a_long_output(tmp_path: Path, step: tuple[list[str], dict[str, str]]) -> None:
+def test_step_leaves_all_of_a_long_output(tmp_path: Path, step: Step) -> None:
     command, env = step
     python = tmp_path / "venv" / "bin" / "python"
     python.write_text(python.read_text().replace("\nexit", "\nseq 200000\nexit"))
@@ -146,9 +145,7 @@ def test_step_leaves_all_of_a_long_output(tmp_path: Path, step: tuple[list[str],
 
 
 @pytest.mark.parametrize(("number", "code"), [("TERM", "143"), ("INT", "130"), ("HUP", "129"), ("KILL", None)])
-def test_nothing_of_a_step_outlives_it(
-    tmp_path: Path, step: tuple[list[str], dict[str, str]], number: str, code: str | None
-) -> None:
+def test_nothing_of_a_step_outlives_it(tmp_path: Path, step: Step, number: str, code: str | None) -> None:
     command, env = step
     place, hang = tmp_path / "s3/mine/logs/runs/r1", tmp_path / "hang"
     env |= {"HANG": str(hang), "FRUITS_OF_TEST": str(tmp_path)}

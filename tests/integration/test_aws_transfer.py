@@ -1,6 +1,5 @@
 """Images up, results down, against moto: nothing twice, nothing half, nothing else's."""
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from cloud import BUCKET, Cloud, prepare_model
 from emr import base, transfer
 from emr.context import Context
 from emr.settings import load_settings
-from emr.shipment import upload_dataset
 
 from fruits.errors import FruitsError
 from fruits.networks import DEFAULT
@@ -69,16 +67,6 @@ def test_images_are_sent_once_and_an_upload_goes_on_where_it_stopped(
     done = cloud.run("upload-dataset", str(fruit_folder))
     assert (done.code, "holds no images" in done.err) == (2, True)
     assert cloud.keys(RAW) == {f"{RAW}images-00000.parquet"}
-
-
-def test_class_folders_are_taken_without_a_split_and_a_dry_run_sends_nothing(
-    cloud: Cloud, context: Context, fruit_folder: Path
-) -> None:
-    dry = dataclasses.replace(context, dry_run=True)
-    plan = upload_dataset(dry, fruit_folder / "Test", files=True, weights=None)
-    assert cloud.keys() == set()
-    send(cloud, fruit_folder / "Test", "--files")
-    assert set(plan["objects"]) == cloud.keys() > {f"{RAW}Kiwi/0_100.jpg"}
 
 
 @pytest.mark.parametrize("name", ["my weights #2.h5", "w: new 'é'.h5"])
