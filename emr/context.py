@@ -51,7 +51,11 @@ class Context:
             raise FruitsError("a dry run asks AWS nothing: this command has no plan to print.")
         if not self._clients:
             self._clients["sts", self.settings.region, False] = boto3.client("sts", region_name=self.settings.region)
-            self._check(self.memory)
+            try:
+                self._check(self.memory)
+            except Exception:
+                self._clients.clear()  # else the next request would go unchecked
+                raise
         key = (service, region or self.settings.region, once)
         if key not in self._clients:
             retries = {"mode": "standard", "total_max_attempts": 1 if once else 8}
@@ -63,7 +67,6 @@ class Context:
         here = {"name": self.settings.name, "region": self.settings.region}
         for key, value in (here | {"account": self.account} if kept else {}).items():
             if kept.get(key, value) != value:
-                self._clients.clear()
                 raise UsageError(
                     f"{key} {value}: what was made from here is in {key} {kept[key]} ({STATE_FILE}). Nothing was done. "
                     f"Use that {key}; or, if nothing is left there (`{SETUP} audit` tells), remove the file."

@@ -139,6 +139,7 @@ def test_the_disks_are_encrypted_and_credentials_need_imdsv2() -> None:
 
 def test_every_parameter_has_a_value_and_every_value_a_parameter() -> None:
     declared = template.read_template("cluster")["Parameters"]
+    assert all({"MinValue", "MaxValue"} <= declared[key].keys() for key in ("RootGb", "DataGb", "IdleSeconds"))
     assert declared.keys() == build_parameters(load_settings(), bucket=BUCKET, now=datetime.now(UTC)).keys()
 
 
