@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from cloud import EMR, python311, shell
 from emr.context import Context
@@ -155,10 +156,10 @@ def test_nothing_of_a_step_outlives_it(tmp_path: Path, step: Step, number: str, 
         eventually(lambda: hang.exists() and (place / "output.log").exists())
         going.send_signal(getattr(signal, f"SIG{number}"))
         ended = going.wait(30)
-        eventually(lambda: not processes_with(f"FRUITS_OF_TEST={tmp_path}"))
+        eventually(lambda: not processes_of(tmp_path))
     finally:
-        for process in processes_with(f"FRUITS_OF_TEST={tmp_path}"):
-            os.kill(process, signal.SIGKILL)
+        for process in processes_of(tmp_path):
+            process.kill()
     assert ended == (int(code) if code else -signal.SIGKILL)
     assert "fruits: this failed" in (place / "output.log").read_text()
     assert (place / "exit").exists() == bool(code)
@@ -172,13 +173,7 @@ def eventually(true: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def processes_with(variable: str) -> list[int]:
-    """Find the processes, children of children too, by what they inherited."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if variable.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Find the processes of a test, children of children too, by what they inherited."""
+    found = psutil.process_iter(["environ"])
+    return [process for process in found if (process.info["environ"] or {}).get("FRUITS_OF_TEST") == str(folder)]
