@@ -52,12 +52,9 @@ def test_the_cluster_takes_it(copy: Path) -> None:
     run(copy, "-m", "emr", "download-results", "KIWIS", "--dry-run")
 
 
-def test_its_cost_is_predicted_for_the_most_images_that_it_can_take(copy: Path) -> None:
+def test_its_cost_is_predicted_as_that_of_full(copy: Path) -> None:
     """The number of its images is not known."""
     lines = run(copy, "-m", "emr", "cost").splitlines()
-    for mode, most in (("PEARS", "40"), ("KIWIS", "90,380")):
-        (explained,) = (line for line in lines if line.startswith(f"How many images {mode} takes is not known;"))
-        assert f"the estimate is for {most} images, the most that it can take" in explained
+    assert "modes of unknown size are estimated as FULL" in lines[0]
     predicted = {line.split()[0]: line.split()[1:] for line in lines if " min  " in line}
-    assert predicted["KIWIS"] == predicted["FULL"]
-    assert predicted["PEARS"] <= predicted["MINI"]
+    assert predicted["KIWIS"] == predicted["PEARS"] == predicted["FULL"]
