@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from emr import settings, shipment
+from emr import settings
 from test_house import imports_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -95,10 +95,3 @@ def test_state_and_keys_are_not_in_git() -> None:
     names = [".fruits-aws.json", ".fruits-known-hosts", "fruits-key.pem", "params/emr.yaml"]
     done = subprocess.run(["git", "check-ignore", *names], cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert done.stdout.split() == names
-
-
-def test_what_is_shipped_is_there() -> None:
-    assert all((REPOSITORY / "emr" / name).is_file() for name in shipment.PLAIN)
-    for name in ("scripts/aws_setup.sh", "emr/bootstrap.sh", "emr/step.sh"):
-        assert (REPOSITORY / name).stat().st_mode & 0o100
-        assert "set -euo pipefail" in (REPOSITORY / name).read_text()
