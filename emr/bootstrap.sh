@@ -2,17 +2,17 @@
 # Runs on every node before Spark does: installs the pinned environment into a venv, or fails loudly, whereupon EMR
 # ends the cluster and says so.
 #
-#   bootstrap.sh VENV REQUIREMENTS      the second is a file here, or an s3:// place
+#   bootstrap.sh VENV REQUIREMENTS [WHEELHOUSE]      the last two are files or folders here, or s3:// places
 #
 # FRUITS_PYTHON  the interpreter (default: /usr/bin/python3.11, which EMR 7.1 and later have)
 set -euo pipefail
 trap 'echo "bootstrap.sh: line $LINENO failed: the environment is not installed" >&2' ERR
 
 if [ $# -lt 2 ]; then
-  echo "usage: bootstrap.sh VENV REQUIREMENTS" >&2
+  echo "usage: bootstrap.sh VENV REQUIREMENTS [WHEELHOUSE]" >&2
   exit 2
 fi
-venv=$1 requirements=$2
+venv=$1 requirements=$2 wheelhouse=${3:-}
 python=${FRUITS_PYTHON:-/usr/bin/python3.11}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -33,10 +33,19 @@ case $requirements in
   s3://*) aws s3 cp --only-show-errors "$requirements" "$work/requirements.txt" ;;
   *) cp "$requirements" "$work/requirements.txt" ;;
 esac
+case $wheelhouse in
+  s3://*)
+    aws s3 cp --only-show-errors --recursive "$wheelhouse" "$work/wheels"
+    wheelhouse=$work/wheels
+    ;;
+esac
 
 options=(--disable-pip-version-check --no-input --require-hashes --only-binary=:all:)
 # The pins are uv's, which heeds no upper bounds of Python versions: backports-strenum says "<3.11" and works on it.
 options+=(--ignore-requires-python)
+if [ -n "$wheelhouse" ]; then
+  options+=(--no-index --find-links "$wheelhouse")
+fi
 rm -rf "$venv"
 "$python" -m venv "$venv"
 "$venv/bin/pip" install --quiet "${options[@]}" -r "$work/requirements.txt"

@@ -73,6 +73,7 @@ _add(
     click.argument("source", metavar="[IMAGES]", required=False, type=_FOLDER),
     _flag("--files", help="Send the images as they are, not in a few shards."),
     click.option("--weights", type=_FILE, help="An .h5 file for the cluster."),
+    _flag("--wheelhouse", help="Bring the nodes' Python packages, too."),
 )
 _add("create-keypair", tunnel.fetch_key)
 _add(

@@ -30,6 +30,7 @@ def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[
         "Venv": VENV,
         "IdleSeconds": settings.idle_minutes * 60,
         "EndAt": f"{now + timedelta(hours=settings.max_hours):%Y-%m-%dT%H:%M:%S}",
+        "Wheelhouse": str(settings.wheelhouse).lower(),
         "HourlyPrice": f"about {hour} an hour, prices of {settings.prices['date']}",
     }
     return stacks.fill_parameters(settings, *_PARAMETERS, **more, **size_spark(settings))
@@ -132,7 +133,7 @@ def show_status(context: Context) -> None:
     context.say(f"So far:  {spent.minutes / 60:.2f} h, {format_money(spent.total, context.settings)} at list prices")
     if found["Status"]["State"] in OVER:
         context.say(f"Its stack is left, and the key of its disks costs about 1 USD a month: {TERMINATE}")
-    elif stack.status != "CREATE_COMPLETE":
+    elif not stack.status.startswith("CREATE"):
         context.say(f"Its stack is {stack.status}: the schedule that ends it may be gone. Repeat: {TERMINATE}")
     else:
         idle, end = stack.parameters["IdleMinutes"], stack.parameters["EndAt"]

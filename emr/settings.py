@@ -41,6 +41,7 @@ class Settings:
     max_hours: int
     livy_minutes: int
     zone: str
+    wheelhouse: bool
     log_days: int
     multipart_days: int
     dataset: dict[str, int]

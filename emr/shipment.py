@@ -1,6 +1,7 @@
 """What travels to the bucket: the images, packed or not, the model as a flatbuffer, and the code."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,12 @@ from fruits.yaml_text import read_yaml, replace_value
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
 _KERAS_MODELS = f"{CODE}keras/models/"
 _PREPARED = ("model.json", "model.tflite", "weights.npz")
+# Nodes of EMR 7 run Amazon Linux 2023 (glibc 2.34).
+_PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 
 
 def upload_dataset(
-    context: Context, source: Path | None, *, files: bool, weights: Path | None
+    context: Context, source: Path | None, *, files: bool, weights: Path | None, wheelhouse: bool = False
 ) -> dict[str, Any] | None:
     """Pack IMAGES (a folder as `fruits run` takes it; default: that of params/local.yaml), send them, model and code.
 
@@ -38,6 +41,8 @@ def upload_dataset(
         if context.dry_run:
             images = _list_images(source, prefix) if files else [f"{prefix}images-*.parquet"]
             return {"bucket": bucket, "objects": [key for part in (*parts.values(), images) for key in part]}
+        if wheelhouse:
+            parts[CODE] |= fetch_wheels(context, Path(name))
         parts[prefix] = _list_images(source if files else _pack(context, source), prefix)
         for start in filter(parts.get, parts):
             context.say(f"s3://{bucket}/{start}: {upload(context, parts[start], prefix=start)}")
@@ -125,6 +130,25 @@ def find_models(context: Context) -> dict[str, Path]:
             "for the cluster, `fruits run MINI --target local`, then repeat this command."
         )
     return found
+
+
+def fetch_wheels(context: Context, folder: Path) -> dict[str, Path]:
+    """Fetch the pinned wheels of the nodes' environment by pip, which checks their hashes, and return them by key."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--only-binary=:all:"]
+    # As in bootstrap.sh, where the last option is explained.
+    command += ["--python-version=3.11", "--implementation=cp", f"--dest={folder}", "--ignore-requires-python"]
+    kinds = [kind for kind, _, _ in context.settings.node_types]
+    pins = Path(__file__).with_name("requirements-worker.txt")
+    # A g after the generation means Graviton.
+    for machine in sorted({"aarch64" if re.match(r"[a-z]+\d+g", kind) else "x86_64" for kind in kinds}):
+        platforms = [f"--platform={platform}_{machine}" for platform in _PLATFORMS]
+        done = subprocess.run(
+            [*command, *platforms, "-r", str(pins)], check=False
+        )
+        if done.returncode:
+            raise FruitsError(f"pip could not fetch the wheels (exit {done.returncode}); see its lines above.")
+    context.say("Set wheelhouse: true in emr/cluster.yaml, so that the nodes take the wheels that are sent now.")
+    return {f"{CODE}wheelhouse/{wheel.name}": wheel for wheel in sorted(folder.glob("*.whl"))}
 
 
 def _read_places(context: Context) -> tuple[dict[str, Any], Path]:

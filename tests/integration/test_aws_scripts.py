@@ -14,7 +14,7 @@ import pytest
 from cloud import EMR, python311, shell
 from emr.context import Context
 from emr.settings import load_settings
-from emr.shipment import make_code
+from emr.shipment import fetch_wheels, make_code
 
 from fruits.params import repository
 from fruits.workers import zip_code
@@ -93,6 +93,27 @@ def test_bootstrap_fails_loudly_on_a_wrong_hash_or_without_an_index(
     assert done.returncode != 0
     assert "the environment is not installed" in done.stderr
     assert "is ready" not in done.stdout
+
+
+def make_context(home: Path, *overrides: str) -> Context:
+    return Context(settings=load_settings(overrides), home=home, say=print, ask=print)
+
+
+def test_bootstrap_installs_from_the_wheelhouse_without_an_index(tmp_path: Path, clean: dict[str, str]) -> None:
+    fetch_wheels(make_context(tmp_path), tmp_path / "wheels")
+    env = clean | {"FRUITS_PYTHON": python311(), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    places = [str(EMR / "requirements-worker.txt"), str(tmp_path / "wheels")]
+    done = shell(str(EMR / "bootstrap.sh"), str(tmp_path / "venv"), *places, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "is ready" in done.stdout
+
+
+def test_every_package_has_a_wheel_for_graviton(tmp_path: Path) -> None:
+    types = [f"{role}_type=m7g.xlarge" for role in ("primary", "core", "task")]
+    fetch_wheels(make_context(tmp_path, *types), tmp_path)
+    names = [wheel.name for wheel in tmp_path.glob("*.whl")]
+    assert any(name.startswith("ai_edge_litert") and "aarch64" in name for name in names)
+    assert not any("x86_64" in name for name in names)
 
 
 def test_bootstrap_refuses_another_python(tmp_path: Path, clean: dict[str, str]) -> None:

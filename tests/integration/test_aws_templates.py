@@ -41,7 +41,7 @@ def read_cluster(*overrides: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def cluster() -> dict[str, Any]:
-    return read_cluster("task_count=2", "idle_minutes=45")
+    return read_cluster("task_count=2", "wheelhouse=true", "idle_minutes=45")
 
 
 def read_properties(cluster: dict[str, Any], name: str) -> dict[str, str]:
@@ -107,8 +107,10 @@ def test_the_nodes_are_what_the_settings_say(cluster: dict[str, Any]) -> None:
     (bootstrap,) = cluster["BootstrapActions"]
     code = f"s3://{BUCKET}/code/"
     assert bootstrap["ScriptBootstrapAction"]["Path"] == f"{code}bootstrap.sh"
-    assert bootstrap["ScriptBootstrapAction"]["Args"] == [VENV, f"{code}requirements-worker.txt"]
-    assert "TaskInstanceGroups" not in read_cluster()["Instances"]
+    assert bootstrap["ScriptBootstrapAction"]["Args"] == [VENV, f"{code}requirements-worker.txt", f"{code}wheelhouse/"]
+    plain = read_cluster()
+    assert "TaskInstanceGroups" not in plain["Instances"]
+    assert len(plain["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"]) == 2
 
 
 def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any]) -> None:
