@@ -142,9 +142,7 @@ def fetch_wheels(context: Context, folder: Path) -> dict[str, Path]:
     # A g after the generation means Graviton.
     for machine in sorted({"aarch64" if re.match(r"[a-z]+\d+g", kind) else "x86_64" for kind in kinds}):
         platforms = [f"--platform={platform}_{machine}" for platform in _PLATFORMS]
-        done = subprocess.run(
-            [*command, *platforms, "-r", str(pins)], check=False
-        )
+        done = subprocess.run([*command, *platforms, "-r", str(pins)], check=False)
         if done.returncode:
             raise FruitsError(f"pip could not fetch the wheels (exit {done.returncode}); see its lines above.")
     context.say("Set wheelhouse: true in emr/cluster.yaml, so that the nodes take the wheels that are sent now.")
