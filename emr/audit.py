@@ -1,4 +1,4 @@
-"""What of ours still costs money, in every region of the EU."""
+"""Our resources that still cost money, in every region of the EU."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _CLOSED = ("InvalidClientTokenId", "UnrecognizedClient", "OptInRequired", "AuthF
 
 
 def audit(context: Context) -> dict[str, object] | None:
-    """List what of ours still costs money in any region of the EU."""
+    """List our resources that still cost money, in all regions of the EU."""
     from botocore.exceptions import ClientError
 
     if context.dry_run:

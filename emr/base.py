@@ -1,4 +1,4 @@
-"""All that is free at rest: the stack `base` with the bucket, and `params/emr.yaml`, made and removed."""
+"""What costs nothing while no cluster runs: the stack `base` with the bucket, and `params/emr.yaml`."""
 
 import re
 from typing import Any

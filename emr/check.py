@@ -1,4 +1,4 @@
-"""What is there of all that a run on AWS needs, and what to do about the rest."""
+"""What a run on AWS needs: what is done, and the next steps."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _Line = tuple[str, bool | None, str]  # what, whether it is done (None: not know
 
 
 def check(context: Context) -> int:
-    """Say what is there, and what to do about the rest. Exit 1 if a prerequisite is missing."""
+    """List what is done, and the next steps. Exit 1 if a prerequisite is missing."""
     prerequisites = list(_list_prerequisites(context))
     work = [] if context.dry_run else _list_work(context)
     for what, done, todo in (*prerequisites, *work):
@@ -41,7 +41,7 @@ def _compare_quota(context: Context, market: str) -> _Line:
     (code, key), settings, rows = _QUOTAS[market], context.settings, context.settings.prices["instances"]
     nodes = [(rows[kind]["vcpus"], count) for kind, count, on in settings.node_types if on == market]
     need, (size, count) = sum(size * count for size, count in nodes), nodes[-1]
-    what = f"{market.lower().replace('_', ' ')} nodes need {need} vCPUs; quota, less what runs already"
+    what = f"{market.lower().replace('_', ' ')} nodes need {need} vCPUs; quota for all that runs"
     try:
         quota = context.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The two CloudFormation stacks, `base` (free at rest) and `cluster` (costs money): deploy, follow, read, delete."""
+"""The two CloudFormation stacks, `base` (free) and `cluster` (costs money): deploy, follow, read, delete."""
 
 import json
 import time

@@ -22,7 +22,7 @@ def make_context(home: Path, *overrides: str, **options: Any) -> Context:
 @pytest.mark.parametrize(
     ("overrides", "quota", "done", "words"),
     [
-        ([], 32.0, True, "on demand nodes need 12 vCPUs; quota, less what runs already: 32"),
+        ([], 32.0, True, "on demand nodes need 12 vCPUs; quota for all that runs: 32"),
         ([], 8.0, False, "--set core_count=1, or ask for more: aws service-quotas"),
         ([], 5.0, False, "ask for more: aws service-quotas request-service-quota-increase"),
         (["core_count=5"], 16.0, False, "--set core_count=3, or ask for more"),
