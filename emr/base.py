@@ -79,7 +79,7 @@ def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
     """Remove all that was made here, the bucket with all in it, and nothing else."""
     names = [f"{context.settings.name}-{which}" for which in ("cluster", "base")]
     if context.dry_run:
-        return {"delete": names if keep_bucket else [*names, f"s3://{context.memory.get('bucket')}"]}
+        return {"delete": names if keep_bucket else [*names, f"s3://{context.bucket}"]}
     base = stacks.find(context, "base")
     bucket = (base.outputs if base else {}).get("Bucket") or context.memory.get("bucket")
     kept = "" if keep_bucket or not bucket else f", params/emr.yaml and the bucket {bucket} with all in it"

@@ -44,11 +44,12 @@ def upload_dataset(
         if wheelhouse:
             parts[CODE] |= fetch_wheels(context, Path(name))
         parts[prefix] = _list_images(source if files else _pack(context, source), prefix)
+        client = context.client("s3")
+        there = {start: list_objects(client, bucket, start) for start in parts}
         for start in filter(parts.get, parts):
-            context.say(f"s3://{bucket}/{start}: {upload(context, parts[start], prefix=start)}")
+            context.say(f"s3://{bucket}/{start}: {upload(context, parts[start], there=there[start])}")
     # What an earlier upload left: shards beside files, or other images, would be read, too.
-    client = context.client("s3")
-    if others := sorted(list_objects(client, bucket, prefix).keys() - parts[prefix].keys()):
+    if others := sorted(there[prefix].keys() - parts[prefix].keys()):
         context.ask(f"Remove {len(others)} other objects from s3://{bucket}/{prefix} ({others[0]}, ...)?")
         delete_objects(client, bucket, others)
     return None
@@ -81,7 +82,8 @@ def count_objects(context: Context) -> dict[str, int]:
 def ship_code(context: Context) -> None:
     """Bring the code as it is now to the bucket."""
     with TemporaryDirectory() as name:
-        context.say(f"Code: {upload(context, make_code(context, Path(name)), prefix=CODE)}")
+        there = list_objects(context.client("s3"), context.bucket, CODE)
+        context.say(f"Code: {upload(context, make_code(context, Path(name)), there=there)}")
 
 
 def make_code(context: Context, folder: Path, *, weights: Path | None = None) -> dict[str, Path]:

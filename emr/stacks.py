@@ -15,8 +15,9 @@ from fruits.errors import FruitsError, strip_controls
 TEMPLATES = Path(__file__).parent / "templates"
 _SPARKMAGIC = Path(__file__).parent / "sparkmagic.json"
 _PLACEHOLDER = "{}  # emr/sparkmagic.json, filled in by stacks.read_template"
-# A stack whose parts are all there; an update that failed was undone in the last two.
-MADE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
+_DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# A stack whose parts are all there, also after an update that failed and was undone.
+MADE = (*_DONE, "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 # A stack in one of these states holds nothing of use and takes no update: it is deleted before a new one is made.
 USELESS = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS")
 _EVERY = 5.0
@@ -100,7 +101,7 @@ def finish(context: Context, stack: str | None) -> None:
     if stack is None:
         return
     ended = follow(context, stack)
-    if ended is None or ended.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+    if ended is None or ended.status not in _DONE:
         raise FruitsError(f"the stack was not made: {_find_reasons(context, stack)}. Mend that and repeat the command.")
 
 

@@ -40,10 +40,9 @@ def delete_objects(client: Any, bucket: str, keys: Sequence[str]) -> None:
         )
 
 
-def upload(context: Context, files: Mapping[str, Path], *, prefix: str) -> str:
-    """Send files by key, except those that the bucket holds below `prefix`, and say what was done."""
+def upload(context: Context, files: Mapping[str, Path], *, there: Mapping[str, Mapping[str, Any]]) -> str:
+    """Send files by key, except those that are among the objects that `list_objects` found, and say what was done."""
     client, bucket = context.client("s3"), context.bucket
-    there = list_objects(client, bucket, prefix)
 
     def put(key: str, **options: Any) -> None:
         client.upload_file(str(files[key]), bucket, key, **options)
@@ -60,16 +59,17 @@ def download(context: Context, entries: Iterable[Mapping[str, Any]], *, prefix: 
         if file == folder or ".." in file.parts or folder not in file.parents:
             raise FruitsError(f"the object {key!r} would be written outside {folder}; remove it from the bucket.")
     client, bucket = context.client("s3"), context.bucket
+    times = {key: int(entry["LastModified"].timestamp()) for key, entry in found.items()}
 
     def is_there(key: str) -> bool:
-        file, when = files[key], int(found[key]["LastModified"].timestamp())
-        return file.is_file() and (file.stat().st_size, file.stat().st_mtime) == (found[key]["Size"], when)
+        file = files[key]
+        return file.is_file() and (file.stat().st_size, file.stat().st_mtime) == (found[key]["Size"], times[key])
 
     def get(key: str, **options: Any) -> None:
         files[key].parent.mkdir(parents=True, exist_ok=True)
-        part, when = files[key].with_name(f".{files[key].name}.part"), int(found[key]["LastModified"].timestamp())
+        part = files[key].with_name(f".{files[key].name}.part")
         client.download_file(bucket, key, str(part), **options)
-        os.utime(part, (when, when))
+        os.utime(part, (times[key], times[key]))
         part.replace(files[key])
 
     missing = [key for key in files if not is_there(key)]

@@ -1,6 +1,7 @@
 """The cluster's properties as CloudFormation takes them from the template: parameters are filled in, nothing else."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,3 +63,10 @@ def _fill(value: Any, parameters: dict[str, str], true: dict[str, bool]) -> Any:
         return _fill(branches[not true[name]], parameters, true)
     filled = {key: _fill(entry, parameters, true) for key, entry in value.items()}
     return {key: entry for key, entry in filled.items() if entry != {"Ref": "AWS::NoValue"}}
+
+
+def read_properties(classifications: Sequence[dict[str, Any]], name: str) -> dict[str, str]:
+    """Return the properties of a classification, or the variables that it exports."""
+    (found,) = (entry for entry in classifications if entry["Classification"] == name)
+    parts = (found, *found.get("Configurations", ()))
+    return {key: value for part in parts for key, value in part.get("ConfigurationProperties", {}).items()}

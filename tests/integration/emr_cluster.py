@@ -19,7 +19,7 @@ from emr.cli import HOME_VARIABLE
 from emr.cluster import VENV
 from emr.settings import load_settings
 from livy_server import LOCAL_SPARK, Livy, find_obstacle, start_livy
-from template import read_cluster
+from template import read_cluster, read_properties
 
 from fruits.params import repository
 from fruits.session import connect_s3, find_s3_jars
@@ -87,5 +87,5 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
 
 def read_settings(classifications: list[dict[str, Any]], name: str, *, python: Path) -> dict[str, str]:
     """Return the properties of a classification, or those it exports, with a node's Python as it lies here."""
-    values = hub.read_properties(classifications, name)
+    values = read_properties(classifications, name)
     return {key: value.replace(f"{VENV}/bin/python", str(python)) for key, value in values.items()}

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 from cloud import clean_environ
 from doubles import KEYS, REGION, find_port
+from template import read_properties
 
 from fruits.params import repository
 
@@ -181,13 +182,6 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     return key, certificate
-
-
-def read_properties(classifications: Classifications, name: str) -> dict[str, str]:
-    """Return the properties of a classification, or the variables that it exports."""
-    found = [entry for entry in classifications if entry["Classification"] == name]
-    parts = [part for entry in found for part in (entry, *entry.get("Configurations", ()))]
-    return {key: value for part in parts for key, value in part.get("ConfigurationProperties", {}).items()}
 
 
 def _await_start(process: subprocess.Popen[bytes], log: Path) -> None:

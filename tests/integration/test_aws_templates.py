@@ -13,6 +13,7 @@ from cloud import BUCKET, EMR
 from emr.cli import POLICY_FILE
 from emr.cluster import VENV, build_parameters
 from emr.settings import load_settings
+from template import read_properties
 
 from fruits import session
 
@@ -42,11 +43,6 @@ def read_cluster(*overrides: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def cluster() -> dict[str, Any]:
     return read_cluster("task_count=2", "wheelhouse=true", "idle_minutes=45")
-
-
-def read_properties(cluster: dict[str, Any], name: str) -> dict[str, str]:
-    (found,) = (entry for entry in cluster["Configurations"] if entry["Classification"] == name)
-    return (found["Configurations"][0] if "Configurations" in found else found)["ConfigurationProperties"]
 
 
 @pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.stem)
@@ -114,20 +110,20 @@ def test_the_nodes_are_what_the_settings_say(cluster: dict[str, Any]) -> None:
 
 
 def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any]) -> None:
-    python = f"{VENV}/bin/python"
+    python, found = f"{VENV}/bin/python", cluster["Configurations"]
     for name in ("spark-env", "livy-env"):
-        assert read_properties(cluster, name) == {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python}
-    spark = read_properties(cluster, "spark-defaults")
+        assert read_properties(found, name) == {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python}
+    spark = read_properties(found, "spark-defaults")
     assert {name for name, value in spark.items() if value == python} >= {"spark.pyspark.python"}
     assert spark["spark.executor.memory"] == spark["spark.executor.memoryOverhead"]
     assert (spark["spark.dynamicAllocation.maxExecutors"], spark["spark.default.parallelism"]) == ("4", "16")
     assert spark[session.CODE] == f"s3://{BUCKET}/code/fruits.zip"
     assert "EUR" in spark[session.HOUR]
     assert (spark[session.IDLE_MINUTES], spark[session.LIVY_MINUTES]) == ("45", "60")
-    assert read_properties(cluster, "livy-conf")["livy.server.session.timeout-check.skip-busy"] == "true"
+    assert read_properties(found, "livy-conf")["livy.server.session.timeout-check.skip-busy"] == "true"
     persistence = {"s3.persistence.enabled": "true", "s3.persistence.bucket": BUCKET}
-    assert read_properties(cluster, "jupyter-s3-conf") == persistence
-    magic = read_properties(cluster, "jupyter-sparkmagic-conf")
+    assert read_properties(found, "jupyter-s3-conf") == persistence
+    magic = read_properties(found, "jupyter-sparkmagic-conf")
     assert (magic["use_auto_viz"], magic["all_errors_are_fatal"], magic["session_configs"]) == ("false", "true", "{}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -134,27 +135,31 @@ def test_tables_of_two_runs_are_refused_and_formulas_told(
     assert "of-another-run.csv is of another run" in done.err
 
 
+def list_data(context: Context) -> dict[str, dict[str, Any]]:
+    return transfer.list_objects(context.client("s3"), BUCKET, "data/")
+
+
 def test_large_files_travel_in_parts_and_are_known_again(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "PART_BYTES", 5 * 2**20)  # the least that S3 takes
     files = {"data/large.bin": tmp_path / "large.bin"}
     (tmp_path / "large.bin").write_bytes(content := os.urandom(2 * 5 * 2**20 + 17))
-    assert "1 sent, 0 were" in transfer.upload(context, files, prefix="data/")
-    entries = transfer.list_objects(context.client("s3"), BUCKET, "data/")
+    assert "1 sent, 0 were" in transfer.upload(context, files, there=list_data(context))
+    entries = list_data(context)
     assert entries["data/large.bin"]["ETag"].endswith('-3"')
-    assert "0 sent, 1 were" in transfer.upload(context, files, prefix="data/")
+    assert "0 sent, 1 were" in transfer.upload(context, files, there=list_data(context))
     transfer.download(context, entries.values(), prefix="data/", folder=tmp_path / "back")
     assert (tmp_path / "back/large.bin").read_bytes() == content
     (tmp_path / "large.bin").write_bytes(content[::-1])
-    assert "1 sent, 0 were" in transfer.upload(context, files, prefix="data/")
+    assert "1 sent, 0 were" in transfer.upload(context, files, there=list_data(context))
 
 
 def test_a_file_cut_off_is_no_file_and_is_fetched_again(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(context, {"data/MINI/a.csv": b"abc"})
-    entries = transfer.list_objects(context.client("s3"), BUCKET, "data/").values()
+    entries = list_data(context).values()
 
     def break_off(_: str, __: str, file: str, **___: object) -> None:
         Path(file).write_bytes(b"a")
