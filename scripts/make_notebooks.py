@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from fruits.notebook import fill_parameters
 from fruits.yaml_text import read_yaml
-from fruits_cli.run import OPTIONAL
+from fruits_cli.execution import OPTIONAL
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PIPELINE = REPOSITORY / "notebooks" / "pipeline.ipynb"

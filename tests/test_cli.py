@@ -44,7 +44,7 @@ def fruits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     # Streams and signals are pytest's.
     monkeypatch.setattr(process, "open_outputs", lambda: None)
     monkeypatch.setattr(process, "_STOPS", {})
-    monkeypatch.setattr("fruits_cli.run._execute", None)  # a run that is not refused must not start
+    monkeypatch.setattr("fruits_cli.run.execute_notebook", None)  # a run that is not refused must not start
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["fruits", *arguments])

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from fruits.errors import FruitsError
 from fruits.notebook import POINTS
 from fruits.params import load_params
-from fruits_cli import kernel, run
+from fruits_cli import execution, kernel, run
 
 
 @pytest.fixture
@@ -159,13 +159,13 @@ def make_drawing(tmp_path: Path, *tags: str, **data: str) -> Path:
 
 
 def test_a_figure_that_is_missing_is_refused(tmp_path: Path) -> None:
-    run.check_figures(make_drawing(tmp_path, image_png="x"))
+    execution.check_figures(make_drawing(tmp_path, image_png="x"))
     with pytest.raises(FruitsError, match="the figures of cells 7 are missing, so no report was made"):
-        run.check_figures(make_drawing(tmp_path, text_plain="<Figure size 640x480>", application_pdf="x"))
+        execution.check_figures(make_drawing(tmp_path, text_plain="<Figure size 640x480>", application_pdf="x"))
 
 
 def test_a_cell_may_draw_nothing_if_it_says_so(tmp_path: Path) -> None:
-    run.check_figures(make_drawing(tmp_path, run.OPTIONAL, text_plain="nothing"))
+    execution.check_figures(make_drawing(tmp_path, execution.OPTIONAL, text_plain="nothing"))
 
 
 def test_the_points_become_the_atlas_and_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path, content: str) -> 
     (tmp_path / "x.ipynb").write_text(content, encoding="latin-1")
 
     with pytest.raises(FruitsError, match=r"x\.ipynb: not a notebook"):
-        run.check_notebook(tmp_path / "x.ipynb")
+        execution.check_notebook(tmp_path / "x.ipynb", names=())
 
 
 # The child stands for the JVM, which hears no Ctrl-C and which the batches under way need.

@@ -19,8 +19,8 @@ from scripts.make_notebooks import make_hub_notebook
 from fruits import session
 from fruits.errors import FruitsError
 from fruits.notebook import Markdown, fill_parameters, quote
-from fruits.params import load_params
-from fruits_cli.run import OPTIONAL, check_notebook
+from fruits.params import KEYS, load_params
+from fruits_cli.execution import OPTIONAL, check_notebook
 
 NOTEBOOK = REPOSITORY / "notebooks" / "pipeline.ipynb"
 HUB_NOTEBOOK = REPOSITORY / "notebooks" / "emr_jupyterhub.ipynb"
@@ -88,9 +88,9 @@ def test_a_lost_tag_is_found(tmp_path: Path) -> None:
         cell.metadata.pop("tags", None)
     nbformat.write(notebook, tmp_path / "lost.ipynb")
 
-    check_notebook(NOTEBOOK)
-    with pytest.raises(FruitsError, match="0 cells bear the tag `parameters`"):
-        check_notebook(tmp_path / "lost.ipynb")
+    check_notebook(NOTEBOOK, names=KEYS)
+    with pytest.raises(FruitsError, match="0 cells have the tag `parameters`"):
+        check_notebook(tmp_path / "lost.ipynb", names=KEYS)
 
 
 @pytest.mark.parametrize(

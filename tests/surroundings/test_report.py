@@ -13,7 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from fruits_cli.run import check_figures
+from fruits_cli.execution import check_figures
 
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
 FRUITS = Path(sys.executable).with_name("fruits")

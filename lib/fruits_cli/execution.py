@@ -1,0 +1,191 @@
+"""A notebook, run by papermill in a kernel of its own; what is kept when it fails."""
+
+import importlib
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fruits import folders, ownership
+from fruits.errors import FruitsError, describe_cell_error, describe_exception
+from fruits.notebook import DRAFT_VARIABLE, ERRORS
+from fruits.redaction import redact_secrets
+from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words, replace_home
+from fruits_cli.streams import ProgressWriter
+
+# The tag of cells that draw only if there is something to draw.
+OPTIONAL = "optional"
+# What a cell calls that ends in a figure.
+_DRAWS = re.compile(r"\bplots\.(plot|draw)_")
+
+
+def check_notebook(notebook: Path, *, names: Collection[str]) -> None:
+    """Refuse a notebook into which papermill could not inject: it would run with its own values, green.
+
+    Raises
+    ------
+    FruitsError
+        If not exactly one code cell has the tag `parameters`, the cell assigns other names, or the file is no
+        notebook.
+    """
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise FruitsError(f"{notebook}: not a notebook: {error}. Restore it by `git checkout`.") from error
+    if len(tagged) != 1:
+        raise FruitsError(
+            f"{notebook}: {len(tagged)} cells have the tag `parameters`; exactly one must, "
+            "or the values of papermill would be ignored. Tag the cell (Jupyter: property inspector)."
+        )
+    lines = "".join(tagged[0]["source"]).splitlines()
+    assigned = {line.split("=")[0].strip() for line in lines if "=" in line.split("#")[0]}
+    if differ := sorted(assigned ^ set(names)):
+        raise FruitsError(f"{notebook}: the parameters cell and the parameters of the command differ in {differ}.")
+
+
+def check_figures(notebook: Path) -> None:
+    """Refuse an executed notebook in which a cell that draws shows no picture: its page would lack a figure.
+
+    Raises
+    ------
+    FruitsError
+        With the numbers of the cells.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    bare = [
+        str(cell["execution_count"])
+        for cell in cells
+        if cell["cell_type"] == "code"
+        and OPTIONAL not in cell["metadata"].get("tags", [])
+        and _DRAWS.search("".join(cell["source"]))
+        and not any(kind.startswith("image/") for output in cell["outputs"] for kind in output.get("data", {}))
+    ]
+    if bare:
+        raise FruitsError(
+            f"the figures of cells {', '.join(bare)} are missing, so no report was made. Something chose another "
+            "backend of Matplotlib than the notebook's: look for matplotlib.use in a sitecustomize.py on PYTHONPATH."
+        )
+
+
+def execute_notebook(
+    notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, say: Callable[[str], None]
+) -> None:
+    """Execute a notebook with these parameters.
+
+    Parameters
+    ----------
+    output
+        The executed notebook, in a draft of `folder`; `notebook.DRAFT_VARIABLE` tells the kernel where the draft is.
+    folder
+        Where `run.failed.ipynb` is left if a cell fails.
+    say
+        Shows a sentence to whoever started it.
+
+    Raises
+    ------
+    FruitsError
+        If the notebook does not take these parameters, a cell fails, or a figure is missing.
+    """
+    replace_home()
+    check_notebook(notebook, names=parameters)
+    say("starting the notebook")
+    # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
+    threading.Thread(target=_import_html, daemon=True).start()
+    try:
+        _execute(notebook, output, parameters=parameters, folder=folder, say=say)
+    except KernelStartError:  # no cell has run: once more is safe
+        _execute(notebook, output, parameters=parameters, folder=folder, say=say)
+    try:
+        check_figures(output)
+    except FruitsError as error:
+        raise FruitsError(f"{error}\nSee {_keep_failed(output, folder=folder)}") from error
+    folders.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
+
+
+def _import_html() -> None:
+    with suppress(Exception):  # raised again where it is needed
+        importlib.import_module("fruits_cli.html")
+
+
+def _execute(
+    notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, say: Callable[[str], None]
+) -> None:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    os.environ[DRAFT_VARIABLE] = str(output.parent)
+    log = output.with_name(LOG)
+    try:
+        with private_kernels(log) as manager:
+            papermill.execute_notebook(
+                # Papermill fills in `{name}` in paths.
+                *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),
+                parameters=json.loads(json.dumps(parameters)),
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=manager,
+                stdout_file=ProgressWriter(sys.stdout),
+                progress_bar=False,
+                on_cell_start=lambda cell, **_: _announce(cell, say=say),
+            )
+    except papermill.PapermillExecutionError as error:
+        what = describe_cell_error(error.ename, error.evalue)
+        failed = _keep_failed(output, folder=folder)
+        raise FruitsError(f"cell {error.exec_count} failed: {what}\nSee {failed}") from error
+    except DeadKernelError as error:
+        raise KernelError(
+            "the notebook's kernel died (killed, or out of memory?). Stored features are kept: run again to continue.\n"
+            f"Its last words: {read_last_words(log)}\nSee {_keep_failed(output, folder=folder)}"
+        ) from error
+    except (KeyboardInterrupt, SystemExit):
+        # The cell that was interrupted ends in an error that nobody awaits any more.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise
+    finally:
+        del os.environ[DRAFT_VARIABLE]
+    log.unlink()
+
+
+def _announce(cell: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
+    """Show the heading of a section as it begins."""
+    heading, _, _ = cell["source"].partition("\n")
+    if cell["cell_type"] == "markdown" and heading.startswith("## "):
+        say(heading.removeprefix("## "))
+
+
+@contextmanager
+def explain_failures(draft: Path, *, folder: Path) -> Iterator[None]:
+    """Turn what papermill, Jupyter, nbconvert and the system raise in the block into a sentence; keep the trace."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FruitsError) and not isinstance(error, KernelError):
+            raise  # the sentence and the notebook that failed say all
+        said = str(error) if isinstance(error, KernelError) else describe_exception(error)
+        log, kernel = folder / LOG, draft / LOG
+        told = kernel.read_text(errors="replace") if kernel.exists() else ""
+        with suppress(OSError):  # the disk may be full
+            folders.write_bytes(log, redact_secrets(f"{told}\n{traceback.format_exc()}").encode())
+            said = f"{said}\nTrace: {log}"
+        raise FruitsError(said) from error
+
+
+def _keep_failed(output: Path, *, folder: Path) -> Path:
+    """Put what was executed, and the error rows that may have failed it, beside the last good report."""
+    failed = folder / "run.failed.ipynb"
+    folders.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
+    kept = ownership.lists_file(folder, ERRORS)  # it tells of the last good run
+    rows = folder / ("errors.failed.csv" if kept else ERRORS)
+    for stale in (rows, folder / LOG):
+        stale.unlink(missing_ok=True)
+    if (errors := output.with_name(ERRORS)).exists():
+        folders.write_bytes(rows, errors.read_bytes())
+    return failed
