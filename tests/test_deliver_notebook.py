@@ -3,8 +3,8 @@
 import re
 
 import nbformat
-
 from conftest import REPOSITORY
+
 from fruits.yaml_text import read_yaml
 
 PIPELINE = REPOSITORY / "notebooks" / "pipeline.ipynb"
