@@ -2,39 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from fruits import __version__, folders
-from fruits.params import TARGETS, RunParams, list_modes, load_params
+from fruits.params import RunParams, list_modes, load_params
 from fruits.redaction import redact_secrets
+from fruits_cli.options import AGAINST, MODEL, SET, split_settings, target_option
 from fruits_cli.process import run_command, tell, when_stopped
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _target_option(*, default: str | None, said: str | bool = True) -> Callable[[_Command], _Command]:
-    return click.option(
-        "--target", default=default, show_default=said, type=click.Choice(TARGETS), help="Where: params/TARGET.yaml."
-    )
-
-
-_SET = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a parameter: text as it is; numbers, lists, true and false as in YAML. Repeatable.",
-)
-
-
-_AGAINST = click.option(
-    "--against", default="", metavar="SPLIT", help="Test on SPLIT. [default: Test for Training, Training for Test]"
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,9 +25,9 @@ def cli() -> None:
 @click.argument("mode", required=False)
 @click.option("--images", metavar="FOLDER", help="Run on the images below FOLDER; without MODE on all of them.")
 @click.option("--name", help="What the results are called. [default: MODE; with --images FOLDER's name]")
-@_target_option(default=None, said="sample; with --images local")
-@_AGAINST
-@_SET
+@target_option(default=None, said="sample; with --images local")
+@AGAINST
+@SET
 @click.option("--fresh", is_flag=True, help="Compute all features anew; stored ones are neither used nor deleted.")
 @click.option("--replace", is_flag=True, help="Replace results of another target, input, choice of images or model.")
 def run(settings: Sequence[str], against: str, fresh: bool, replace: bool, **choice: str | None) -> None:
@@ -59,7 +37,7 @@ def run(settings: Sequence[str], against: str, fresh: bool, replace: bool, **cho
     from fruits_cli.choice import choose_params
 
     flags = {"fresh": fresh, "replace": replace}
-    overrides = _split_settings(settings) | {key: "true" for key, value in flags.items() if value}
+    overrides = split_settings(settings) | {key: "true" for key, value in flags.items() if value}
     overrides |= {"against": against} if against else {}
     params, notes = choose_params(settings=overrides, **choice)
     _run(params, notes)
@@ -67,14 +45,14 @@ def run(settings: Sequence[str], against: str, fresh: bool, replace: bool, **cho
 
 @cli.command()
 @click.argument("run_name", metavar="MODE")
-@_AGAINST
-@_target_option(default="sample")
-@_SET
+@AGAINST
+@target_option(default="sample")
+@SET
 def evaluate(run_name: str, against: str, target: str, settings: Sequence[str]) -> None:
     """Measure how well a finished run, of MODE or of a name, tells images apart, and write its report anew."""
     from fruits_cli.choice import read_stored_params
 
-    _run(read_stored_params(run_name, target=target, against=against, settings=_split_settings(settings)), [])
+    _run(read_stored_params(run_name, target=target, against=against, settings=split_settings(settings)), [])
 
 
 def _run(params: RunParams, notes: Sequence[str]) -> None:
@@ -112,25 +90,25 @@ def report(notebook: Path, output: Path | None) -> None:
 
 
 @cli.command()
-@_target_option(default="sample")
-@_SET
+@target_option(default="sample")
+@SET
 def reports(target: str, settings: Sequence[str]) -> None:
     """Write the page that lists all reports of a target's report_dir, of every target: index.html there."""
     from fruits_cli.index import write_index
 
     # Any mode does: the folder is the target's.
-    page = write_index(load_params(list_modes()[0], target, _split_settings(settings)).path("report_dir"))
+    page = write_index(load_params(list_modes()[0], target, split_settings(settings)).path("report_dir"))
     tell(f"the page is {page}")
 
 
 @cli.command()
 @click.argument("mode")
-@_target_option(default="local")
-@_SET
+@target_option(default="local")
+@SET
 @click.option("--zip", "archive", type=click.Path(path_type=Path), help="Take the images from an archive on disk.")
 def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None) -> None:
     """Bring the images that MODE needs out of the public archive of Fruits-360."""
-    params = load_params(mode, target, _split_settings(settings))
+    params = load_params(mode, target, split_settings(settings))
     from fruits.preflight import check_apart
     from fruits_cli.fetch import ARCHIVE_URL, fetch_images
 
@@ -149,14 +127,11 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
     click.echo(f"Images: {params.path('input_dir') / params.split}")
 
 
-_MODEL = click.argument("model")
-
-
 @cli.command()
-@_MODEL
+@MODEL
 @click.argument("images", nargs=-1, required=True)
-@_target_option(default="local")
-@_SET
+@target_option(default="local")
+@SET
 @click.option("--output", help="Folder of the tables. [default: projected/MODEL beside the results]")
 def project(model: str, images: Sequence[str], target: str, settings: Sequence[str], output: str | None) -> None:
     """Apply the PCA that a run saved to new IMAGES, files or folders, and show what they resemble.
@@ -166,7 +141,7 @@ def project(model: str, images: Sequence[str], target: str, settings: Sequence[s
     from fruits_cli.project import describe_neighbours, find_images, load_saved, project_images, save_projection
 
     found = find_images(images)
-    saved = load_saved(model, target=target, settings=_split_settings(settings))
+    saved = load_saved(model, target=target, settings=split_settings(settings))
     folder = saved.folder.parent / "projected" / saved.folder.name
     folder = folders.resolve(output, base=Path.cwd()) if output else folder
     done = project_images(saved, found)
@@ -177,11 +152,11 @@ def project(model: str, images: Sequence[str], target: str, settings: Sequence[s
 
 
 @cli.command()
-@_MODEL
+@MODEL
 @click.argument("image")
 @click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="Classes and images to show.")
-@_target_option(default="local")
-@_SET
+@target_option(default="local")
+@SET
 def neighbours(model: str, image: str, count: int, target: str, settings: Sequence[str]) -> None:
     """Show the classes and images of a run that are nearest to IMAGE; MODEL is as in `project`."""
     from fruits_cli.project import find_images, load_saved, project_images
@@ -189,7 +164,7 @@ def neighbours(model: str, image: str, count: int, target: str, settings: Sequen
     found = find_images([image])
     if len(found) != 1:
         raise click.UsageError(f"{image} holds {len(found)} images; name one, or use `fruits project` for all of them.")
-    saved = load_saved(model, target=target, settings=_split_settings(settings))
+    saved = load_saved(model, target=target, settings=split_settings(settings))
     table = project_images(saved, found, count=count).neighbours
     click.echo(redact_secrets(table.drop(columns="path").to_string(index=False, float_format="{:.3g}".format)))
 
@@ -210,13 +185,13 @@ def pack(input_dir: str, output_dir: str) -> None:
 
 
 @cli.command()
-@_target_option(default="sample")
-@_SET
+@target_option(default="sample")
+@SET
 @click.option("--yes", is_flag=True, help="Delete; without it the command only shows what it would delete.")
 def clean(target: str, settings: Sequence[str], yes: bool) -> None:
     """Show, and with --yes delete, what runs that died left behind: unfinished batches, drafts, parts of files."""
     # Any mode does: the folders are the target's.
-    params = load_params(list_modes()[0], target, _split_settings(settings))
+    params = load_params(list_modes()[0], target, split_settings(settings))
     from fruits_cli.leftovers import find_leftovers, measure, remove_leftovers
 
     found = find_leftovers(params)
@@ -225,16 +200,6 @@ def clean(target: str, settings: Sequence[str], yes: bool) -> None:
         click.echo(entry)
     done = "deleted" if yes else "would be deleted; add --yes to delete them" if found else "to delete"
     click.echo(f"{len(found)} leftovers, {size:.1f} MiB, {done}.")
-
-
-def _split_settings(settings: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for setting in settings:
-        key, sign, value = setting.partition("=")
-        if not sign or not key.strip():
-            raise click.UsageError(f"--set {setting}: allowed: KEY=VALUE, such as --set max_images=10")
-        pairs[key.strip()] = value
-    return pairs
 
 
 def main() -> None:
