@@ -135,7 +135,8 @@ def test_fetch_takes_what_the_mode_needs_and_says_where_it_lies(fruits: Fruits, 
 
 def test_evaluate_runs_what_is_finished(fruits: Fruits, places: list[str], tmp_path: Path, monkeypatch) -> None:
     done = fruits("evaluate", "mine", *places)
-    message = f"there is no report of a finished run in {tmp_path}/reports/local/mine; run it first: fruits run."
+    missing = f"there is no report of a finished run in {tmp_path}/reports/local/mine"
+    message = f"{missing}; run it first: fruits run mine --target local."
     check_refusal(done, code=2, message=message)
     params = load_params("MINI", "local", dict(place[6:].split("=") for place in places[2:]) | {"name": "mine"})
     write_marker(params.results_dir, owner={})

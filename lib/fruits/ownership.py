@@ -29,7 +29,7 @@ _FAILED = re.compile(r"run\.failed\.ipynb|errors(\.failed)?\.csv|kernel\.log")
 _LITTER = re.compile(
     r"(.*/)?(\.DS_Store|Thumbs\.db|desktop\.ini|\._[^/]*|[^/]+_\$folder\$)|(.*/)?@eaDir/.*", re.DOTALL | re.IGNORECASE
 )
-BY_HAND = "by-hand"
+BY_HAND, DELIVERABLES = "by-hand", "deliverables"
 # Results are the same only if these are equal; the other keys of an owner may change from run to run.
 SAME = {"target", "input_dir", "split", "classes", "max_images", "seed", "model_id"}
 _MAY_CHANGE = {"pca_components", "variance_target", "max_error_share"}
@@ -57,7 +57,7 @@ RESULTS = Kind(
 REPORT = Kind(
     "report",
     re.compile(rf"{_FAILED.pattern}|(run|atlas)\.html|run\.ipynb|variance\.png|manifest\.json"),
-    kept=(BY_HAND,),
+    kept=(BY_HAND, DELIVERABLES),
 )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fruits import folders
 from fruits.errors import UsageError
@@ -80,10 +81,7 @@ def read_stored_params(name: str, *, target: str, against: str, settings: Mappin
     """
     base = load_params(_MODE, target, settings)
     file = base.path("report_dir") / target / name / "manifest.json"
-    try:
-        told = dict(json.loads(file.read_text(encoding="utf-8"))["params"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"there is no report of a finished run in {file.parent}; run it first: fruits run.") from error
+    told = read_manifest(file.parent)["params"]
     known = {key: value for key, value in told.items() if key in KEYS} | {key: getattr(base, key) for key in settings}
     values = known | {"evaluate": True, "fresh": False, "replace": False}
     values |= {"against": against} if against else {}
@@ -91,3 +89,14 @@ def read_stored_params(name: str, *, target: str, against: str, settings: Mappin
     params = build_params(values, sources=dict.fromkeys(values, str(file)), problems=problems)
     check_whole(params.results_dir)
     return params
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a report, whose folder is `<target>/<name>`; UsageError if there is no finished run."""
+    target, name = folder.parent.name, folder.name
+    try:
+        manifest = dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+        return manifest | {"params": dict(manifest["params"])}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        command = f"scripts/aws_setup.sh run {name}" if target == "emr" else f"fruits run {name} --target {target}"
+        raise UsageError(f"there is no report of a finished run in {folder}; run it first: {command}.") from error

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,6 +76,21 @@ def _run(params: RunParams, notes: Sequence[str]) -> None:
     took = time.monotonic() - started
     lines = describe_run(manifest, results_dir=params.results_dir, report=report, seconds=took)
     click.echo(redact_secrets("\n".join(lines)))
+
+
+@cli.command()
+@click.argument("run_name", metavar="MODE")
+@click.option("--author", required=True, metavar="NAME", help="Who hands it in, such as 'Ada Lovelace'.")
+@click.option("--lang", "language", type=click.Choice(("en", "fr")), default="en", show_default=True)
+@click.option("--screenshots", metavar="FOLDER", type=click.Path(path_type=Path), help="Pictures to add to the images.")
+@target_option(default="sample")
+@SET
+def deliver(run_name: str, settings: Sequence[str], **options: Any) -> None:
+    """Make the notebook, the images and the presentation that are handed in, of a finished run of MODE or of a name."""
+    from fruits_cli.deliver.handover import deliver_run
+
+    for file in deliver_run(run_name, settings=split_settings(settings), **options):
+        click.echo(redact_secrets(str(file)))
 
 
 @cli.command()

@@ -1,0 +1,1 @@
+"""What is handed in of a finished run: the executed notebook, the images document, the presentation."""
