@@ -22,9 +22,9 @@ from fruits.params import RunParams
 from fruits.redaction import redact_secrets
 
 MARKER = Path(s3.MARKER)
-# What a run that fails puts beside the report that is there.
-_LOG = re.compile(r"kernel\.log")
-_FAILED = re.compile(r"run\.failed\.ipynb|errors(\.failed)?\.csv|kernel\.log")
+# What is put beside the report that is there: by a run that fails, and by emr/steps.py.
+_BESIDE = re.compile(r"kernel\.log|cluster\.json")
+_FAILED = re.compile(rf"run\.failed\.ipynb|errors(\.failed)?\.csv|{_BESIDE.pattern}")
 # Made by the system in any folder, and without value; `x_$folder$` is what Hadoop writes in S3 for a folder.
 _LITTER = re.compile(
     r"(.*/)?(\.DS_Store|Thumbs\.db|desktop\.ini|\._[^/]*|[^/]+_\$folder\$)|(.*/)?@eaDir/.*", re.DOTALL | re.IGNORECASE
@@ -162,7 +162,7 @@ def find_foreign(folder: Path, kind: Kind) -> list[str]:
         # A run that fails leaves its notebook, and its error rows only beside that.
         failed_run = folder / "run.failed.ipynb"
         failed = kind is REPORT and (failed_run.exists() or failed_run.is_symlink())
-        patterns = kind.unlisted if lenient else _FAILED if failed else _LOG
+        patterns = kind.unlisted if lenient else _FAILED if failed else _BESIDE
         foreign = list_foreign(folder, names=names, patterns=patterns, kept=kind.kept)
         # Another run may have put its folder in place meanwhile.
         if not foreign or marker.get("run_id") == read_marker(folder, kind).get("run_id"):

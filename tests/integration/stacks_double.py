@@ -12,15 +12,16 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     """Close the gaps of moto that the two stacks meet.
 
     Resources that it lacks (key pair with its private key in Parameter Store, bucket policy, schedule) are made; a
-    cluster gets its groups, configurations and bootstrap actions and stays alive; retained resources stay; EMR is
-    listed by the tagging API, and found in the region that is asked. Conditions of bucket policies are not evaluated
-    by moto, so that a TLS-only one would lock everybody out: none is enforced.
+    cluster gets its groups, configurations and bootstrap actions and stays alive; its security configuration is JSON;
+    retained resources stay; EMR is listed by the tagging API, and found in the region that is asked. Conditions of
+    bucket policies are not evaluated by moto, so that a TLS-only one would lock everybody out: none is enforced.
     """
     from moto.cloudformation import parsing
     from moto.cloudformation.models import Stack
     from moto.ec2.models.route_tables import RouteTable
     from moto.ec2.models.security_groups import SecurityGroupIngress
     from moto.emr.models import Cluster
+    from moto.emr.models import ElasticMapReduceBackend as Backend
     from moto.emr.responses import ElasticMapReduceResponse
     from moto.iam.access_control import PermissionResult
     from moto.iam.models import Role
@@ -31,6 +32,12 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     known = parsing.get_model_map()
     patch.setattr(parsing, "get_model_map", lambda: known | models)
     patch.setattr(Cluster, "create_from_cloudformation_json", classmethod(_create_cluster))
+    secure = Backend.create_security_configuration
+
+    def secure_as_json(self: Any, name: str, security_configuration: Any) -> Any:
+        return secure(self, name, json.dumps(security_configuration))
+
+    patch.setattr(Backend, "create_security_configuration", secure_as_json)
     patch.setattr(RouteTable, "delete_from_cloudformation_json", _delete_routes, raising=False)
     patch.setattr(SecurityGroupIngress, "delete", _delete_rule, raising=False)
     patch.setattr(Role, "delete_from_cloudformation_json", _delete_role)

@@ -1,16 +1,21 @@
 """`run`: the step that is sent, followed to its end; moto leaves steps running for ever, so its end is played here."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.endpoint import Endpoint
 from botocore.exceptions import ReadTimeoutError
 from cloud import BUCKET, Cloud, patch_call
+from emr.settings import load_settings
 from emr.steps import build_step
+
+from fruits import ownership
 
 pytestmark = pytest.mark.integration
 pytest_plugins = ("cloud_fixtures",)
@@ -37,6 +42,8 @@ def played(cloud: Cloud, *, state: str, code: str | None, output: str = "") -> I
             time.sleep(0.15)
         if code is not None:
             s3.put_object(Bucket=BUCKET, Key=f"logs/runs/{run}/exit", Body=f"{code}\n".encode())
+        step.start_date_time = datetime.now(UTC)
+        step.end_date_time = step.start_date_time + timedelta(minutes=6)
         step.state = state
 
     over = threading.Event()
@@ -62,6 +69,41 @@ def test_a_run_is_followed_and_its_report_fetched(with_cluster: Cloud) -> None:
     assert "code/repository.zip" in with_cluster.keys("code/")
 
 
+def test_a_run_leaves_the_cluster_and_its_cost_beside_the_report(with_cluster: Cloud) -> None:
+    folder, file = with_cluster.home / "reports/emr/MINI", with_cluster.home / "reports/emr/MINI/cluster.json"
+    s3, settings = with_cluster.client("s3"), load_settings()
+    owner = {"kind": "report", "target": "emr", "input_dir": "x", "run_id": "1", "files": {"run.html": "0"}}
+    for name, body in {"run.html": b"<html>", "run.json": json.dumps(owner).encode()}.items():
+        s3.put_object(Bucket=BUCKET, Key=f"reports/emr/MINI/{name}", Body=body)
+    with played(with_cluster, state="COMPLETED", code="0"):
+        assert with_cluster.run("run", "MINI").code == 0
+    told = json.loads(file.read_text())
+    cluster = with_cluster.cluster()
+    created = cluster["Status"]["Timeline"]["CreationDateTime"]
+    assert (told["id"], told["bucket"], told["region"]) == (with_cluster.cluster_id, BUCKET, "eu-west-1")
+    assert (told["name"], told["release"], told["zone"]) == ("fruits", settings.release, "eu-west-1a")
+    assert datetime.fromisoformat(told["created"]) == created.replace(microsecond=0)
+    times = [datetime.fromisoformat(told["step"][name]) for name in ("started", "ended")]
+    assert times[1] - times[0] == timedelta(minutes=told["step"]["minutes"]) == timedelta(minutes=6)
+    assert told["step"]["run"].split("-")[2] == "MINI"
+    on_demand = {"type": "m5.xlarge", "market": "ON_DEMAND"}
+    assert told["nodes"] == [{"role": "primary", "count": 1, **on_demand}, {"role": "core", "count": 2, **on_demand}]
+    # By hand: three m5.xlarge with a public address and 64 GB each.
+    minutes, eur = told["cost"]["minutes"], settings.prices["eur_per_usd"]
+    hour = 3 * (0.214 + 0.048 + 0.005 + 64 * 0.088 / 730)
+    assert 6 <= minutes < 7
+    assert told["cost"]["amount"] == pytest.approx(hour * minutes / 60 * eur, abs=0.001)
+    assert (told["cost"]["currency"], told["cost"]["prices"]) == ("EUR", "2025-03-02")
+    assert told["estimate"]["minutes"] > settings.speed["start_minutes"]
+    assert told["idle_minutes"] == 30
+    assert told["encryption"] == {"bucket": "AES256", "objects": "SSE-S3", "disks": "AwsKms", "between_nodes": False}
+    # It stays, and does not keep a later run from replacing the report.
+    before = file.stat().st_mtime_ns
+    assert with_cluster.run("download-results", "MINI").code == 0
+    assert file.stat().st_mtime_ns == before
+    assert ownership.find_foreign(folder, ownership.REPORT) == []
+
+
 @pytest.mark.parametrize(("code", "expected"), [("1", 1), ("2", 2), (None, 1)])
 def test_a_failed_run_exits_as_it_did_there(with_cluster: Cloud, code: str | None, expected: int) -> None:
     with played(with_cluster, state="FAILED", code=code, output="fruits: no folder s3://x"):
@@ -84,6 +126,17 @@ def test_a_step_that_runs_already_is_followed_and_none_is_sent(with_cluster: Clo
     assert "  | red" in done.out
     assert "\x1b" not in done.out
     assert len(emr.list_steps(ClusterId=cluster)["Steps"]) == 1
+
+
+def test_a_run_that_is_followed_again_leaves_its_cluster_too(with_cluster: Cloud) -> None:
+    step = build_step(bucket=BUCKET, mode="MINI", run="earlier")
+    with_cluster.client("emr").add_job_flow_steps(JobFlowId=with_cluster.cluster_id, Steps=[step])
+    with_cluster.client("s3").put_object(Bucket=BUCKET, Key="reports/emr/MINI/run.html", Body=b"<html>")
+    # It goes on for a while, so that it is found alive.
+    with played(with_cluster, state="COMPLETED", code="0", output="at work\n" * 10):
+        assert with_cluster.run("run", "MINI").code == 0
+    told = json.loads((with_cluster.home / "reports/emr/MINI/cluster.json").read_text())
+    assert told["step"]["run"] == "earlier"
 
 
 @pytest.mark.parametrize(("operation", "goes_on"), [("DescribeStep", True), ("AddJobFlowSteps", False)])
