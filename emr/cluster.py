@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emr import stacks
-from emr.context import SETUP, Context, read_code
+from emr.context import SETUP, SPARK_LOGS, Context, read_code
 from emr.costs import Node, count_up, estimate_hour, estimate_run, format_money
 from emr.settings import Settings, check_release, size_spark
 from emr.shipment import count_objects
@@ -62,6 +62,8 @@ def create_cluster(context: Context, *, wait: bool) -> dict[str, Any] | None:
         context.ask("Start it?")
         # A cluster that ended by itself leaves its stack. It is never updated: that could replace a cluster at work.
         stacks.delete(context, "cluster")
+        # Spark and its History Server do not start if this folder is missing, and they do not make it.
+        context.client("s3").put_object(Bucket=bucket, Key=SPARK_LOGS)
         begun = stacks.begin(context, "cluster", parameters)
         end = f"after {settings.idle_minutes} idle minutes, and at {parameters['EndAt']} UTC at the latest"
         context.say(f"The cluster is starting. It ends itself {end}.")

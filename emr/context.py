@@ -15,6 +15,7 @@ STATE_FILE = ".fruits-aws.json"
 # Where everything lies in the bucket.
 RAW, FEATURES, MODELS = "data/raw/", "data/features/", "data/models/"
 CODE, REPORTS, LOGS, JUPYTER = "code/", "reports/", "logs/", "jupyter/"
+SPARK_LOGS = f"{LOGS}spark/"
 # The user of JupyterHub that EMR makes. What the Hub saves in S3 lies in a folder of this name.
 HUB_USER = "jovyan"
 _PERMISSION = "Your user or role lacks this permission; emr/policy.json lists those needed."

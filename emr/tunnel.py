@@ -1,4 +1,4 @@
-"""The way to JupyterHub: key, address, a new password, and a tunnel by SSH or Systems Manager to localhost:9443."""
+"""The way to JupyterHub and Spark's pages: key, address, a new password, and a tunnel by SSH or Systems Manager."""
 
 import errno
 import ipaddress
@@ -22,6 +22,8 @@ from fruits import folders
 from fruits.errors import FruitsError, UsageError, strip_controls
 
 PORT = 9443
+# Here, by SSH only: Spark's History Server (18080 there) and YARN's way to the page of a running application (20888).
+HISTORY, LIVE = 9444, 9445
 KNOWN_HOSTS = ".fruits-known-hosts"
 ADDRESS_URL = "https://checkip.amazonaws.com"
 # Seconds between tries, and until they end: the cluster goes on costing money, and the person has to look.
@@ -61,6 +63,7 @@ def connect(context: Context, *, ssm: bool, cidr: str | None, show: bool, keep_p
         let_in(context, find_cidr(cidr))
         if not keep_password:
             context.say(f"User:    {HUB_USER}, with the new password {set_password(commands['set'])}")
+        context.say(f"Spark:   http://localhost:{HISTORY}; while it runs: http://localhost:{LIVE}/proxy/APPLICATION/")
     context.say("The browser warns once, since JupyterHub made its certificate itself.")
     return keep_open(context, commands["tunnel"], ssm=ssm, cidr=cidr)
 
@@ -130,7 +133,9 @@ def ssh_commands(context: Context, host: str, *, certain: bool) -> dict[str, lis
         f"IdentityFile={_spell(context.key_file)}",
     ]
     ssh, node = ["ssh", *(f"-o{option}" for option in (*options, *_OPTIONS))], f"hadoop@{host}"
-    tunnel = [*ssh, "-N", "-L", f"{PORT}:localhost:{PORT}", node]
+    # YARN's listens on the node's address only, which is what its public name means there.
+    forwards = (f"{PORT}:localhost:{PORT}", f"{HISTORY}:localhost:18080", f"{LIVE}:{host}:20888")
+    tunnel = [*ssh, "-N", *(part for forward in forwards for part in ("-L", forward)), node]
     return {"ask": [*ssh, "-t", node, _ASK], "set": [*ssh, node, _SET], "tunnel": tunnel}
 
 

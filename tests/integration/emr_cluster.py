@@ -17,6 +17,7 @@ from cloud import BUCKET, shell
 from doubles import KEYS, REGION, list_keys, local_s3, make_client
 from emr.cli import HOME_VARIABLE
 from emr.cluster import VENV
+from emr.context import SPARK_LOGS
 from emr.settings import load_settings
 from livy_server import LOCAL_SPARK, Livy, find_obstacle, start_livy
 from template import read_cluster, read_properties
@@ -74,6 +75,7 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
         for command in (["create-bucket", BUCKET], upload):
             done = shell(str(SCRIPT), *command, "--yes", env=os.environ | cloud, cwd=folder)
             assert done.returncode == 0, done.stdout + done.stderr
+        make_client(endpoint).put_object(Bucket=BUCKET, Key=SPARK_LOGS)  # as `create-cluster` does
         classifications = read_cluster(load_settings(), bucket=BUCKET)["Configurations"]
         spark = read_settings(classifications, "spark-defaults", python=python)
         spark = {name: value for name, value in spark.items() if not name.startswith(_YARN)}

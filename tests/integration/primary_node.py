@@ -10,11 +10,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aws_shim
+from cloud import BUCKET
 from emr.cluster import VENV
+from emr.settings import load_settings
+from template import read_cluster, read_properties
 
 from fruits.session import connect_s3, find_s3_jars
 
@@ -27,8 +31,10 @@ def environ(folder: Path, *, endpoint: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYSPARK", "SPARK"))}
     import pyspark
 
-    # EMR's own settings say what s3:// is.
-    settings = connect_s3(find_s3_jars(), local=True, environ={"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION})
+    # EMR's own settings say what s3:// is. Of the others only those of the logs make sense without YARN.
+    chosen = read_properties(read_cluster(load_settings(), bucket=BUCKET)["Configurations"], "spark-defaults")
+    settings = {name: value for name, value in chosen.items() if name.startswith("spark.eventLog.")}
+    settings |= connect_s3(find_s3_jars(), local=True, environ={"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION})
     (folder / "conf").mkdir(exist_ok=True)
     lines = [f"{name} {value}\n" for name, value in settings.items()]
     (folder / "conf/spark-defaults.conf").write_text("".join(lines))
@@ -48,7 +54,9 @@ def run_step(step: Any, *, env: dict[str, str], folder: Path) -> None:
     place = folder / step.id
     place.mkdir(parents=True)
     command = [sys.prefix if part == VENV else part for part in step.hadoop_jar_step["Args"]]
+    step.start_date_time = datetime.now(UTC)
     done = subprocess.run(command, env=env, cwd=place, capture_output=True, check=False)
+    step.end_date_time = datetime.now(UTC)
     (place / "stdout").write_bytes(done.stdout)
     (place / "stderr").write_bytes(done.stderr)
     step.state = "FAILED" if done.returncode else "COMPLETED"

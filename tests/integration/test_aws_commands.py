@@ -62,6 +62,8 @@ def test_create_cluster_hands_everything_on(with_cluster: Cloud) -> None:
     iam = with_cluster.client("iam")
     policy = iam.get_role_policy(RoleName="fruits-emr-node", PolicyName="bucket")["PolicyDocument"]
     assert f"arn:aws:s3:::{BUCKET}/*" in json.dumps(policy)
+    # Without this folder Spark does not start.
+    assert "logs/spark/" in with_cluster.keys("logs/")
     (stop,) = with_cluster.client("scheduler").list_schedules()["Schedules"]
     schedule = with_cluster.client("scheduler").get_schedule(Name=stop["Name"])
     assert json.loads(schedule["Target"]["Input"]) == {"JobFlowIds": [found["Id"]]}

@@ -12,6 +12,7 @@ import template
 from cloud import BUCKET, EMR
 from emr.cli import POLICY_FILE
 from emr.cluster import VENV, build_parameters
+from emr.context import SPARK_LOGS
 from emr.settings import load_settings
 from template import read_properties
 
@@ -120,6 +121,8 @@ def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any])
     assert spark[session.CODE] == f"s3://{BUCKET}/code/fruits.zip"
     assert "EUR" in spark[session.HOUR]
     assert (spark[session.IDLE_MINUTES], spark[session.LIVY_MINUTES]) == ("45", "60")
+    logs = f"s3://{BUCKET}/{SPARK_LOGS}"
+    assert (spark["spark.eventLog.dir"], spark["spark.history.fs.logDirectory"]) == (logs, logs)
     assert read_properties(found, "livy-conf")["livy.server.session.timeout-check.skip-busy"] == "true"
     persistence = {"s3.persistence.enabled": "true", "s3.persistence.bucket": BUCKET}
     assert read_properties(found, "jupyter-s3-conf") == persistence

@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cloud import shell
 from connection import SCRIPT, Connection, ask_hub, connecting, find_cluster, home_of, open_terminal, show_console
 from emr.context import Context
 from emr.settings import load_settings
-from emr.tunnel import KNOWN_HOSTS, PORT, check_port, is_taken, ssh_commands
+from emr.tunnel import HISTORY, KNOWN_HOSTS, LIVE, PORT, check_port, is_taken, ssh_commands
 from machines import wait_for
 from sshd import Primary, primary_machine, why_not
 
@@ -56,6 +57,21 @@ def test_the_tunnel_opens_and_ctrl_c_ends_it(connect: Connection, far: Primary, 
     code, output = connect.interrupt()
     assert (code, output.splitlines()[-1]) == (130, "aws_setup.sh: interrupted")
     assert not is_taken()
+
+
+def test_the_history_server_of_the_node_is_reached_on_this_machine_only(connect: Connection, far: Primary) -> None:
+    page = far.folder / "history" / "index.html"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text("History Server")
+    command = ("-u", "-m", "http.server", "18080", "--bind", "127.0.0.1", "--directory", str(page.parent))
+    wait_for(far.start(sys.executable, *command, log="history.log"), "(Serving)")
+    connect.wait_for(OPEN)
+    assert urllib.request.urlopen(f"http://localhost:{HISTORY}/", timeout=10).read() == b"History Server"
+    ports = {HISTORY, LIVE, PORT}
+    (ssh,) = psutil.Process(connect.process.pid).children(recursive=True)
+    listening = {found.laddr for found in ssh.net_connections() if found.status == psutil.CONN_LISTEN}
+    assert {address.port for address in listening} == ports
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
 
 
 def test_nothing_stays_behind_when_it_is_terminated(connect: Connection) -> None:
@@ -184,7 +200,9 @@ def test_printing_opens_nothing(far: Primary, env: dict[str, str]) -> None:
     (far.folder / "hub" / "password").write_text("as it was")
     done = shell(str(SCRIPT), "connect", "--print", env=env)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "-N -L 9443:localhost:9443 hadoop@" in done.stdout
+    assert re.search(
+        r"-N -L 9443:localhost:9443 -L 9444:localhost:18080 -L 9445:(ec2-\S+):20888 hadoop@\1\n", done.stdout
+    )
     assert (far.folder / "hub" / "password").read_text() == "as it was"
     assert done.stdout.splitlines()[-1].startswith("Tunnel:")
     assert not is_taken()
