@@ -73,10 +73,10 @@ test-integration: env ## run the tests against doubles of AWS, on a Spark cluste
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	$(BIN)/python -m pytest -m integration
 
-rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE]
+rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE] [KEEP=FOLDER]
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
-	PYTHONPATH=tests/integration:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
-		$(if $(WEIGHTS),--weights $(WEIGHTS))
+	PYTHONPATH=tests/integration:tests:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
+		$(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(KEEP),--keep $(KEEP))
 
 notebooks: env ## make notebooks/emr_jupyterhub.ipynb from pipeline.ipynb (scripts/make_notebooks.py says how they differ)
 	$(BIN)/python -m scripts.make_notebooks

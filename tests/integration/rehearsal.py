@@ -62,14 +62,15 @@ def list_left(endpoint: str) -> list[str]:
 @click.option("--images", default=None, help="The folder with Training/ (default: the rendered sample).")
 @click.option("--mode", default="MINI", show_default=True)
 @click.option("--weights", default=None, help="An .h5 file.")
-def rehearse(images: str | None, mode: str, weights: str | None) -> None:
+@click.option("--keep", default=None, help="Folder that keeps what is downloaded (default: nothing is kept).")
+def rehearse(images: str | None, mode: str, weights: str | None, keep: str | None) -> None:
     """Play the commands, and look for what is left."""
     source = images or str(load_params("MINI", "sample").path("input_dir"))
     if not images:
         ensure_sample(Path(source))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, serve(patch) as endpoint:
-        home = Path(folder) / "home"
-        home.mkdir()
+        home = Path(keep).resolve() if keep else Path(folder) / "home"
+        home.mkdir(parents=True, exist_ok=True)
         keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
         for name, value in keys.items():
             patch.setenv(name, value)
