@@ -11,12 +11,11 @@ import pytest
 from conftest import WEIGHTS
 from pyspark.sql import SparkSession
 
-from fruits.features.engines import LiteRTEngine, broadcast_engine
+from fruits.features.engines import TOLERANCE, LiteRTEngine, broadcast_engine
 from fruits.features.model import Backbone, load_model
 from fruits.features.udf import SCHEMA, Extractor, collect_errors
 from fruits.images.tree import ClassFolders
 
-TOLERANCE = 2e-4
 Prepare = Callable[[str], Backbone]
 
 

@@ -20,10 +20,12 @@ from fruits import session
 from fruits.errors import FruitsError
 from fruits.notebook import Markdown, fill_parameters, quote
 from fruits.params import KEYS, load_params
+from fruits.results import SHARE_TOLERANCE
 from fruits_cli.execution import OPTIONAL, check_notebook
 
 NOTEBOOK = REPOSITORY / "notebooks" / "pipeline.ipynb"
 HUB_NOTEBOOK = REPOSITORY / "notebooks" / "emr_jupyterhub.ipynb"
+COMPARISON = REPOSITORY / "notebooks" / "compare.ipynb"
 BIN = Path(sys.executable).parent
 
 
@@ -32,7 +34,7 @@ def cells() -> list[nbformat.NotebookNode]:
     return nbformat.read(NOTEBOOK, as_version=4).cells
 
 
-@pytest.mark.parametrize("notebook", [NOTEBOOK, HUB_NOTEBOOK], ids=lambda file: file.stem)
+@pytest.mark.parametrize("notebook", [NOTEBOOK, HUB_NOTEBOOK, COMPARISON], ids=lambda file: file.stem)
 def test_cells_are_short_stripped_and_without_definitions(notebook: Path) -> None:
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
@@ -156,5 +158,5 @@ def test_all_apples_of_fruits_360(tmp_path: Path, shared: Path, trained_models: 
     assert manifest["pca"]["kept"] == 200
     # shared/README.md: equal to an independent EMR run of the official weights.
     variance = pd.read_csv(tmp_path / "real/APPLES/model_info/variance.csv", index_col="component")
-    assert variance["share"][1] == pytest.approx(0.211406, abs=1e-5)
-    assert variance["cumulative"][50] == pytest.approx(0.833971, abs=1e-5)
+    assert variance["share"][1] == pytest.approx(0.211406, abs=SHARE_TOLERANCE)
+    assert variance["cumulative"][50] == pytest.approx(0.833971, abs=SHARE_TOLERANCE)

@@ -116,6 +116,13 @@ def summarise(manifest: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def find_value(content: Any, *keys: str) -> Any:
+    """Return what a document holds under nested keys; None if it does not."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
 def list_rates(manifest: Any) -> dict[str, dict[str, float]]:
     """Return how often the nearest neighbour is right in each test of a manifest, by the k of the test, 0 to 1.
 

@@ -66,8 +66,8 @@ class CsvFormat:
                 else:
                     stream.write(self._format(table.to_pandas(), header=False).encode())
 
-    def read_scores(self, file: Path) -> "pd.DataFrame":
-        """Read what `write_scores` wrote."""
+    def read_table(self, file: Path) -> "pd.DataFrame":
+        """Read what `write_table` or `write_scores` wrote; texts are as their cells hold them."""
         import pandas as pd
 
         with file.open("rb") as stream:

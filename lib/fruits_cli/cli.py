@@ -118,6 +118,18 @@ def reports(target: str, settings: Sequence[str]) -> None:
 
 
 @cli.command()
+@click.argument("runs", nargs=-1)
+@target_option(default="sample")
+@SET
+def compare(runs: Sequence[str], target: str, settings: Sequence[str]) -> None:
+    """Compare RUNS side by side and in pairs: modes, names, manifests, folders of reports; by default all modes."""
+    from fruits_cli.compare import compare_runs
+
+    params = load_params(list_modes()[0], target, split_settings(settings))  # any mode does
+    tell(f"the page is {compare_runs(runs, params=params, say=tell)}")
+
+
+@cli.command()
 @click.argument("mode")
 @target_option(default="local")
 @SET

@@ -22,6 +22,7 @@ from fruits_cli.streams import ProgressWriter
 
 # The tag of cells that draw only if there is something to draw.
 OPTIONAL = "optional"
+FAILED = "run.failed.ipynb"
 # What a cell calls that ends in a figure.
 _DRAWS = re.compile(r"\bplots\.(plot|draw)_")
 
@@ -180,7 +181,7 @@ def explain_failures(draft: Path, *, folder: Path) -> Iterator[None]:
 
 def _keep_failed(output: Path, *, folder: Path) -> Path:
     """Put what was executed, and the error rows that may have failed it, beside the last good report."""
-    failed = folder / "run.failed.ipynb"
+    failed = folder / FAILED
     folders.write_bytes(failed, redact_secrets(output.read_text(encoding="utf-8")).encode())
     kept = ownership.lists_file(folder, ERRORS)  # it tells of the last good run
     rows = folder / ("errors.failed.csv" if kept else ERRORS)

@@ -11,11 +11,13 @@ from urllib.parse import quote
 
 from fruits import folders
 from fruits.errors import UsageError
-from fruits.manifest import list_rates
+from fruits.manifest import find_value, list_rates
 from fruits.pca import format_share
 from fruits.redaction import redact_secrets
 
 INDEX = "index.html"
+# The folder of a comparison, beside those of the targets.
+COMPARISON = "compare"
 _TEMPLATES = Path(__file__).with_name("templates")
 # An index without this line is somebody else's.
 _SIGNATURE = '<meta name="generator" content="fruits reports">'
@@ -43,7 +45,8 @@ def write_index(root: Path) -> Path:
     page = root / INDEX
     if page.exists() and _SIGNATURE not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page} was not made by `fruits reports` and stays as it is; move it, to have an index here.")
-    folders.write_bytes(page, redact_secrets(render_index(find_reports(root))).encode())
+    compared = (root / COMPARISON / "run.html").is_file()
+    folders.write_bytes(page, redact_secrets(render_index(find_reports(root), compared=compared)).encode())
     return page
 
 
@@ -61,20 +64,21 @@ def find_reports(root: Path) -> list[Report]:
     return found
 
 
-def render_index(reports: Sequence[Report]) -> str:
-    """Render the page; what a manifest of an earlier version does not say is left out."""
+def render_index(reports: Sequence[Report], *, compared: bool = False) -> str:
+    """Render the page; what a manifest of an earlier version does not say is left out. `compared`: link to it."""
     from jinja2 import Environment, FileSystemLoader
 
     places = [_TEMPLATES / "reports", _TEMPLATES / "reader"]
     template = Environment(loader=FileSystemLoader(places), autoescape=True)
-    ordered = sorted(reports, key=lambda report: str(_find(report.manifest, "started") or ""), reverse=True)
+    ordered = sorted(reports, key=lambda report: str(find_value(report.manifest, "started") or ""), reverse=True)
     entries = [_describe(report) for report in ordered]
-    return template.get_template("index.html.j2").render(entries=entries, signature=_SIGNATURE)
+    comparison = f"{COMPARISON}/run.html" if compared else None
+    return template.get_template("index.html.j2").render(entries=entries, signature=_SIGNATURE, comparison=comparison)
 
 
 def _describe(report: Report) -> dict[str, Any]:
     links = [(_PAGES[page], quote(f"{report.target}/{report.name}/{page}")) for page in report.pages]
-    when = _find(report.manifest, "started")
+    when = find_value(report.manifest, "started")
     with suppress(ValueError, TypeError):
         when = datetime.fromisoformat(when).strftime("%Y-%m-%d %H:%M %Z")
     told = report.manifest if isinstance(report.manifest, dict) else None
@@ -89,12 +93,12 @@ def _describe(report: Report) -> dict[str, Any]:
 def _list_tiles(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return names and texts of the figures that a manifest holds."""
     rows = [
-        ("images", _find(manifest, "counts", "features"), "{:,}".format),
-        ("errors", _find(manifest, "counts", "errors"), "{:,}".format),
-        ("components kept", _find(manifest, "pca", "kept"), "{:,}".format),
-        ("variance kept", _find(manifest, "pca", "cumulative"), format_share),
+        ("images", find_value(manifest, "counts", "features"), "{:,}".format),
+        ("errors", find_value(manifest, "counts", "errors"), "{:,}".format),
+        ("components kept", find_value(manifest, "pca", "kept"), "{:,}".format),
+        ("variance kept", find_value(manifest, "pca", "cumulative"), format_share),
         *_list_accuracies(manifest),
-        ("images/s", _find(manifest, "images_per_second"), "{:,.0f}".format),
+        ("images/s", find_value(manifest, "images_per_second"), "{:,.0f}".format),
     ]
     return [(name, write(value)) for name, value, write in rows if isinstance(value, int | float)]
 
@@ -107,10 +111,3 @@ def _list_accuracies(manifest: dict[str, Any]) -> list[tuple[str, Any, Any]]:
             title = f"{name.replace('->', ' → ')}: accuracy of k = {max(counts)}"
             rows.append((title, rates[str(max(counts))], "{:.1%}".format))
     return rows
-
-
-def _find(content: Any, *keys: str) -> Any:
-    """Return what a document holds under nested keys; None if it does not."""
-    for key in keys:
-        content = content.get(key) if isinstance(content, dict) else None
-    return content

@@ -63,25 +63,25 @@ def list_unfinished(store: Path) -> list[Path]:
 
 def find_missing(images: "pd.DataFrame", *, store: Path, batches: Sequence[Path] | None = None) -> "pd.DataFrame":
     """Return the rows of `images` whose features the store does not hold; of its batches, if some are named."""
-    known = _locate(_read_keys(list_batches(store) if batches is None else batches))
+    known = _locate(read_keys(list_batches(store) if batches is None else batches))
     return images[~images["digest"].isin(known["digest"])].reset_index(drop=True)
 
 
 def list_known(store: Path) -> "pd.DataFrame":
     """Return length and tag of the images whose features the store holds: one of another length is none of them."""
-    known = _read_keys(list_batches(store))
+    known = read_keys(list_batches(store))
     return known.loc[known["digest"] != "", ["length", "etag"]]
 
 
 def find_earlier(images: "pd.DataFrame", *, store: Path) -> "pd.DataFrame":
     """Return the rows of `images` that an earlier version, which knew them by path and time, stored features of."""
-    known = _read_keys(list_batches(store))
+    known = read_keys(list_batches(store))
     return images.merge(known.loc[known["digest"] == "", list(EARLIER_KEY)].drop_duplicates())
 
 
 def name_digests(images: "pd.DataFrame", *, batches: Sequence[Path]) -> "pd.DataFrame":
     """Give the images without a digest the one under which some batches hold their features, by their paths."""
-    known = _read_keys(batches)
+    known = read_keys(batches)
     found = dict(zip(known["path"], known["digest"], strict=True))
     digests = [digest or found.get(path, "") for path, digest in zip(images["path"], images["digest"], strict=True)]
     return images.assign(digest=digests)
@@ -106,7 +106,7 @@ def write_batch(features: "DataFrame", *, store: Path) -> Path:
 
 def read_features(spark: "SparkSession", images: "pd.DataFrame", *, store: Path) -> "StoredFeatures":
     """Find the features of some images by their digests; of an image that two runs computed, the newer."""
-    wanted = images.merge(_locate(_read_keys(list_batches(store))), on="digest")
+    wanted = images.merge(_locate(read_keys(list_batches(store))), on="digest")
     return StoredFeatures(sparkSession=spark, blocks=cut_blocks(wanted))
 
 
@@ -227,7 +227,7 @@ def _locate(known: "pd.DataFrame") -> "pd.DataFrame":
     return both[both["digest"] != ""].drop_duplicates("digest", keep="last")
 
 
-def _read_keys(batches: Sequence[Path]) -> "pd.DataFrame":
+def read_keys(batches: Sequence[Path]) -> "pd.DataFrame":
     """Return path, length, modified, digest, etag, file (str) and row (int64) of everything in some batches."""
     import pandas as pd
 

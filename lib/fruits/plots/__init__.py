@@ -1,5 +1,6 @@
 """The figures of a run: a `plot_` function takes data and the `ax` to draw on, and returns that `ax`."""
 
+from fruits.plots.comparison import plot_run_accuracies, plot_stage_seconds, plot_variance_curves
 from fruits.plots.ends import find_ends, plot_ends
 from fruits.plots.images import (
     MAX_EXAMPLES,
@@ -34,6 +35,9 @@ __all__ = [
     "plot_cumulative",
     "plot_ends",
     "plot_pairs",
+    "plot_run_accuracies",
     "plot_scores",
     "plot_scree",
+    "plot_stage_seconds",
+    "plot_variance_curves",
 ]

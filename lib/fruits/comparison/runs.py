@@ -1,0 +1,157 @@
+"""Finished runs, found by their names and read from their manifests and results."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fruits import folders, ownership
+from fruits.errors import UsageError
+from fruits.manifest import find_value
+from fruits.moments import Matrix
+from fruits.params import find_repository, list_modes
+from fruits.results import VARIANCE
+from fruits.tables import FORMATS
+
+MANIFEST = "manifest.json"
+# Written beside the manifest of a run on AWS when it is followed to its end.
+CLUSTER = "cluster.json"
+# Where results of AWS lie once they are downloaded, below the repository.
+_DOWNLOADED = Path("data") / "emr_output"
+# A text that was written and read again may be off by the last digit.
+_EQUAL = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    name : str
+        Different for each of the runs that are read together.
+    folder : Path
+        Of the report.
+    results : Path or None
+        The folder of the tables, if it still holds those of this run; else `note` says why not.
+    variance : ndarray of shape (k,) or None
+        The share of the total variance of each component, from the results.
+    cluster : dict
+        What `cluster.json` says; empty for a run on one machine.
+    """
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+    results: Path | None
+    variance: Matrix | None
+    cluster: dict[str, Any]
+    note: str = ""
+
+    def find(self, *keys: str) -> Any:
+        """Return what the manifest holds under nested keys; None if it does not."""
+        return find_value(self.manifest, *keys)
+
+
+def find_manifests(runs: Sequence[str], *, target: str, report_dir: Path) -> list[Path]:
+    """Find the manifests of some runs.
+
+    Parameters
+    ----------
+    runs
+        Modes or names of runs of the target, folders of reports, or manifests; none: all modes that have a report.
+
+    Raises
+    ------
+    UsageError
+        If one of them has no manifest, or no mode has one; it lists what is there.
+    """
+    reports = report_dir / target
+    names = [name for name in folders.as_folder(reports).list_folders() if (reports / name / MANIFEST).is_file()]
+    there = f"in {reports} there are reports of {', '.join(names) or 'no run'}"
+    if not runs and not (runs := [name for name in names if name in list_modes()]):
+        raise UsageError(f"no mode has a report to compare; {there}. Name some of them, or first run: fruits run.")
+    return [_find_manifest(run, reports, names=names, there=there) for run in runs]
+
+
+def _find_manifest(run: str, reports: Path, *, names: Sequence[str], there: str) -> Path:
+    # Accents may be written in another form.
+    for name in names:
+        if folders.compose(name) == folders.compose(run):
+            return reports / name / MANIFEST
+    place = folders.resolve(run, base=Path.cwd())
+    for file in (place, place / MANIFEST):
+        if file.is_file():
+            return file
+    raise UsageError(
+        f"{run} is no run of this target, no report and no manifest; {there}. Name one, or its {MANIFEST}."
+    )
+
+
+def read_runs(manifests: Iterable[Path]) -> list[Run]:
+    """Read runs from their manifests and, where they are, their results.
+
+    Raises
+    ------
+    UsageError
+        If a file is no manifest of a finished run.
+    """
+    found = []
+    for file in manifests:
+        try:
+            manifest = json.loads(file.read_bytes())
+            titles = [str(manifest["params"]["name"] or manifest["mode"]), str(manifest["target"])]
+            _ = manifest["counts"]["features"], manifest["pca"]["kept"], manifest["model"]["model_id"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{file} is no manifest of a finished run ({said}); name a {MANIFEST}.") from error
+        found.append((titles, file.parent, manifest))
+    return [
+        Run(name=name, folder=folder, manifest=manifest, cluster=_read_cluster(folder), **_read_results(manifest))
+        for name, (_, folder, manifest) in zip(_name_apart([titles for titles, *_ in found]), found, strict=True)
+    ]
+
+
+def _name_apart(titles: Sequence[list[str]]) -> list[str]:
+    """Name runs by their titles; where these are the same also by target, and where that is the same by numbers."""
+    counts = Counter(title for title, _ in titles)
+    names = [title if counts[title] == 1 else f"{title} ({target})" for title, target in titles]
+    places = {name: [number for number, other in enumerate(names) if other == name] for name in names}
+    return [
+        name if len(places[name]) == 1 else f"{name} {places[name].index(number) + 1}"
+        for number, name in enumerate(names)
+    ]
+
+
+def _read_cluster(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        found = json.loads((folder / CLUSTER).read_bytes())
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _read_results(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return `results`, `variance` and `note` of a run."""
+    params = manifest["params"]
+    title, home = params.get("name") or manifest["mode"], find_repository()
+    places = [home / _DOWNLOADED / title] if home and manifest["target"] == "emr" else []
+    output = folders.resolve(str(params.get("output_dir", "data")), base=home or Path.cwd())
+    if folders.as_folder(output).atomic:  # on this machine: nothing is fetched from S3
+        places.append(output / title)
+    for place in places:
+        if marker := ownership.read_marker(place, ownership.RESULTS):
+            with suppress(OSError, ValueError, LookupError):
+                table = FORMATS[params.get("csv", "international")].read_table(place / VARIANCE)
+                share = table["share"].to_numpy(np.float64)
+                same = math.isclose(share.sum(), manifest["pca"].get("cumulative", math.nan), abs_tol=_EQUAL)
+                if same and marker.get("model_id") == manifest["model"]["model_id"]:
+                    return {"results": place, "variance": share}
+            return {"results": None, "variance": None, "note": f"{place} holds results of another run"}
+    hint = "" if folders.as_folder(output).atomic else "; download them: scripts/aws_setup.sh download-results"
+    return {"results": None, "variance": None, "note": f"its results are not in {(places or [output])[-1]}{hint}"}

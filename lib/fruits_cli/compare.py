@@ -1,0 +1,56 @@
+"""The comparison of finished runs: `compare.ipynb`, run by papermill, and its page."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fruits import folders, ownership
+from fruits.comparison.runs import Run, find_manifests, read_runs
+from fruits.notebook import WARNINGS
+from fruits.params import RunParams, repository
+from fruits_cli.execution import FAILED, execute_notebook, explain_failures
+from fruits_cli.index import COMPARISON, write_index
+from fruits_cli.kernel import LOG
+
+_FILES = ("run.html", "run.ipynb", FAILED, LOG)
+
+
+def compare_runs(runs: Sequence[str], *, params: RunParams, say: Callable[[str], None]) -> Path:
+    """Compare runs side by side and in pairs; the notebook and its page replace those of an earlier comparison.
+
+    Parameters
+    ----------
+    runs
+        As `comparison.runs.find_manifests` takes them.
+    params
+        Of any mode of the target; only its folders matter.
+
+    Returns
+    -------
+    Path
+        The page, `<report_dir>/compare/run.html`.
+
+    Raises
+    ------
+    UsageError
+        If a run is not there, or the folder holds files of others.
+    """
+    reports = params.path("report_dir")
+    manifests = find_manifests(runs, target=params.target, report_dir=reports)
+    found = read_runs(manifests)
+    say(f"comparing {', '.join(run.name for run in found)}")
+    folder, notebook = reports / COMPARISON, repository() / "notebooks" / "compare.ipynb"
+    values = {"runs": [*map(str, manifests)], "target": params.target, "report_dir": str(reports)}
+    with ownership.replaced_folder(folder, names=_FILES) as draft, explain_failures(draft, folder=folder):
+        execute_notebook(notebook, draft / "run.ipynb", parameters=values, folder=folder, say=say)
+        from fruits_cli.html import render_html
+
+        html = render_html(draft / "run.ipynb", title="Fruits! Runs compared", banner=_find_warning(found))
+        folders.write_bytes(draft / "run.html", html.encode())
+    write_index(reports)
+    return folder / "run.html"
+
+
+def _find_warning(runs: Sequence[Run]) -> str | None:
+    """Return the warning of reports of sample images or untrained weights, if it is true of all runs."""
+    kinds = {(run.find("target") == "sample", run.find("params", "weights") == "random") for run in runs}
+    return WARNINGS.get(kinds.pop()) if len(kinds) == 1 else None
