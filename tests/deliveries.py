@@ -40,7 +40,7 @@ CLUSTER: dict[str, Any] = {
     "cost": {"amount": 0.327, "currency": "EUR", "minutes": 23.5, "prices": "2025-03-02"},
     "estimate": {"amount": 0.271, "currency": "EUR", "minutes": 21.9},
     "idle_minutes": 30,
-    "encryption": {"s3": "SSE-S3", "disks": "KMS", "in_transit": False},
+    "encryption": {"bucket": "AES256", "objects": "SSE-S3", "disks": "AwsKms", "between_nodes": False},
 }
 SPARK: dict[str, Any] = {
     "application": "application_1763712000000_0001",

@@ -1,11 +1,17 @@
-"""The notebook in French: each text has its translation, in French typography."""
+"""The notebook that is handed in; in French each text has its translation, in French typography."""
 
+import io
 import re
 
 import nbformat
+import pytest
 from conftest import REPOSITORY
+from deliveries import write_delivery
+from PIL import Image
 
+from fruits.errors import UsageError
 from fruits.yaml_text import read_yaml
+from fruits_cli.deliver.notebook import find_pictures, read_notebook, read_translation, translate_notebook
 
 PIPELINE = REPOSITORY / "notebooks" / "pipeline.ipynb"
 FRENCH = REPOSITORY / "notebooks" / "pipeline.fr.yaml"
@@ -33,3 +39,39 @@ def test_translations_have_french_typography():
     for key, text in read_yaml(FRENCH).items():
         prose = CODE.sub("", text).replace("Fruits!", "Fruits")
         assert not re.search(r"'|\"|(?<!\u202f)[;?!]|(?<!\u00a0):", prose), key
+
+
+def test_texts_are_replaced_by_their_id_and_code_and_outputs_stay(tmp_path):
+    report = write_delivery(tmp_path).report
+    notebook = read_notebook(report / "run.ipynb")
+
+    french = translate_notebook(notebook, read_translation("fr"))
+
+    first, own, code = nbformat.from_dict(french).cells
+    assert "".join(first.source) == read_yaml(FRENCH)["cell-00"]
+    assert [own, code] == nbformat.from_dict(notebook).cells[1:]
+    nbformat.validate(french)
+
+
+def test_english_is_as_it_was_executed(tmp_path):
+    notebook = read_notebook(write_delivery(tmp_path).report / "run.ipynb")
+
+    assert translate_notebook(notebook, read_translation("en")) == notebook
+
+
+def test_the_pictures_of_a_cell_are_found(tmp_path):
+    notebook = read_notebook(write_delivery(tmp_path).report / "run.ipynb")
+
+    (picture,) = find_pictures(notebook, "cell-12")
+
+    assert Image.open(io.BytesIO(picture)).size == (300, 200)
+    assert find_pictures(notebook, "cell-00") == find_pictures(notebook, "gone") == []
+
+
+@pytest.mark.parametrize("content", [None, "no json", "3"])
+def test_what_is_not_a_notebook_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "run.ipynb").write_text(content)
+
+    with pytest.raises(UsageError, match="is not an executed notebook"):
+        read_notebook(tmp_path / "run.ipynb")

@@ -89,7 +89,7 @@ def deliver(run_name: str, settings: Sequence[str], **options: Any) -> None:
     """Make the notebook, the images and the presentation that are handed in, of a finished run of MODE or of a name."""
     from fruits_cli.deliver.handover import deliver_run
 
-    for file in deliver_run(run_name, settings=split_settings(settings), **options):
+    for file in deliver_run(run_name, settings=split_settings(settings), say=tell, **options):
         click.echo(redact_secrets(str(file)))
 
 

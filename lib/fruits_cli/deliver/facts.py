@@ -32,23 +32,31 @@ class Run:
     manifest: dict[str, Any]
     cluster: dict[str, Any] | None = None
 
-    def read_table(self, name: str | Path) -> "pd.DataFrame":
-        """Read a CSV file of the results; empty if it is not there."""
-        return self._read(self.results / name, FORMATS[self.manifest["params"].get("csv", "international")])
+    def read_table(self, name: str | Path, *, rows: int | None = None) -> "pd.DataFrame":
+        """Read a CSV file of the results, or its first rows; empty if it is not there."""
+        form = FORMATS[self.manifest["params"].get("csv", "international")]
+        return self._read(self.results / name, form, rows=rows)
 
     def read_spark(self, name: str) -> "pd.DataFrame":
         """Read a CSV file made from Spark's event log; empty if it is not there."""
         return self._read(self.report / "spark" / name, FORMATS["international"])
 
     @staticmethod
-    def _read(file: Path, form: Any) -> "pd.DataFrame":
+    def _read(file: Path, form: Any, *, rows: int | None = None) -> "pd.DataFrame":
         import pandas as pd
 
         if not file.is_file():
             return pd.DataFrame()
         with file.open("rb") as stream:
             return pd.read_csv(
-                stream, sep=form.delimiter, decimal=form.decimal, encoding=form.encoding, keep_default_na=False
+                stream,
+                sep=form.delimiter,
+                decimal=form.decimal,
+                encoding=form.encoding,
+                keep_default_na=False,
+                # A class may be called 007.
+                dtype=dict.fromkeys(("label", "predicted", "neighbours_label"), str),
+                nrows=rows,
             )
 
 

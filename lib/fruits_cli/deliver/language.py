@@ -27,7 +27,8 @@ class Language:
 
     def format(self, value: Any, kind: str = "") -> str:
         """Write a value as a text; the kinds are `count`, `share` and the others of `_kinds`."""
-        return self._kinds[kind](value)
+        written: str = self._kinds[kind](value)
+        return written
 
     @cached_property
     def _kinds(self) -> dict[str, Any]:
@@ -54,6 +55,8 @@ class Language:
             "seconds": lambda value: f"{number(value, '#,##0' if value >= 10 else '0.0')}{_WIDE}s",
             "minutes": lambda value: f"{number(value, '#,##0.#')}{_WIDE}min",
             "money": lambda value: format_currency(value["amount"], value["currency"], locale=self.code),
+            "digits": lambda value: number(value, "#,##0.0000"),
+            "moment": lambda value: f"{self.format(value, 'date')}, {datetime.fromisoformat(value):%H:%M} UTC",
             "date": lambda value: format_date(datetime.fromisoformat(value), "long", locale=self.code),
             "list": lambda value: ", ".join(map(str, value)),
         }
