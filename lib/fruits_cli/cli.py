@@ -1,6 +1,7 @@
 """The command `fruits`: one function a sub-command, each a skin over one call."""
 
 import json
+import signal
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -112,9 +113,7 @@ def reports(target: str, settings: Sequence[str]) -> None:
     """Write the page that lists all reports of a target's report_dir, of every target: index.html there."""
     from fruits_cli.index import write_index
 
-    # Any mode does: the folder is the target's.
-    page = write_index(load_params(list_modes()[0], target, split_settings(settings)).path("report_dir"))
-    tell(f"the page is {page}")
+    tell(f"the page is {write_index(_load_target(target, settings).path('report_dir'))}")
 
 
 @cli.command()
@@ -125,8 +124,20 @@ def compare(runs: Sequence[str], target: str, settings: Sequence[str]) -> None:
     """Compare RUNS side by side and in pairs: modes, names, manifests, folders of reports; by default all modes."""
     from fruits_cli.compare import compare_runs
 
-    params = load_params(list_modes()[0], target, split_settings(settings))  # any mode does
-    tell(f"the page is {compare_runs(runs, params=params, say=tell)}")
+    tell(f"the page is {compare_runs(runs, params=_load_target(target, settings), say=tell)}")
+
+
+@cli.command()
+@target_option(default="sample")
+@SET
+def history(target: str, settings: Sequence[str]) -> None:
+    """Serve the event logs that reports of a target keep in Spark's History Server, on this machine, until Ctrl-C."""
+    from fruits_cli.history import find_logs, serve_history
+
+    logs = find_logs(_load_target(target, settings).path("report_dir") / target)
+    with serve_history(logs) as address:
+        tell(f"{len(logs)} run{'s' * (len(logs) != 1)}: {address} (Ctrl-C ends it)")
+        signal.pause()
 
 
 @cli.command()
@@ -218,8 +229,7 @@ def pack(input_dir: str, output_dir: str) -> None:
 @click.option("--yes", is_flag=True, help="Delete; without it the command only shows what it would delete.")
 def clean(target: str, settings: Sequence[str], yes: bool) -> None:
     """Show, and with --yes delete, what runs that died left behind: unfinished batches, drafts, parts of files."""
-    # Any mode does: the folders are the target's.
-    params = load_params(list_modes()[0], target, split_settings(settings))
+    params = _load_target(target, settings)
     from fruits_cli.leftovers import find_leftovers, measure, remove_leftovers
 
     found = find_leftovers(params)
@@ -228,6 +238,11 @@ def clean(target: str, settings: Sequence[str], yes: bool) -> None:
         click.echo(entry)
     done = "deleted" if yes else "would be deleted; add --yes to delete them" if found else "to delete"
     click.echo(f"{len(found)} leftovers, {size:.1f} MiB, {done}.")
+
+
+def _load_target(target: str, settings: Sequence[str]) -> RunParams:
+    """Return parameters with the folders of a target, which are the same for any mode."""
+    return load_params(list_modes()[0], target, split_settings(settings))
 
 
 def main() -> None:

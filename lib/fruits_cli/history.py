@@ -1,0 +1,108 @@
+"""Spark's own History Server, on the event logs that the reports of a target keep."""
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from fruits import folders
+from fruits.errors import FruitsError, UsageError
+from fruits.java import clean_environment, describe_failed_start, find_java_home, make_log
+from fruits.session import choose_environment, find_pyspark
+
+# Spark's own choice; another one if it is taken.
+PORT = 18080
+_HOST = "127.0.0.1"
+_SERVER = "org.apache.spark.deploy.history.HistoryServer"
+_START_SECONDS = 60.0
+
+
+def find_logs(reports: Path) -> list[Path]:
+    """Return the event logs in `<reports>/<name>/spark/`.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    names = folders.as_folder(reports).list_folders()
+    places = [reports / name / "spark" for name in names if not name.startswith(".")]
+    logs = [place / name for place in places for name in folders.as_folder(place).list_files()]
+    if found := [log for log in logs if log.suffix == ".zstd"]:
+        return found
+    raise UsageError(f"no report in {reports} has an event log of Spark; each `fruits run` keeps one from now on.")
+
+
+@contextmanager
+def serve_history(logs: list[Path], *, port: int = PORT) -> Iterator[str]:
+    """Serve event logs, here or in S3, by Spark's History Server during the block; yield its address.
+
+    Parameters
+    ----------
+    port
+        On 127.0.0.1; if it is taken, a free one is used.
+
+    Raises
+    ------
+    FruitsError
+        If there is no usable Java, or the server does not start; the message quotes its log.
+    """
+    port = _find_port(port)
+    with tempfile.TemporaryDirectory(prefix="fruits-history-") as place:
+        for log in logs:
+            (Path(place) / log.name).write_bytes(log.read_bytes())
+        said = make_log()
+        with _start(Path(place), port=port, said=said) as server:
+            try:
+                _wait(server, port=port, said=said)
+                yield f"http://{_HOST}:{port}/"
+            finally:
+                server.terminate()
+                server.wait()
+        said.unlink(missing_ok=True)
+
+
+def _find_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((_HOST, port))
+            return int(probe.getsockname()[1])
+    raise FruitsError(f"no port of {_HOST} is free for the History Server.")
+
+
+def _start(folder: Path, *, port: int, said: Path) -> subprocess.Popen[bytes]:
+    home = find_java_home(os.environ)
+    java = str(home / "bin" / "java") if home else "java"
+    settings = {
+        "spark.history.fs.logDirectory": folder.as_uri(),
+        "spark.history.ui.port": str(port),
+        "spark.port.maxRetries": "0",
+        "java.io.tmpdir": tempfile.gettempdir(),
+    }
+    options = [f"-D{name}={value}" for name, value in settings.items()]
+    environment = choose_environment("local", os.environ)
+    with clean_environment(), said.open("wb") as stream:
+        return subprocess.Popen(
+            # The settings folder is on the class path for its log4j2.properties.
+            [java, *options, "-cp", f"{environment['SPARK_CONF_DIR']}:{find_pyspark()}/jars/*", _SERVER],
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+
+
+def _wait(server: "subprocess.Popen[bytes]", *, port: int, said: Path) -> None:
+    """Wait until the server answers."""
+    end = time.monotonic() + _START_SECONDS
+    while server.poll() is None and time.monotonic() < end:
+        with suppress(OSError), socket.create_connection((_HOST, port), timeout=1):
+            return
+        time.sleep(0.2)
+    cause = describe_failed_start(FruitsError("it did not answer"), log=said)
+    raise FruitsError(f"Spark's History Server did not start: {cause}")
