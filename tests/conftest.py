@@ -60,8 +60,14 @@ def list_paths(root: Path, classes: Sequence[str] = ("*",), split: str = "Traini
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    session = open_session(master="local[2]", driver_memory="1g", name="tests")
+def event_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the event log that the session of all tests keeps."""
+    return tmp_path_factory.mktemp("event log, 100% é#")
+
+
+@pytest.fixture(scope="session")
+def spark(event_log: Path) -> Iterator[SparkSession]:
+    session = open_session(master="local[2]", driver_memory="1g", name="tests", event_log=event_log)
     yield session
     session.stop()
 

@@ -17,7 +17,8 @@ import pytest
 import requests
 from pyspark.sql import SparkSession
 
-from fruits.session import choose_environment, choose_java_options, choose_settings, describe_cluster, open_session
+from fruits.java import choose_java_options
+from fruits.session import choose_environment, choose_settings, describe_cluster, open_session
 
 ELSEWHERE = {"PYSPARK_PYTHON": "/opt/fruits/venv/bin/python"}
 
@@ -61,10 +62,10 @@ def test_tables_are_uncompressed_and_sent_in_small_batches(spark: SparkSession, 
 def test_local_session_uses_the_temporary_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/my tmp")
     assert choose_settings("local[*]")["spark.local.dir"] == "/my tmp"
-    options = shlex.split(choose_java_options("local[*]", {"JAVA_TOOL_OPTIONS": "-Dhttp.proxyHost=p -Xmx1m"}))
+    options = shlex.split(choose_java_options({"JAVA_TOOL_OPTIONS": "-Dhttp.proxyHost=p -Xmx1m"}, local=True))
     assert {"-Djava.io.tmpdir=/my tmp", "-Dsun.jnu.encoding=UTF-8", "-Dhttp.proxyHost=p"} <= set(options)
     assert "-Xmx1m" not in options
-    assert "tmpdir" not in choose_java_options("yarn", {})
+    assert "tmpdir" not in choose_java_options({}, local=False)
     assert "spark.local.dir" not in choose_settings("yarn")
 
 

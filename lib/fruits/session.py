@@ -4,7 +4,6 @@ import atexit
 import json
 import os
 import re
-import shlex
 import sys
 import tempfile
 import threading
@@ -14,12 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fruits import eventlog
 from fruits.errors import FruitsError
 from fruits.java import (
+    choose_java_options,
     clean_environment,
     describe_failed_start,
     find_java_home,
-    find_network_options,
     make_log,
     start_jvm,
 )
@@ -53,9 +53,6 @@ _START_SETTINGS = {
     # Running counts reach the progress bar with the heartbeat; the default is 10 s.
     "spark.executor.heartbeatInterval": "1s",
 }
-# Python workers do the heavy work on the same cores: the second compiler and the parallel garbage collector of the
-# JVM would take a quarter of their time (9 of 17 CPU-seconds on 6,404 images were the compiler's).
-_JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _PACKAGE = Path(__file__).parent
 
 # EMR writes the description of the cluster to this file on each of its nodes.
@@ -65,7 +62,9 @@ CODE, HOUR = "spark.fruits.code", "spark.fruits.hour"
 IDLE_MINUTES, LIVY_MINUTES = "spark.fruits.idleMinutes", "spark.fruits.livyMinutes"
 
 
-def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "SparkSession":
+def open_session(
+    *, master: str, driver_memory: str, name: str = "fruits", event_log: Path | None = None
+) -> "SparkSession":
     """Return the session of this process, or start one; a local one ignores what the user has set for other Sparks.
 
     Parameters
@@ -74,6 +73,8 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
         A Spark master such as `local[*]` or `spark://host:7077`; empty takes the settings of the cluster.
     driver_memory
         Heap of the driver's JVM such as `4g`; with a local master the executor shares it.
+    event_log
+        The folder for Spark's event log, which must exist; a running session and a cluster keep their own settings.
 
     Raises
     ------
@@ -84,9 +85,7 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
     log = None
     if master and not has_session():
         log = make_log()
-        settings |= choose_settings(master) | connect_s3(find_s3_jars(), local=is_local(master))
-        settings["spark.driver.memory"] = driver_memory
-        settings["spark.driver.extraJavaOptions"] = choose_java_options(master, os.environ)
+        settings |= _gather_settings(master, driver_memory=driver_memory, event_log=event_log)
         environment = choose_environment(master, os.environ)
     from pyspark.sql import SparkSession
 
@@ -104,6 +103,13 @@ def open_session(*, master: str, driver_memory: str, name: str = "fruits") -> "S
     _complete_gateway(session)
     trust_workers(session.sparkContext)
     return session
+
+
+def _gather_settings(master: str, *, driver_memory: str, event_log: Path | None) -> dict[str, str]:
+    settings = choose_settings(master) | connect_s3(find_s3_jars(), local=is_local(master))
+    options = choose_java_options(os.environ, local=is_local(master))
+    settings |= {"spark.driver.memory": driver_memory, "spark.driver.extraJavaOptions": options}
+    return settings | (eventlog.choose_settings(event_log) if event_log else {})
 
 
 def _complete_gateway(session: "SparkSession") -> None:
@@ -172,18 +178,6 @@ def choose_settings(master: str) -> dict[str, str]:
     return settings | _LOCAL_SETTINGS | folders
 
 
-def choose_java_options(master: str, environ: Mapping[str, str]) -> str:
-    """Return the options of the driver's JVM, quoted for `spark.driver.extraJavaOptions`."""
-    options = [*_JVM_OPTIONS, f"-Dlog4j2.configurationFile={(_PACKAGE / 'log4j2.properties').as_uri()}"]
-    if is_local(master):
-        temporary = tempfile.gettempdir()
-        options += [f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={temporary}/fruits-hs_err_pid%p.log"]
-        options += find_network_options(environ)
-        if sys.getfilesystemencoding() == "utf-8":
-            options += ["-Dfile.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8"]
-    return shlex.join(options)
-
-
 def find_s3_jars() -> list[Path]:
     """Return the jars that `make s3` fetched, with which Spark outside EMR reads and writes S3; may be empty."""
     return sorted((root / ".s3").glob("*.jar")) if (root := find_repository()) else []
@@ -227,6 +221,7 @@ def describe_session(spark: "SparkSession") -> dict[str, str]:
         "master": str(context.master),
         "cores": str(context.defaultParallelism),
         "driver memory": str(context.getConf().get("spark.driver.memory", "1g")),
+        "Spark's page, until it ends": context.uiWebUrl or "none",
     }
 
 

@@ -1,0 +1,120 @@
+"""Tables of jobs, stages, tasks and executors, from the events of Spark's event log."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAGE_SUMS = ["task_seconds", "gc_seconds", "shuffle_read_bytes", "shuffle_write_bytes", "spilled_bytes"]
+TASKS = ["stage", "executor", "started", "seconds"]
+_EXECUTORS = ["executor", "host", "cores", "added", "removed"]
+_JOBS = ["job", "started", "seconds", "result"]
+
+# The events of a log by their kind, which Spark's JsonProtocol calls `SparkListener` and this name; times in ms.
+Events = dict[str, list[dict[str, Any]]]
+
+
+def since(begin: int, time: int) -> float:
+    """Return the seconds from a time to a later one, both in milliseconds."""
+    return round((time - begin) / 1000, 3)
+
+
+def list_times(events: Events) -> Iterator[int]:
+    """Yield the times at which something began or ended, in milliseconds."""
+    for kind in ("ApplicationEnd", "ExecutorAdded", "ExecutorRemoved"):
+        yield from (event["Timestamp"] for event in events[kind])
+    yield from (event["Submission Time"] for event in events["JobStart"])
+    yield from (event["Completion Time"] for event in events["JobEnd"])
+    yield from (event["Task Info"]["Finish Time"] for event in events["TaskEnd"])
+
+
+def tabulate_jobs(events: Events, begin: int) -> "pd.DataFrame":
+    """Return job, started, seconds and result."""
+    import pandas as pd
+
+    ends = {event["Job ID"]: event for event in events["JobEnd"]}
+    rows = []
+    for event in events["JobStart"]:
+        job, at = event["Job ID"], event["Submission Time"]
+        end = ends.get(job)
+        took, result = (since(at, end["Completion Time"]), end["Job Result"]["Result"]) if end else (None, None)
+        rows.append((job, since(begin, at), took, result))
+    return pd.DataFrame(rows, columns=_JOBS)
+
+
+def tabulate_executors(events: Events, begin: int) -> "pd.DataFrame":
+    """Return executor, host, cores, added and removed."""
+    import pandas as pd
+
+    gone = {event["Executor ID"]: since(begin, event["Timestamp"]) for event in events["ExecutorRemoved"]}
+    rows = []
+    for event in events["ExecutorAdded"]:
+        name, about = event["Executor ID"], event["Executor Info"]
+        rows.append((name, about["Host"], about["Total Cores"], since(begin, event["Timestamp"]), gone.get(name)))
+    return pd.DataFrame(rows, columns=_EXECUTORS).astype({"removed": float})
+
+
+def tabulate_tasks(events: Events, begin: int) -> "pd.DataFrame":
+    """Return a row for each task, with what `SparkRun.stages` adds up."""
+    import pandas as pd
+
+    rows = []
+    for event in events["TaskEnd"]:
+        about, metrics = event["Task Info"], event.get("Task Metrics") or {}
+        read, write = metrics.get("Shuffle Read Metrics", {}), metrics.get("Shuffle Write Metrics", {})
+        rows.append((
+            *(event["Stage ID"], about["Executor ID"], since(begin, about["Launch Time"])),
+            since(about["Launch Time"], about["Finish Time"]),
+            event["Task End Reason"]["Reason"] != "Success",
+            *(metrics.get(name, 0) / 1000 for name in ("Executor Run Time", "JVM GC Time")),
+            read.get("Remote Bytes Read", 0) + read.get("Local Bytes Read", 0),
+            write.get("Shuffle Bytes Written", 0),
+            metrics.get("Disk Bytes Spilled", 0),
+        ))  # fmt: skip
+    return pd.DataFrame(rows, columns=[*TASKS, "failed", *STAGE_SUMS])
+
+
+def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: int) -> "pd.DataFrame":
+    """Return the columns of `SparkRun.stages`, from all tasks; `end` is for stages that have not ended."""
+    import pandas as pd
+
+    spans: dict[int, dict[str, Any]] = {}
+    for event in [*events["StageSubmitted"], *events["StageCompleted"]]:
+        about = event["Stage Info"]
+        at, until = about.get("Submission Time", end), about.get("Completion Time")
+        span = spans.setdefault(about["Stage ID"], {"name": _shorten(about["Stage Name"]), "started": at, "until": end})
+        span["started"] = min(span["started"], at)
+        if until:
+            span["until"] = until
+    rows = [
+        (stage, span["name"], since(begin, span["started"]), since(span["started"], span["until"]))
+        for stage, span in sorted(spans.items())
+    ]
+    stages = pd.DataFrame(rows, columns=["stage", "name", "started", "seconds"]).set_index("stage")
+    by_stage, good = tasks.groupby("stage"), tasks[tasks["failed"].eq(False)].groupby("stage")["seconds"]
+    stages = stages.join(by_stage.size().rename("tasks")).join(by_stage[["failed", *STAGE_SUMS]].sum())
+    whole = ["tasks", "failed", *STAGE_SUMS[2:]]
+    stages = stages.fillna(dict.fromkeys([*whole, *STAGE_SUMS[:2]], 0)).astype(dict.fromkeys(whole, int))
+    stages = stages.join(good.max().rename("longest")).join(good.median().rename("median"))
+    # A task of less than a millisecond takes 0 seconds.
+    skew = (stages["longest"] / stages["median"].where(stages["median"] > 0)).rename("skew")
+    return stages.join(skew).round(3).reset_index()
+
+
+def _shorten(name: str) -> str:
+    """Return `collect at moments.py:80` without the folders, and `count` without a place that Spark does not know."""
+    call, _, place = name.partition(" at ")
+    return f"{call} at {place.rpartition('/')[2]}" if place and "<unknown>" not in place else call
+
+
+def measure_broadcasts(events: Events) -> int:
+    """Return the bytes of all broadcasts, each once."""
+    sizes: dict[str, int] = {}
+    for event in events["BlockUpdated"]:
+        block = event["Block Updated Info"]
+        if block["Block ID"].startswith("broadcast_"):
+            size = block["Memory Size"] + block["Disk Size"]
+            sizes[block["Block ID"]] = max(size, sizes.get(block["Block ID"], 0))
+    # Beside its pieces a broadcast is stored as the object that they make.
+    return sum(size for name, size in sizes.items() if "_piece" in name)
