@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
 from conftest import REPOSITORY
 from emr import context, tunnel
-from emr.cli import cli
+from emr.cli import cli as aws
 from emr.settings import load_settings
+
+from fruits_cli.cli import cli as fruits
 
 TEXT = (REPOSITORY / "documentation" / "SCREENSHOTS.fr.md").read_text(encoding="utf-8")
 SPANS = set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)))
@@ -13,10 +16,11 @@ TEMPLATES = "".join(file.read_text() for file in (REPOSITORY / "emr" / "template
 FOLDERS = (context.RAW, context.FEATURES, context.CODE, context.REPORTS, context.LOGS, context.JUPYTER)
 
 
-def test_its_commands_exist():
-    named = {span.split()[1] for span in SPANS if span.startswith("aws_setup.sh ")}
+@pytest.mark.parametrize(("program", "commands"), [("aws_setup.sh", aws.commands), ("fruits", fruits.commands)])
+def test_its_commands_exist(program, commands):
+    named = re.findall(rf"(?:^|`){program} ([a-z-]+)", TEXT, re.MULTILINE)
     assert named
-    assert named <= cli.commands.keys()
+    assert set(named) <= commands.keys()
 
 
 def test_what_is_made_on_aws_has_the_names_that_it_says():
@@ -33,7 +37,9 @@ def test_its_folders_region_and_addresses_are_those_of_the_commands():
     folders = {span for span in SPANS if re.fullmatch(r"(code|logs|reports|jupyter|data/raw|data/features)/", span)}
     assert folders == set(FOLDERS)
     assert load_settings([]).region in SPANS
-    assert f"https://localhost:{tunnel.PORT}" in TEXT
+    spark = {f"http://localhost:{port}" for port in (tunnel.HISTORY, tunnel.LIVE)}
+    addresses = re.findall(r"\w+://localhost:\d+", TEXT)
+    assert set(addresses) == {f"https://localhost:{tunnel.PORT}", *spark}
     assert context.HUB_USER in SPANS
 
 

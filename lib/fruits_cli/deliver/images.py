@@ -208,7 +208,7 @@ def _show_rows(run: Run, words: Words, name: Path) -> Block | None:
 def _show_screenshots(shots: "Mapping[str, Screenshot]", words: Words) -> Iterator[Block]:
     if shots:
         pictures = [
-            {"kind": "picture", "file": file, "caption": shot.caption, "tall": shot.size[1] > shot.size[0]}
+            {"kind": "picture", "file": file, "caption": shot.caption, "size": shot.size}
             for file, shot in shots.items()
         ]
         yield make_section(words("screenshots"), make_text(words("screenshots_said")), *pictures)
