@@ -110,6 +110,7 @@ def test_a_local_run_says_so_and_leaves_aws_out(tmp_path, language):
         name for name in ("aws", "aws_nodes", "aws_encryption", "where_links") if TEXTS[name][language] in text
     ] == []
     assert CLUSTER["bucket"] not in text
+    assert TEXTS["drawn"][language].split(":")[0].strip() not in text
 
 
 def test_a_run_without_event_log_evaluation_and_errors_says_so(tmp_path):
@@ -119,6 +120,13 @@ def test_a_run_without_event_log_evaluation_and_errors_says_so(tmp_path):
         assert TEXTS[name]["en"] in text
     assert "model_info/quality.csv is not among the results." in text
     assert "1,281 = 1,281 + 0 good" in text
+
+
+def test_the_sample_says_so(tmp_path):
+    text = read_pdf(write_delivery(tmp_path, target="sample", weights="random"))
+
+    assert TEXTS["drawn"]["en"] in text
+    assert TEXTS["untrained"]["en"] in text
 
 
 def test_many_errors_are_counted_and_the_first_are_shown(tmp_path):

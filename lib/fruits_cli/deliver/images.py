@@ -60,7 +60,7 @@ def make_images(
         describe_software(run, words),
     ]
     footer = " · ".join(filter(None, (words(f"footer_{part}") for part in ("mode", "run", "commit", "date"))))
-    texts = {"title": words("title"), "subtitle": words("subtitle"), "footer": footer}
+    texts = {"title": words("title"), "subtitle": words("subtitle"), "footer": footer, "notice": _warn(run, words)}
     data = {"texts": texts, "author": author, "sections": sections, "tiles": _list_tiles(words)}
     return typeset("images", data, language=language, files={**sheets, **shots}, **options)
 
@@ -69,6 +69,13 @@ def _identify(run: Run) -> dict[str, str | None]:
     """Return the beginnings of what identifies a run and its code; None where it is not known."""
     known = {"run": read_marker(run.results, RESULTS).get("run_id"), "commit": run.manifest["git_commit"]}
     return {name: found[:10] if found else None for name, found in known.items()}
+
+
+def _warn(run: Run, words: Words) -> str:
+    """Say that nothing can be learned of fruit from drawn images or untrained weights; empty for other runs."""
+    params = run.manifest["params"]
+    warned = {"drawn": params["target"] == "sample", "untrained": params["weights"] == "random"}
+    return " ".join(words(name) for name, so in warned.items() if so)
 
 
 def _name_pictures(name: str, pictures: list[bytes]) -> dict[str, bytes]:
