@@ -16,7 +16,7 @@ from emr.context import SPARK_LOGS
 from emr.settings import load_settings
 from template import read_properties
 
-from fruits import session
+from fruits import eventlog, session
 
 pytestmark = pytest.mark.integration
 TEMPLATES = sorted((EMR / "templates").glob("*.yaml"))
@@ -122,7 +122,9 @@ def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any])
     assert "EUR" in spark[session.HOUR]
     assert (spark[session.IDLE_MINUTES], spark[session.LIVY_MINUTES]) == ("45", "60")
     logs = f"s3://{BUCKET}/{SPARK_LOGS}"
-    assert (spark["spark.eventLog.dir"], spark["spark.history.fs.logDirectory"]) == (logs, logs)
+    kept = {name: value for name, value in spark.items() if name.startswith("spark.eventLog.")}
+    assert kept == eventlog.choose_settings(Path("/any")) | {"spark.eventLog.dir": logs}
+    assert spark["spark.history.fs.logDirectory"] == logs
     assert read_properties(found, "livy-conf")["livy.server.session.timeout-check.skip-busy"] == "true"
     persistence = {"s3.persistence.enabled": "true", "s3.persistence.bucket": BUCKET}
     assert read_properties(found, "jupyter-s3-conf") == persistence

@@ -23,11 +23,12 @@ import requests
 from cloud import BUCKET
 from conftest import REPOSITORY, WEIGHTS
 from doubles import KEYS, REGION
+from emr.context import SPARK_LOGS
 from emr_cluster import NOTEBOOK_KEY, OBSTACLES, Cluster
 from hub import PAPERMILL, PYSPARK, write_sparkmagic_config
 from PIL import Image
 
-from fruits import folders
+from fruits import eventlog, folders
 
 pytestmark = [pytest.mark.integration, *OBSTACLES]
 pytest_plugins = ("node_fixtures", "cluster_fixtures")
@@ -146,6 +147,19 @@ def test_progress_is_seen_while_a_cell_runs(done: Done) -> None:
 @pytest.mark.usefixtures("done")
 def test_no_session_is_left_open(cluster: Cluster) -> None:
     assert cluster.livy.sessions() == []
+
+
+@pytest.mark.usefixtures("done")
+def test_the_log_of_the_session_is_in_the_bucket(cluster: Cluster, tmp_path: Path) -> None:
+    """`done` is the first to have had a session; S3 shows its log when Spark has ended."""
+    _wait_for(lambda: any(name.endswith(".zstd") for name in cluster.keys(SPARK_LOGS)), seconds=30)
+    name = min(name for name in cluster.keys(SPARK_LOGS) if name.endswith(".zstd"))
+    (tmp_path / name).write_bytes(cluster.get(f"{SPARK_LOGS}{name}"))
+    run = eventlog.read_event_log(tmp_path / name)
+    assert f"{run.application}.zstd" == name
+    # 161 images in tasks of 16.
+    assert run.stages["tasks"].max() >= 11
+    assert run.summarise()["failed_tasks"] == 0
 
 
 @pytest.mark.usefixtures("done")

@@ -16,6 +16,8 @@ import requests
 from livy_server import LOCAL_SPARK, Livy, find_obstacle, start_livy
 from PIL import Image
 
+from fruits.eventlog import choose_settings, read_event_log
+
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(bool(find_obstacle()), reason=find_obstacle())]
 Json = dict[str, Any]
 # When Livy has looked for sessions that timed out, for the first time since it started.
@@ -94,8 +96,10 @@ def timeouts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Timeouts]:
 @pytest.fixture(scope="module")
 def livy(tmp_path_factory: pytest.TempPathFactory, timeouts: Timeouts) -> Iterator[Livy]:
     folder = tmp_path_factory.mktemp("livy")
+    (folder / "events").mkdir()
+    spark = LOCAL_SPARK | choose_settings(folder / "events")
     settings = {"livy.server.heartbeat-watchdog.interval": "1s", "livy.file.local-dir-whitelist": str(folder)}
-    with start_livy(folder, spark=LOCAL_SPARK, livy=settings, env={}) as livy:
+    with start_livy(folder, spark=spark, livy=settings, env={}) as livy:
         yield livy
 
 
@@ -228,11 +232,15 @@ def test_death_of_python_ends_the_session(livy: Livy) -> None:
 
 def test_delete_ends_the_processes(livy: Livy, session: Session) -> None:
     assert livy.drivers()
+    application = text(session.run("sc.applicationId"))
 
     session.delete()
 
     assert livy.sessions() == []
     wait(lambda: not livy.drivers(), seconds=20)
+    run = read_event_log(livy.log.parent / "events" / f"{application[1:-1]}.zstd")
+    assert (run.application, run.summarise()["failed_tasks"] > 0) == (application[1:-1], True)
+    assert set(run.executors["executor"]) == {"driver"}
 
 
 def test_timeout_ends_idle_sessions_and_spares_busy_ones(timeouts: Timeouts) -> None:
