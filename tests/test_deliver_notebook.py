@@ -61,10 +61,18 @@ def test_english_is_as_it_was_executed(tmp_path):
 
 def test_the_pictures_of_a_cell_are_found(tmp_path):
     notebook = read_notebook(write_delivery(tmp_path).report / "run.ipynb")
+    (shown,) = notebook["cells"][2]["outputs"]
+    others = (
+        {"image/jpeg": ["YWJ", "j"], "text/plain": "a"},
+        {"image/jpeg": "eA==", "image/png": "eQ=="},
+        {"text/plain": "b"},
+    )
+    notebook["cells"][2]["outputs"] += [{**shown, "data": data} for data in others] + [{"output_type": "stream"}]
 
-    (picture,) = find_pictures(notebook, "cell-12")
+    first, *more = find_pictures(notebook, "cell-12")
 
-    assert Image.open(io.BytesIO(picture)).size == (300, 200)
+    assert Image.open(io.BytesIO(first)).size == (300, 200)
+    assert more == [b"abc", b"y"]
     assert find_pictures(notebook, "cell-00") == find_pictures(notebook, "gone") == []
 
 

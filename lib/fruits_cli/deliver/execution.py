@@ -23,7 +23,7 @@ _CLUSTER = {
     "aws_ended": "{cluster.step.ended:moment}",
     "aws_minutes": "{cluster.step.minutes:minutes}",
     "aws_cost": "{cluster.cost:money}, {cluster.cost.minutes:minutes}",
-    "aws_prices": "{cluster.cost.prices}",
+    "aws_prices": "{cluster.cost.prices:date}",
     "aws_estimate": "{cluster.estimate:money}, {cluster.estimate.minutes:minutes}",
     "aws_idle": "{cluster.idle_minutes:minutes}",
 }
@@ -36,14 +36,14 @@ _SPARK = {
     "spark_application": "{spark.application}",
     "spark_log": "{spark.event_log}",
     "spark_seconds": "{spark.seconds:seconds}",
-    "spark_counts": "{spark.jobs:count}, {spark.stages:count}, {spark.tasks:count}",
+    "spark_counts": "{spark.jobs:count} / {spark.stages:count} / {spark.tasks:count}",
     "spark_failed": "{spark.failed_tasks:count}",
     "spark_tasks": "{spark.task_seconds:seconds}",
     "spark_gc": "{spark.gc_seconds:seconds}",
-    "spark_shuffle": "{spark.shuffle_read_bytes:bytes}, {spark.shuffle_write_bytes:bytes}",
+    "spark_shuffle": "{spark.shuffle_read_bytes:bytes} / {spark.shuffle_write_bytes:bytes}",
     "spark_spilled": "{spark.spilled_bytes:bytes}",
     "spark_skew": "{spark.skew:places}",
-    "spark_executors": "{spark.executors:count}, {spark.cores:count}",
+    "spark_executors": "{spark.executors:count} / {spark.cores:count}",
     "spark_broadcast": "{spark.broadcast_bytes:bytes}",
 }
 

@@ -51,8 +51,8 @@ def translate_notebook(notebook: Mapping[str, Any], texts: Mapping[str, str]) ->
 
 
 def find_pictures(notebook: Mapping[str, Any], cell: str) -> list[bytes]:
-    """Return the PNG and JPEG pictures that a cell shows, in their order."""
+    """Return the pictures that a cell shows, PNG or JPEG, in their order."""
     outputs = (output for one in notebook["cells"] if one.get("id") == cell for output in one.get("outputs", []))
     shown = (output.get("data", {}) for output in outputs)
-    encoded = (data[kind] for data in shown for kind in _PICTURES if kind in data)
-    return [base64.b64decode("".join(text)) for text in encoded]
+    encoded = (next((data[kind] for kind in _PICTURES if kind in data), None) for data in shown)
+    return [base64.b64decode("".join(text)) for text in encoded if text]
