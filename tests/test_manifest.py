@@ -43,6 +43,7 @@ def test_keys_that_others_rely_on(manifest: dict[str, object]) -> None:
     assert manifest["model"].keys() >= {"weights", "sha256", "tensors", "parameters", "bytes", "engine"}
     assert manifest["model_flatbuffer"] == "/models/x/model.tflite"
     assert manifest["images_per_second"] == 1.5
+    assert manifest["spark"].keys() == {"application", "event_log_dir"}
     assert (manifest["ignored"], manifest["ignored_kinds"]) == (2, {".txt": 2})
     assert manifest["notes"] == ["a sentence"]
 

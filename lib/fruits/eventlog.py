@@ -144,7 +144,7 @@ def read_event_log(path: Path) -> SparkRun:
     tasks = tabulate_tasks(events, begin)
     return SparkRun(
         application=started["App ID"],
-        event_log=path.name,
+        event_log=path.name.removesuffix(UNFINISHED),
         seconds=since(begin, end),
         broadcast_bytes=measure_broadcasts(events),
         jobs=tabulate_jobs(events, begin),
@@ -187,10 +187,17 @@ def keep_log(source: Path, folder: Path, *, application: str) -> Path:
     return kept
 
 
-def read_running(spark: "SparkSession", folder: Path) -> SparkRun | None:
+def find_place(spark: "SparkSession") -> str | None:
+    """Return the address of the folder in which a session keeps its log; None if it keeps none."""
+    conf = spark.sparkContext.getConf()
+    kept = str(conf.get("spark.eventLog.enabled", "false")).lower() == "true"
+    return conf.get("spark.eventLog.dir") if kept else None
+
+
+def read_running(spark: "SparkSession", folder: Path | None) -> SparkRun | None:
     """Read the log that a running session keeps in a folder, up to now; None if it cannot be read before its end."""
     context = spark.sparkContext
-    if not (log := find_log(folder, context.applicationId)):
+    if not (folder and find_place(spark) and (log := find_log(folder, context.applicationId))):
         return None
     context._jsc.sc().listenerBus().waitUntilEmpty()
     try:

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STAGE_SUMS = ["task_seconds", "gc_seconds", "shuffle_read_bytes", "shuffle_write_bytes", "spilled_bytes"]
+_TIMES = {"started": float, "seconds": float}
 TASKS = ["stage", "executor", "started", "seconds"]
 _EXECUTORS = ["executor", "host", "cores", "added", "removed"]
 _JOBS = ["job", "started", "seconds", "result"]
@@ -40,7 +41,7 @@ def tabulate_jobs(events: Events, begin: int) -> "pd.DataFrame":
         end = ends.get(job)
         took, result = (since(at, end["Completion Time"]), end["Job Result"]["Result"]) if end else (None, None)
         rows.append((job, since(begin, at), took, result))
-    return pd.DataFrame(rows, columns=_JOBS)
+    return pd.DataFrame(rows, columns=_JOBS).astype(_TIMES)
 
 
 def tabulate_executors(events: Events, begin: int) -> "pd.DataFrame":
@@ -72,7 +73,7 @@ def tabulate_tasks(events: Events, begin: int) -> "pd.DataFrame":
             write.get("Shuffle Bytes Written", 0),
             metrics.get("Disk Bytes Spilled", 0),
         ))  # fmt: skip
-    return pd.DataFrame(rows, columns=[*TASKS, "failed", *STAGE_SUMS])
+    return pd.DataFrame(rows, columns=[*TASKS, "failed", *STAGE_SUMS]).astype(_TIMES)
 
 
 def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: int) -> "pd.DataFrame":
@@ -91,7 +92,7 @@ def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: i
         (stage, span["name"], since(begin, span["started"]), since(span["started"], span["until"]))
         for stage, span in sorted(spans.items())
     ]
-    stages = pd.DataFrame(rows, columns=["stage", "name", "started", "seconds"]).set_index("stage")
+    stages = pd.DataFrame(rows, columns=["stage", "name", "started", "seconds"]).astype(_TIMES).set_index("stage")
     by_stage, good = tasks.groupby("stage"), tasks[tasks["failed"].eq(False)].groupby("stage")["seconds"]
     stages = stages.join(by_stage.size().rename("tasks")).join(by_stage[["failed", *STAGE_SUMS]].sum())
     whole = ["tasks", "failed", *STAGE_SUMS[2:]]
@@ -105,7 +106,8 @@ def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: i
 def _shorten(name: str) -> str:
     """Return `collect at moments.py:80` without the folders, and `count` without a place that Spark does not know."""
     call, _, place = name.partition(" at ")
-    return f"{call} at {place.rpartition('/')[2]}" if place and "<unknown>" not in place else call
+    known = place and not place.startswith(("<unknown>", "NativeMethodAccessorImpl."))
+    return f"{call} at {place.rpartition('/')[2]}" if known else call
 
 
 def measure_broadcasts(events: Events) -> int:

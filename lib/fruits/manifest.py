@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fruits
+from fruits.eventlog import find_place
 from fruits.features.model import Backbone
 from fruits.params import RunParams, find_repository
 from fruits.pca import PCA, count_components, format_share, format_target
@@ -84,6 +85,7 @@ def build_manifest(
         "quality": quality,
         "seconds": dict(stopwatch.seconds),
         "versions": read_versions(spark),
+        "spark": {"application": spark.sparkContext.applicationId, "event_log_dir": find_place(spark)},
     }
 
 

@@ -8,12 +8,14 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fruits import folders, results
+from fruits import eventlog, folders, results
 from fruits.errors import UsageError
+from fruits.local import LocalFolder
 from fruits.ownership import BY_HAND
 from fruits.params import KEYS, RunParams, build_params, describe_unknown, find_repository, list_modes, name_missing
 from fruits.plots.quality import order_ks
@@ -22,6 +24,7 @@ from fruits.redaction import redact_secrets
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from pyspark.sql import SparkSession
 
 # `fruits run` sets it to the folder where it collects a report. It is not set when a notebook is run by hand.
 DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
@@ -171,6 +174,35 @@ def report_folder(params: RunParams) -> Path:
     So a run by hand does not change the report of a command.
     """
     return Path(draft) if (draft := os.environ.get(DRAFT_VARIABLE)) else params.report_folder / BY_HAND
+
+
+def make_log_folder(params: RunParams) -> Path | None:
+    """Make the folder of Spark's event log in the report; None where Spark could not write one, and on a cluster."""
+    folder = report_folder(params) / eventlog.FOLDER
+    if not params.spark_master or not isinstance(folders.as_folder(folder), LocalFolder):
+        return None
+    with suppress(OSError):  # the report needs the log least
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def describe_log(spark: "SparkSession", params: RunParams) -> str:
+    """Return a sentence that says where Spark's event log is, or why there is none."""
+    if not (place := eventlog.find_place(spark)):
+        return "Spark keeps no event log in this session."
+    if DRAFT_VARIABLE in os.environ:
+        place = str(params.report_folder / eventlog.FOLDER)
+        return f"The whole event log will be in {quote(place)}; `fruits history` shows it in Spark's own pages."
+    return f"The event log of {quote(spark.sparkContext.applicationId)} is in {quote(place)} when Spark has ended."
+
+
+def show_summary(run: eventlog.SparkRun | None) -> "pd.DataFrame":
+    """Return what Spark did, as a table for readers; empty without a log that can be read."""
+    import pandas as pd
+
+    told = run.summarise() if run else {}
+    shown = {name: f"{value:,}" if isinstance(value, int | float) else str(value) for name, value in told.items()}
+    return pd.DataFrame({"value": {name.replace("_", " "): value for name, value in shown.items()}})
 
 
 def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":

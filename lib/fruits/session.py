@@ -81,8 +81,7 @@ def open_session(
     FruitsError
         If there is no usable Java, or Spark does not start; the message quotes Java's log.
     """
-    settings, environment = _QUERY_SETTINGS | {"spark.app.name": name}, {}
-    log = None
+    settings, environment, log = _QUERY_SETTINGS | {"spark.app.name": name}, {}, None
     if master and not has_session():
         log = make_log()
         settings |= _gather_settings(master, driver_memory=driver_memory, event_log=event_log)

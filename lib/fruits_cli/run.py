@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fruits import folders, ownership
+from fruits import eventlog, folders, ownership
 from fruits.errors import describe_exception
 from fruits.images import open_images
 from fruits.notebook import POINTS, banner
 from fruits.params import RunParams, repository
 from fruits.preflight import check_run
+from fruits_cli.event_log import collect_log
 from fruits_cli.execution import execute_notebook, explain_failures
 from fruits_cli.front import describe_front
 from fruits_cli.index import write_index
@@ -41,6 +42,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     with folders.as_folder(folder).staged() as draft, explain_failures(draft, folder=folder):
         execute_notebook(notebook, draft / "run.ipynb", parameters=dataclasses.asdict(params), folder=folder, say=say)
         say("writing the report")
+        collect_log(draft, say=say)
         _render(draft, params=params)
         _finish(draft, params=params)
     try:
@@ -57,12 +59,19 @@ def _render(draft: Path, *, params: RunParams) -> None:
     started = time.perf_counter()
     manifest = json.loads((draft / "manifest.json").read_text())
     title = f"Fruits! {params.title} ({params.target})"
-    front = describe_front(manifest, links=_draw_atlas(draft, params=params, title=title))
+    front = describe_front(manifest, links=_list_links(draft, params=params, title=title))
     html = render_html(draft / "run.ipynb", title=title, banner=banner(params), front=front)
     (draft / "run.html").write_text(html, encoding="utf-8")
     seconds = manifest["seconds"]["report"] + time.perf_counter() - started
     manifest["seconds"]["report"] = round(seconds, 3)
     folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _list_links(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:
+    """Return the files beside the page, with what they show."""
+    picture = f"{eventlog.FOLDER}/{eventlog.PICTURE}"
+    seen = {picture: "When Spark's stages and tasks ran"} if (draft / picture).exists() else {}
+    return _draw_atlas(draft, params=params, title=title) | seen
 
 
 def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
+from fruits import eventlog
 from fruits_cli.execution import check_figures
 
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
@@ -92,7 +95,7 @@ def test_nothing_of_the_users_is_read(done: tuple[Path, subprocess.CompletedProc
     page = BeautifulSoup((report / "run.html").read_text(), "html.parser")
     kinds = [picture["src"].split(";")[0] for picture in page.find_all("img")]
     # Photographs are JPEG: the contact sheet, the neighbours of images, the ends of the components.
-    assert sorted(kinds) == ["data:image/jpeg"] * 3 + ["data:image/png"] * 3
+    assert sorted(kinds) == ["data:image/jpeg"] * 3 + ["data:image/png"] * 4
     assert (report / "variance.png").read_bytes().startswith(b"\x89PNG")
     cells = nbformat.read(report / "run.ipynb", as_version=4).cells
     assert not any("warn" in output.get("text", "").lower() for cell in cells for output in cell.get("outputs", []))
@@ -108,3 +111,31 @@ def test_names_are_shown_as_they_are(done: tuple[Path, subprocess.CompletedProce
     lack = "The figures have no font for U+0F40 and spell it out in the class names "
     assert f"{lack}ཀ." in page.get_text()
     assert json.loads((report / "manifest.json").read_text())["notes"] == [f"{lack}`ཀ`."]
+
+
+def test_the_event_log_of_spark_is_kept_whole(done: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    report, ended = done
+    manifest = json.loads((report / "manifest.json").read_text())
+    told, log = manifest["spark"], report / "spark" / manifest["spark"]["event_log"]
+    kept = {"stages.csv", "executors.csv", "spark.png", log.name}
+    assert {file.name for file in (report / "spark").iterdir()} == kept
+    assert kept == {name.removeprefix("spark/") for name in list_owned(report) if name.startswith("spark/")}
+    run = eventlog.read_event_log(log)
+    assert run.summarise() == told
+    assert b"SparkListenerApplicationEnd" in list(eventlog.read_lines(log))[-1]
+    assert (told["failed_tasks"], told["executors"], told["cores"]) == (0, 1, 2)
+    # The broadcast weights hardly shrink.
+    assert told["broadcast_bytes"] > 0.8 * manifest["model"]["bytes"]
+    pd.testing.assert_frame_equal(pd.read_csv(report / "spark/stages.csv"), run.stages)
+    assert "no event log" not in ended.stdout
+    cells = {cell.id: cell for cell in nbformat.read(report / "run.ipynb", as_version=4).cells}
+    shown = cells["spark-summary"].outputs[0]["data"]["text/plain"]
+    assert told["application"] in shown
+    assert re.search(rf"^stages +{told['stages']:,}$", shown, re.MULTILINE)
+    assert "http://127.0.0.1:" in cells["cell-08"].outputs[0]["data"]["text/plain"]
+    page = BeautifulSoup((report / "run.html").read_text(), "html.parser")
+    assert page.find("a", href="spark/spark.png")
+
+
+def list_owned(report: Path) -> list[str]:
+    return list(json.loads((report / "run.json").read_text())["files"])

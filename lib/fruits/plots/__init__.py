@@ -12,6 +12,7 @@ from fruits.plots.images import (
 )
 from fruits.plots.quality import WORST, draw_accuracy, plot_accuracy, plot_class_accuracy
 from fruits.plots.scores import plot_scores
+from fruits.plots.spark import draw_spark, plot_stages, plot_tasks
 from fruits.plots.style import FIGURES, WIDTH, describe_figure
 from fruits.plots.text import explain_undrawn
 from fruits.plots.variance import draw_variance, plot_cumulative, plot_scree
@@ -24,6 +25,7 @@ __all__ = [
     "describe_figure",
     "draw_accuracy",
     "draw_contact_sheets",
+    "draw_spark",
     "draw_variance",
     "explain_undrawn",
     "figure_height",
@@ -39,5 +41,7 @@ __all__ = [
     "plot_scores",
     "plot_scree",
     "plot_stage_seconds",
+    "plot_stages",
+    "plot_tasks",
     "plot_variance_curves",
 ]

@@ -1,0 +1,82 @@
+"""Spark's event log in a report: kept when the notebook's kernel has ended, and what is made of it."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from fruits import eventlog, folders
+from fruits.errors import FruitsError, describe_exception
+from fruits.tables import FORMATS
+
+# Spark gives the log its last name when its JVM ends, after the kernel; to S3 the whole log is sent then.
+_PATIENCE = 20.0
+
+
+def collect_log(draft: Path, *, say: Callable[[str], None]) -> None:
+    """Complete `spark/` in the draft of a report, and `spark` in its manifest; say it if there is no log.
+
+    The notebook leaves in the manifest the application's id and the place of its log.
+    """
+    manifest = json.loads((draft / "manifest.json").read_text())
+    told, folder = manifest.pop("spark"), draft / eventlog.FOLDER
+    try:
+        manifest["spark"] = _keep(told, folder)
+    except Exception as error:  # a computation of hours does not fail because of its log
+        shutil.rmtree(folder, ignore_errors=True)
+        said = str(error) if isinstance(error, FruitsError) else describe_exception(error)
+        say(f"the report has no event log of Spark: {said}")
+    folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _keep(told: dict[str, Any], folder: Path) -> dict[str, Any]:
+    source = _wait_for_log(told["application"], _find_place(told["event_log_dir"]))
+    kept = eventlog.keep_log(source, folder, application=told["application"])
+    for other in folder.iterdir():
+        if other != kept:
+            other.unlink()
+    run = eventlog.read_event_log(kept)
+    form = FORMATS["international"]
+    form.write_table(folder / eventlog.STAGES, run.stages)
+    form.write_table(folder / eventlog.EXECUTORS, run.executors)
+    _draw(run, folder / eventlog.PICTURE)
+    return run.summarise()
+
+
+def _find_place(address: str | None) -> Path:
+    """Return the folder of `spark.eventLog.dir`."""
+    if address is None:
+        raise FruitsError("this session kept none.")
+    scheme, _, path = address.partition(":")
+    if scheme == "file":
+        return Path(unquote(path.removeprefix("//")))
+    return folders.resolve(address, base=None)
+
+
+def _wait_for_log(application: str, place: Path) -> Path:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        log = eventlog.find_log(place, application)
+        if log and not log.name.endswith(eventlog.UNFINISHED):
+            return log
+        if time.monotonic() > end:
+            break
+        time.sleep(0.1 if log else 1)
+    if log:  # the JVM was killed, or still writes
+        return log
+    raise FruitsError(f"{place} holds none of {application}.")
+
+
+def _draw(run: eventlog.SparkRun, file: Path) -> None:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from fruits import plots
+
+    with mpl.rc_context(plots.FIGURES):  # type: ignore[arg-type]
+        figure = plots.draw_spark(run, figure=Figure(figsize=(plots.WIDTH, 6.6)))
+        FigureCanvasAgg(figure).print_figure(file, dpi=150)
