@@ -9,7 +9,7 @@ from finished_runs import RATES, make_features, make_run
 from sklearn.metrics.pairwise import paired_cosine_distances
 from sklearn.neighbors import NearestNeighbors
 
-from fruits.comparison import facts, pairs
+from fruits.comparison import facts, findings, pairs
 from fruits.comparison.findings import find_nearest, measure_features
 from fruits.comparison.runs import CLUSTER, Run, find_manifests, read_runs
 from fruits.errors import UsageError
@@ -117,19 +117,29 @@ def test_facts_are_side_by_side_and_dashes_where_a_manifest_says_nothing(tmp_pat
 
 
 def test_results_of_another_run_are_not_taken(tmp_path: Path) -> None:
-    kept, changed, other = (make_run(tmp_path, name, FEATURES) for name in ("kept", "changed", "other"))
+    kept, changed, gone, other = (make_run(tmp_path, name, FEATURES) for name in ("kept", "changed", "gone", "other"))
     variance = tmp_path / "data/changed" / VARIANCE
     variance.write_text(variance.read_text().replace("\n1,0.", "\n1,0.1"))
-    (tmp_path / "data/other/run.json").unlink()
-    runs = read(kept, changed, other)
+    (tmp_path / "data/gone/run.json").unlink()
+    told = json.loads(other.read_text())
+    other.write_text(json.dumps(told | {"pca": told["pca"] | {"cumulative": 0.97}}))
+    runs = read(kept, changed, gone, other)
     assert [run.note for run in runs] == [
         "",
-        f"{tmp_path}/data/changed holds results of another run",
-        f"its results are not in {tmp_path}/data/other",
+        f"{tmp_path}/data/changed holds a mixed set of results: {VARIANCE} was changed; run again",
+        f"its results are not in {tmp_path}/data/gone",
+        f"{tmp_path}/data/other holds results of another run",
     ]
     table = pairs.tabulate_pairs(pairs.compare_pairs(runs))
-    assert table["common images"].tolist() == ["0"] * 3
-    assert "images: **not compared**: its results are not in" in say(kept, other)
+    assert table["common images"].tolist() == ["0"] * 6
+    # Manifests that chose the same images are enough for the accuracies.
+    assert judge(kept, gone) == {
+        "images": "not compared",
+        "accuracy, official": "same within noise",
+        "accuracy, 0 → r": "same within noise",
+    }
+    few = make_run(tmp_path, "few", FEATURES[:9])
+    assert judge(few, gone) == {"images": "not compared"}
 
 
 def test_runs_that_differ_by_less_than_the_tolerance_are_the_same(tmp_path: Path) -> None:
@@ -181,8 +191,19 @@ def test_neighbours_are_those_of_scikit_learn(tmp_path: Path) -> None:
     kept = np.mean([len(set(one) & set(two)) / 10 for one, two in zip(ours, theirs, strict=True)])
     said = say(file, make_run(tmp_path, "two", other, model="model-b"))
     share = np.floor(1000 * np.mean(ours[:, 0] == theirs[:, 0]) + 1e-9) / 10
-    assert f"{share:.1f}% of the images keep their nearest neighbour" in said
+    assert f"{share:.1f}% of 300 images keep their nearest neighbour" in said
     assert f"of the 10 nearest {np.floor(1000 * kept + 1e-9) / 10:.1f}% are the same" in said
+
+
+def test_very_many_images_are_thinned_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = make_features(300)
+    file = make_run(tmp_path, "one", features)
+    paths = [f"Training/Kiwi/{row:03}.jpg" for row in range(300)]
+    results = read(file)[0].results
+    everything = find_nearest(results, paths, count=3)
+    monkeypatch.setattr(findings, "QUERIES", 100)
+    monkeypatch.setattr(findings, "_ROWS", 30)
+    np.testing.assert_array_equal(find_nearest(results, paths, count=3), everything[::3])
 
 
 def test_other_widths_still_have_neighbours(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fruits.arrow import to_matrix
 from fruits.comparison.facts import UNKNOWN, choose_k, list_accuracies, show_test
@@ -14,7 +15,6 @@ from fruits.features import store
 from fruits.features.engines import TOLERANCE
 from fruits.moments import Matrix
 from fruits.pca import format_share
-from fruits.quality.nearest import find_around
 from fruits.results import SHARE_TOLERANCE, read_scores
 from fruits.results import to_matrix as to_scores
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 # The neighbours of an image that are compared.
 COUNT = 10
+# So many images are asked for their neighbours, which are looked for among all.
+QUERIES = 16384
+# Images whose distances to all others are in memory at once: 70 MB beside Fruits-360.
+_ROWS = 256
 # The share of images that keep their nearest neighbour, at least, if only the engine differs: see QUALITY.md.
 KEPT = 0.999
 _VERDICTS = {True: "same within noise", False: "differs", None: "not compared"}
@@ -139,7 +143,7 @@ def _compare_accuracy(what: str, one: Any, other: Any) -> Finding:
 
 
 def compare_neighbours(left: Run, right: Run, images: "pd.DataFrame") -> Finding:
-    """Compare which of the common images are nearest to each by the saved scores."""
+    """Compare which of the common images are nearest to each by the saved scores; of very many images to some."""
     count = min(COUNT, len(images) - 1)
     if count < 1:
         return Finding(what="neighbours", said="there is one common image only")
@@ -151,18 +155,32 @@ def compare_neighbours(left: Run, right: Run, images: "pd.DataFrame") -> Finding
     kept = float((one[:, :, None] == other[:, None, :]).any(axis=2).mean())
     return Finding(
         what="neighbours",
-        said=f"{format_share(first)} of the images keep their nearest neighbour (noise: from {format_share(KEPT)}); of "
-        f"the {count} nearest {format_share(kept)} are the same",
+        said=f"{format_share(first)} of {len(one):,} images keep their nearest neighbour (noise: from "
+        f"{format_share(KEPT)}); of the {count} nearest {format_share(kept)} are the same",
         same=first >= KEPT,
         figure=format_share(first),
     )
 
 
-def find_nearest(results: "Path", paths: Sequence[str], *, count: int) -> Any:
-    """Return for each of some images the places of the nearest others, by the scores of a run's results, (n, count)."""
+def find_nearest(results: "Path", paths: Sequence[str], *, count: int) -> npt.NDArray[np.int64]:
+    """Find among some images those nearest to each, by the scores of a run's results.
+
+    Returns
+    -------
+    ndarray of shape (n, count), int64
+        Places in `paths`, the nearest first. More than `QUERIES` images are thinned out evenly: n is smaller then.
+    """
     scores = read_scores(results)
     rows = {path: row for row, path in enumerate(scores["path"].to_pylist())}
-    matrix = to_scores(scores)[[rows[path] for path in paths]]
-    own = np.arange(len(matrix))
-    blocks = (matrix[start : start + store.BLOCK] for start in range(0, len(matrix), store.BLOCK))
-    return find_around(matrix, own, blocks, codes=own, count=count)[0]
+    known = to_scores(scores)[[rows[path] for path in paths]]
+    asked = np.arange(0, len(known), math.ceil(len(known) / QUERIES))
+    halves = np.einsum("ij,ij->i", known, known) / 2
+    found = []
+    for part in np.array_split(asked, math.ceil(len(asked) / _ROWS)):
+        # Half of the squared distance, less what is the same for all neighbours of an image.
+        gaps = halves - known[part] @ known.T
+        gaps[np.arange(len(part)), part] = np.inf
+        near = np.argpartition(gaps, count - 1, axis=1)[:, :count]
+        order = np.argsort(np.take_along_axis(gaps, near, axis=1), axis=1, kind="stable")
+        found.append(np.take_along_axis(near, order, axis=1))
+    return np.concatenate(found)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fruits import ownership
 from fruits.comparison.facts import UNKNOWN
 from fruits.comparison.findings import (
     Finding,
@@ -75,8 +76,10 @@ def compare_pair(left: Run, right: Run, *, images: "pd.DataFrame | None") -> Pai
     """Compare two runs; `images` is what `match_images` returns."""
     changes = list_changes(left, right)
     if images is None or not len(images):
-        notes = [run.note for run in (left, right) if run.note]
+        notes = [f"{run.name}: {run.note}" for run in (left, right) if run.note]
         findings = [Finding(what="images", said="; ".join(notes) or "the runs have no images in common")]
+        if images is None and _chose_alike(left, right):
+            findings += compare_accuracies(left, right)
         return Pair(left=left, right=right, changes=changes, images=0, findings=findings)
     whole = all(len(images) == run.find("counts", "features") for run in (left, right))
     findings = [compare_features(left, right, images)]
@@ -87,6 +90,12 @@ def compare_pair(left: Run, right: Run, *, images: "pd.DataFrame | None") -> Pai
         findings += [Finding(what="variances", said=said), Finding(what="accuracy", said=said)]
     findings.append(compare_neighbours(left, right, images))
     return Pair(left=left, right=right, changes=changes, images=len(images), findings=findings)
+
+
+def _chose_alike(left: Run, right: Run) -> bool:
+    """Tell by the parameters whether two runs took the same images: the results of one are not there."""
+    keys = [("params", key) for key in ownership.SAME - {"target", "model_id"}]
+    return all(left.find(*key) == right.find(*key) for key in [*keys, ("counts", "features")])
 
 
 def list_changes(left: Run, right: Run) -> list[str]:

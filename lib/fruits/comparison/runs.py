@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fruits import folders, ownership
-from fruits.errors import UsageError
+from fruits.errors import FruitsError, UsageError
 from fruits.manifest import find_value
 from fruits.moments import Matrix
 from fruits.params import find_repository, list_modes
@@ -145,13 +145,24 @@ def _read_results(manifest: dict[str, Any]) -> dict[str, Any]:
     if folders.as_folder(output).atomic:  # on this machine: nothing is fetched from S3
         places.append(output / title)
     for place in places:
-        if marker := ownership.read_marker(place, ownership.RESULTS):
-            with suppress(OSError, ValueError, LookupError):
-                table = FORMATS[params.get("csv", "international")].read_table(place / VARIANCE)
-                share = table["share"].to_numpy(np.float64)
-                same = math.isclose(share.sum(), manifest["pca"].get("cumulative", math.nan), abs_tol=_EQUAL)
-                if same and marker.get("model_id") == manifest["model"]["model_id"]:
-                    return {"results": place, "variance": share}
-            return {"results": None, "variance": None, "note": f"{place} holds results of another run"}
+        if ownership.read_marker(place, ownership.RESULTS):
+            variance, note = _read_variance(place, manifest)
+            return {"results": None if note else place, "variance": variance, "note": note}
     hint = "" if folders.as_folder(output).atomic else "; download them: scripts/aws_setup.sh download-results"
     return {"results": None, "variance": None, "note": f"its results are not in {(places or [output])[-1]}{hint}"}
+
+
+def _read_variance(results: Path, manifest: dict[str, Any]) -> tuple[Matrix | None, str]:
+    """Return the shares of the components, or why the results are not those of a manifest."""
+    try:
+        ownership.check_whole(results)
+        table = FORMATS[manifest["params"].get("csv", "international")].read_table(results / VARIANCE)
+        share = table["share"].to_numpy(np.float64)
+    except FruitsError as error:
+        return None, str(error).rstrip(".")
+    except (OSError, ValueError, LookupError) as error:
+        return None, f"{results / VARIANCE} cannot be read ({type(error).__name__})"
+    same = math.isclose(share.sum(), manifest["pca"].get("cumulative", math.nan), abs_tol=_EQUAL)
+    if same and ownership.read_marker(results, ownership.RESULTS).get("model_id") == manifest["model"]["model_id"]:
+        return share, ""
+    return None, f"{results} holds results of another run"

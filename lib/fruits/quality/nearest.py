@@ -161,25 +161,16 @@ def find_neighbours(
     def find(batches: Iterable[pa.RecordBatch]) -> Iterator[list[npt.NDArray[Any]]]:
         blocks, turn, groups = shared.value
         for rows, labels in _gather(batches, turn):
-            yield [rows, *find_around(rows, np.array(labels, np.int64), _project(blocks, turn), groups, count)]
+            yield [rows, *_find_around(rows, np.array(labels, np.int64), _project(blocks, turn), groups, count)]
 
     found = images.select("label", "features").mapPartitions(find).collect()
     scores, *parts = (np.concatenate(part) for part in zip(*found, strict=True))
     return scores, Neighbours(*parts[:2]), Neighbours(*parts[2:])
 
 
-def find_around(
+def _find_around(
     queries: Floats, own: Integers, blocks: Iterable[Floats], codes: Integers, count: int
 ) -> list[npt.NDArray[Any]]:
-    """Return the nearest other rows and their distances, among all and among those of another code, (n, count) each.
-
-    Parameters
-    ----------
-    queries, own
-        Coordinates, and which rows of all these are.
-    blocks, codes
-        The coordinates of all rows in their order, block by block; a code for each row.
-    """
     shape = (len(queries), count)
     found = [(np.full(shape, -1, np.int64), np.full(shape, np.inf, np.float32)) for _ in range(2)]
     first, norms = 0, (queries * queries).sum(axis=1)
