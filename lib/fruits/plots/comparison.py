@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,23 +26,22 @@ def plot_stage_seconds(seconds: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     seconds
         A row for each run, a column for each stage.
     """
+    from matplotlib.transforms import ScaledTranslation
+
     places, left = np.arange(len(seconds)), np.zeros(len(seconds))
     for stage, colour in zip(seconds, itertools.cycle(PALETTE), strict=False):
         widths = seconds[stage].to_numpy(float)
         ax.barh(places, widths, left=left, height=0.65, color=colour, label=str(stage))
         left += widths
-    for place, total in zip(places, left, strict=True):
-        ax.text(total, place, f" {total:,.0f}", va="center", color=INK, fontsize=9)
+    for row, total in zip(places, left, strict=True):
+        ax.text(total, row, f" {total:,.0f}", va="center", color=INK, fontsize=9)
     ax.set_yticks(places, [show_name(str(name)) for name in seconds.index])
     ax.set(xlabel="Seconds", xlim=(0, 1.15 * left.max(initial=0) or 1), ylim=(len(seconds) - 0.5, -0.5))
     ax.set_title("Time of each stage")
-    ax.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.4, -0.35 / max(len(seconds), 1) ** 0.5),
-        ncols=4,
-        fontsize=8,
-        frameon=False,
-    )
+    # Below the name of the axis, however many runs there are.
+    below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.4, 0), "bbox_transform": below}
+    ax.legend(ncols=4, fontsize=8, frameon=False, **place)
     said = (f"{name} {total:,.0f} seconds" for name, total in zip(seconds.index, left, strict=True))
     ax.set_label(f"time of each stage: {', '.join(said)}")
     return tidy(ax, grid="x")
