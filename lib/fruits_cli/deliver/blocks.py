@@ -47,9 +47,9 @@ def make_text(text: str, *, kind: str = "text") -> Block:
     return {"kind": kind, "text": text}
 
 
-def make_facts(rows: Sequence[tuple[str, str]]) -> Block:
-    """Make a list of names and values."""
-    return {"kind": "facts", "rows": [list(row) for row in rows]}
+def make_facts(rows: Sequence[tuple[str, str]], *, dense: bool = False) -> Block:
+    """Make a list of names and values; a dense one has two columns of them."""
+    return {"kind": "facts", "rows": [list(row) for row in rows], "dense": dense}
 
 
 def make_table(

@@ -132,9 +132,9 @@ def describe_software(run: Run, words: Words) -> Block:
     return make_section(
         words("software"),
         make_text(words("versions"), kind="heading"),
-        make_facts(versions),
+        make_facts(versions, dense=True),
         make_text(words("parameters"), kind="heading"),
-        make_facts(params),
+        make_facts(params, dense=True),
     )
 
 
