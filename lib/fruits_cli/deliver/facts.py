@@ -1,6 +1,7 @@
 """Every fact that a deliverable states of a run: from its manifest, its tables, its cluster, and the benchmark."""
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fruits import folders, results
 from fruits.errors import UsageError
 from fruits.manifest import list_rates
+from fruits.networks import NETWORKS
 from fruits.params import find_repository, load_params
 from fruits.tables import FORMATS
 from fruits_cli.choice import read_manifest
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Where `scripts/aws_setup.sh` puts what a cluster computed.
 _DOWNLOADED = {"report_dir": "reports", "output_dir": "data/emr_output"}
+_CONFUSIONS = 7
+_DATASET = "Fruits-360"
 _BENCHMARK = Path("benchmarks/results/full.json")
 
 
@@ -88,49 +92,101 @@ def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
     return run
 
 
+# Ours and what it is compared with, by the names of the benchmark's jobs.
+_PAIRS = {
+    "naive": ("ours, warm @ 364", "naive UDF, warm @ 300"),
+    "graph": ("ours @ 1600", "tf.function UDF @ 1600"),
+    "plain": ("ours @ 6404", "two plain processes @ 6404"),
+    "full": ("ours @ 67692", "two plain processes @ 67692"),
+    "pca": ("ours, PCA", "pyspark PCA"),
+}
+_SIZES = (300, 640, 1_600, 6_404, 67_692)
+_SCALE = (640, 6_404, 67_692)
+_CURVES = ("ours", "ours, warm", "two plain processes")
+
+
 def gather_facts(run: Run) -> dict[str, Any]:
     """Return what texts may name: the manifest's own keys, `cluster`, `found` and `bench`; what is unknown is None."""
-    spark, model = run.manifest.get("spark") or {}, run.manifest["model"]
-    sent = {key: spark[many] * model["bytes"] for key, many in _SENDERS.items() if spark.get(many)}
+    model = run.manifest["model"]
+    images, shares = run.read_table(results.METADATA), run.read_table(results.VARIANCE)
     return {
         **run.manifest,
-        "cluster": run.cluster,
+        "cluster": run.cluster and {**run.cluster, "size": sum(node["count"] for node in run.cluster["nodes"])},
         "bench": read_benchmark(),
-        "found": {**_find_quality(run), "sent": sent, "seconds": sum(run.manifest["seconds"].values())},
+        "found": {
+            **find_accuracies(run),
+            "network": NETWORKS[model.get("backbone", "mobilenet_v2")].application,
+            "sent": _count_sent(run.manifest),
+            "dataset": _DATASET if _DATASET.lower() in run.manifest["params"]["input_dir"].lower() else None,
+            "seconds": sum(run.manifest["seconds"].values()),
+            "classes": int(images["label"].nunique()) if len(images) else None,
+            "plane": float(shares["cumulative"].iloc[min(1, len(shares) - 1)]) if len(shares) else None,
+        },
     }
 
 
-# The model's bytes that travel: by a broadcast once to each executor, in a closure once to each task.
-_SENDERS = {"by_broadcast": "executors", "by_closure": "tasks"}
+def _count_sent(manifest: dict[str, Any]) -> dict[str, int] | None:
+    """Return the bytes of weights that travel: by a broadcast, once to an executor; in a closure, with each task.
+
+    None if nothing was computed, or if there is no event log to say how many executors there were.
+    """
+    executors = (manifest.get("spark") or {}).get("executors")
+    tasks = math.ceil(manifest["counts"]["computed"] / manifest["params"]["images_per_task"])
+    if not executors or tasks <= executors:
+        return None
+    size = manifest["model"]["bytes"]
+    return {"tasks": tasks, "by_broadcast": executors * size, "by_closure": tasks * size}
 
 
-def _find_quality(run: Run) -> dict[str, Any]:
-    """Return how often the nearest neighbour is right with the components that are enough, and the worst confusion."""
+def find_accuracies(run: Run) -> dict[str, Any]:
+    """Return how often the nearest neighbour is right with the components that are enough, and the worst confusion.
+
+    `films` is the range of two or more tests by group; `film` the lowest of one or more.
+    """
     enough = (run.manifest.get("quality") or {}).get("components_within_one_point") or {}
-    k = enough.get("by_group") or enough.get("official")
-    key = "all" if k == run.manifest["model"]["features"] else str(k)
-    rates = {name: rate[key] for name, rate in list_rates(run.manifest).items() if key in rate}
-    official = rates.pop("official", None)
-    films = {"lowest": min(rates.values()), "highest": max(rates.values())} if rates else None
-    confusions, images = run.read_table("model_info/confusions.csv"), run.read_table(results.METADATA)
+    k, every = enough.get("by_group") or enough.get("official"), run.manifest["model"]["features"]
+    tests = list_rates(run.manifest)
+    rates = {name: rate[key] for name, rate in tests.items() if (key := "all" if k == every else str(k)) in rate}
+    official, films = rates.pop("official", None), sorted(rates.values())
     return {
         "k": k,
         "official": official,
-        "films": films,
-        "confusion": confusions.iloc[0].to_dict() if len(confusions) else None,
-        "classes": int(images["label"].nunique()) if len(images) else None,
+        "film": films[0] if films else None,
+        "films": {"lowest": films[0], "highest": films[-1]} if len(films) > 1 else None,
+        "two": tests.get("official", {}).get("2"),
+        "confusion": next(iter(list_confusions(run)), None),
     }
 
 
+def list_confusions(run: Run) -> list[dict[str, Any]]:
+    """Return the confusions of the most images, as rows of `confusions.csv`, the largest share of a class first."""
+    table = run.read_table("model_info/confusions.csv").head(_CONFUSIONS)
+    return table.sort_values("share", ascending=False, kind="stable").to_dict("records") if len(table) else []
+
+
 def read_benchmark() -> dict[str, Any] | None:
-    """Return rates and ratios of the full benchmark, each the median of its runs; None where it is not known."""
+    """Return what the full benchmark measured, each rate the median of its runs; None if its file is not there."""
     file = (find_repository() or Path()) / _BENCHMARK
     if not file.is_file():
         return None
     found = json.loads(file.read_text(encoding="utf-8"))
-    return {"machine": found["machine"], "rates": {name: _rate(runs) for name, runs in found["runs"].items()}}
+    rates = {name: _rate(runs) for name, runs in found["runs"].items() if "images" in runs[0]}
+    curves: dict[str, dict[int, float]] = {
+        name: {at: rates[job] for at in _SIZES if (job := f"{name} @ {at}") in rates} for name in _CURVES
+    }
+    scale = {at: (curves["ours"] | curves["ours, warm"])[at] for at in _SCALE}
+    return {
+        "machine": found["machine"],
+        "curves": curves,
+        "images": {"fewest": min(scale), "most": max(scale)},
+        "rates": {"lowest": min(scale.values()), "highest": max(scale.values())},
+        **{
+            name: {"ours": rates[ours], "other": rates[other], "ratio": rates[ours] / rates[other]}
+            | {"images": found["runs"][other][0]["images"]}
+            for name, (ours, other) in _PAIRS.items()
+        },
+    }
 
 
-def _rate(runs: list[dict[str, Any]]) -> float | None:
-    """Return the median of images a second."""
-    return median(run["images"] / run["seconds"] for run in runs) if "images" in runs[0] else None
+def _rate(runs: list[dict[str, Any]]) -> float:
+    return float(median(run["images"] / run["seconds"] for run in runs))

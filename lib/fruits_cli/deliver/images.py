@@ -12,7 +12,7 @@ from fruits_cli.deliver.blocks import Block, Words, make_section, make_table, ma
 from fruits_cli.deliver.execution import describe_machine, describe_software, describe_spark
 from fruits_cli.deliver.facts import Run, gather_facts
 from fruits_cli.deliver.language import Language, read_texts
-from fruits_cli.deliver.notebook import find_pictures, read_notebook
+from fruits_cli.deliver.notebook import SHEETS, find_pictures, read_notebook
 from fruits_cli.deliver.typesetting import typeset
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from fruits_cli.deliver.screenshots import Screenshot
 
-# The cell of the notebook that shows the contact sheets.
-_SHEETS = "cell-12"
 # Three columns of them fill a page.
 _CLASSES = 132
 _ROWS, _BAD_ROWS = 5, 20
@@ -46,7 +44,7 @@ def make_images(
     known = {"classes": len(classes), "bytes": int(images["length"].sum()), "columns": len(images.columns)}
     facts = {**gather_facts(run), "author": author, "images": known, "id": _identify(run)}
     words = Words(language, read_texts("images", language), facts)
-    sheets = _name_pictures("sheet", find_pictures(read_notebook(run.report / "run.ipynb"), _SHEETS))
+    sheets = _name_pictures("sheet", find_pictures(read_notebook(run.report / "run.ipynb"), SHEETS))
     shots = _name_pictures("screenshot", [shot.content for shot in screenshots or []])
     sections = [
         _describe_places(run, words),

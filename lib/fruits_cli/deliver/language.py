@@ -50,6 +50,7 @@ class Language:
             # A share of the variance is cut off, an accuracy rounded, as in the report.
             "share": lambda value: spaced(f"{100 * value:.1f}%"),
             "variance": lambda value: spaced(format_share(value)),
+            "percent": lambda value: spaced(f"{100 * value:.0f}%"),
             "target": lambda value: spaced(format_target(value)),
             "bytes": lambda value: self._scale(value, number),
             "seconds": lambda value: f"{number(value, '#,##0' if value >= 10 else '0.0')}{_WIDE}s",
@@ -58,6 +59,7 @@ class Language:
             "digits": lambda value: number(value, "#,##0.0000"),
             "moment": lambda value: f"{self.format(value, 'date')}, {datetime.fromisoformat(value):%H:%M} UTC",
             "date": lambda value: format_date(datetime.fromisoformat(value), "long", locale=self.code),
+            "hash": lambda value: value[:12],
             "list": lambda value: ", ".join(map(str, value)),
         }
 

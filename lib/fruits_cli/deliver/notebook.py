@@ -11,6 +11,8 @@ from fruits.params import repository
 from fruits.redaction import redact_secrets
 from fruits.yaml_text import read_yaml
 
+# The cell of the notebook that shows the contact sheets.
+SHEETS = "cell-12"
 _PICTURES = ("image/png", "image/jpeg")
 
 

@@ -57,6 +57,11 @@ def typeset(
     return done  # type: ignore[no-any-return]
 
 
+def find_font() -> Path:
+    """Return the file of the typeface of all deliverables."""
+    return next(file for folder in _find_fonts() for file in Path(folder).glob("NotoSans[[]*"))
+
+
 def _find_fonts() -> list[str]:
     specs = map(importlib.util.find_spec, FONT_PACKAGES)
     return [str(Path(spec.origin).parent) for spec in specs if spec and spec.origin]

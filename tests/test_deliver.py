@@ -1,0 +1,115 @@
+"""What is handed in of a finished run: names, pages, and the numbers that the presentation states."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from deliveries import Delivery, write_delivery
+from pypdf import PdfReader
+
+from fruits.errors import UsageError
+from fruits.ownership import REPORT, check_owner, keep_folders
+from fruits_cli.deliver.facts import find_run
+from fruits_cli.deliver.handover import spell_author
+from fruits_cli.deliver.language import LANGUAGES, Language, read_texts
+from fruits_cli.deliver.presentation import make_presentation
+
+
+def read_slides(delivery: Delivery, root: Path, *, target: str = "local", language: str = "en") -> list[str]:
+    """Return the texts of the pages, with one kind of space, and of apostrophe."""
+    settings = {"report_dir": str(root / "reports"), "output_dir": str(root / "data")}
+    run = find_run(delivery.report.name, target=target, settings=settings)
+    content = make_presentation(run, author="Ada Lovelace", language=Language(language))
+    return [" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(content)).pages]
+
+
+def count_slides(pages: list[str]) -> int:
+    """Return how many slides there are, by their footers; speaker notes have none."""
+    return int(re.search(r"\d+ / (\d+)$", pages[1])[1])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_presentation_states_the_numbers_of_a_run_on_aws_in_its_language(tmp_path: Path, language: str) -> None:
+    pages = read_slides(write_delivery(tmp_path, target="emr"), tmp_path, target="emr", language=language)
+    said = " ".join(pages)
+
+    assert count_slides(pages) == 16
+    assert [page.rsplit(" ", 3)[1:] for page in pages[1:16]] == [[str(n), "/", "16"] for n in range(2, 17)]
+    shared = ["j-2AXXXXXXGAPLF", "emr-7.14.0", "eu-west-1"]
+    expected = {
+        "en": ["1,281", "97.5%", "8.61 MiB", "260", "96.0%", "70.4%", "33.8%", "203 images a second", "€0.33", "€0.27"],
+        "fr": ["1 281", "97,5 %", "8,61 Mio", "260", "96,0 %", "70,4 %", "33,8 %", "203 images par seconde", "0,33 €"],
+    }[language]
+    for text in [*shared, *expected]:
+        assert text in said, text
+
+
+@pytest.mark.parametrize(("language", "other"), [LANGUAGES, LANGUAGES[::-1]])
+def test_no_text_is_of_the_other_language(tmp_path: Path, language: str, other: str) -> None:
+    said = " ".join(read_slides(write_delivery(tmp_path), tmp_path, language=language))
+    ours, theirs = (read_texts("presentation", Language(code)) for code in (language, other))
+    words = [
+        re.split(r"\{[^{}]*\}", line)
+        for key, text in theirs.items()
+        for line in (text if isinstance(text, list) else [text])
+        if text != ours[key]
+    ]
+    foreign = {part.replace("**", "").strip() for parts in words for part in parts if len(part.split()) > 2}
+    known = " ".join(str(text) for text in ours.values())
+    assert len(foreign) > 100
+    assert [part for part in foreign if part in said and part not in known] == []
+
+
+def test_a_report_of_an_older_version_has_twelve_slides_or_more(tmp_path: Path) -> None:
+    pages = read_slides(write_delivery(tmp_path, quality=False, spark=False), tmp_path)
+    assert 12 <= count_slides(pages) <= 16
+    assert "None" not in " ".join(pages)
+    assert "€" not in " ".join(pages)
+
+
+def test_sample_results_have_their_banner_on_each_slide(tmp_path: Path) -> None:
+    delivery = write_delivery(tmp_path, target="sample", weights="random")
+    pages = read_slides(delivery, tmp_path, target="sample", language="fr")
+    banner = "ces résultats ne disent rien des fruits"
+    assert all(banner in page for page in pages)
+
+
+def test_results_of_another_run_are_refused(tmp_path: Path) -> None:
+    delivery = write_delivery(tmp_path)
+    file = delivery.results / "model_info" / "variance.csv"
+    *first, last = file.read_text().splitlines()
+    file.write_text("\n".join([*first, f"{last.rsplit(',', 1)[0]},0.5", ""]))
+    with pytest.raises(UsageError, match="another run"):
+        read_slides(delivery, tmp_path)
+
+
+def test_a_later_run_keeps_the_deliverables(tmp_path: Path) -> None:
+    report, draft = tmp_path / "report", tmp_path / "draft"
+    (report / "deliverables").mkdir(parents=True)
+    (report / "deliverables" / "Ada_Lovelace_2_images_112025.pdf").write_text("pages")
+    draft.mkdir()
+    check_owner(report, REPORT, owner={"target": "local", "input_dir": "in"}, replace=False)
+    keep_folders(report, draft, REPORT)
+    assert (draft / "deliverables" / "Ada_Lovelace_2_images_112025.pdf").read_text() == "pages"
+
+
+@pytest.mark.parametrize(
+    ("author", "spelt"),
+    [
+        ("Ada Lovelace", "Ada_Lovelace"),
+        ("Jean-Noël d'Arc  ", "Jean-Noël_d_Arc"),
+        ("../x", "x"),
+        ("Élodie\u0301 -", "Élodié"),
+        ("王 小明", "王_小明"),
+        ("हिन्दी लेखक", "हिन्दी_लेखक"),
+    ],
+)
+def test_an_author_makes_a_name_of_a_file(author: str, spelt: str) -> None:
+    assert spell_author(author) == spelt
+
+
+@pytest.mark.parametrize("author", ["", "  ", "/", "..", "42", "a" * 201])
+def test_an_author_without_a_letter_is_refused(author: str) -> None:
+    with pytest.raises(UsageError, match="--author"):
+        spell_author(author)
