@@ -74,7 +74,7 @@ EVENTS = [
     stage(0, "collect at /home/ada/fruits/moments.py:80", 3, 9.5),
     {"Event": "SparkListenerExecutorRemoved", "Timestamp": at(10), "Executor ID": "2"},
     executor("3", 1, 10),
-    stage(1, "count at NativeMethodAccessorImpl.java:0", 10),
+    stage(1, "count at NativeMethodAccessorImpl.java:0", 10) | {"Properties": {"spark.job.description": "to check"}},
     task(1, "3", 10, 10, run=0, remote=40, local=2),
     stage(1, "count at <unknown>:0", 10, 10.25),
     {
@@ -114,13 +114,19 @@ def test_a_small_log_has_known_figures(tmp_path: Path) -> None:
         **{"task_seconds": 8.8, "gc_seconds": 0.1, "shuffle_read_bytes": 0, "shuffle_write_bytes": 600},
         **{"spilled_bytes": 7, "longest": 6.0, "median": 2.0, "skew": 3.0},
     }
-    assert (second["name"], second["tasks"], second["shuffle_read_bytes"]) == ("count", 1, 42)
+    assert (second["name"], second["tasks"], second["shuffle_read_bytes"]) == ("to check", 1, 42)
     assert pd.isna(second["skew"])  # of tasks that took less than a millisecond
     assert run.jobs.to_dict("records")[0] == {"job": 0, "started": 3.0, "seconds": 7.5, "result": "JobSucceeded"}
     assert run.jobs.iloc[1].isna().tolist() == [False, False, True, True]
     assert run.executors["host"].tolist() == ["node-1", "node-2", "node-3"]
     assert run.executors["removed"].fillna(-1).tolist() == [-1, 10.0, -1]
     assert run.tasks.iloc[2].tolist() == [0, "2", 3.0, 6.0]
+
+
+@pytest.mark.parametrize("place", ["<unknown>:0", "NativeMethodAccessorImpl.java:0"])
+def test_a_stage_has_no_place_that_spark_does_not_know(tmp_path: Path, place: str) -> None:
+    log = write_log(tmp_path / f"{ID}.zstd", [*EVENTS[:2], stage(0, f"count at {place}", 1, 2)])
+    assert eventlog.read_event_log(log).stages["name"].tolist() == ["count"]
 
 
 @pytest.mark.parametrize("cut", [1, 30])

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STAGE_SUMS = ["task_seconds", "gc_seconds", "shuffle_read_bytes", "shuffle_write_bytes", "spilled_bytes"]
-_TIMES = {"started": float, "seconds": float}
+_TIMES: dict[str, type] = {"started": float, "seconds": float}
 TASKS = ["stage", "executor", "started", "seconds"]
 _EXECUTORS = ["executor", "host", "cores", "added", "removed"]
 _JOBS = ["job", "started", "seconds", "result"]
@@ -73,7 +73,8 @@ def tabulate_tasks(events: Events, begin: int) -> "pd.DataFrame":
             write.get("Shuffle Bytes Written", 0),
             metrics.get("Disk Bytes Spilled", 0),
         ))  # fmt: skip
-    return pd.DataFrame(rows, columns=[*TASKS, "failed", *STAGE_SUMS]).astype(_TIMES)
+    types = _TIMES | {"failed": bool} | dict.fromkeys(STAGE_SUMS, float)
+    return pd.DataFrame(rows, columns=[*TASKS, "failed", *STAGE_SUMS]).astype(types)
 
 
 def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: int) -> "pd.DataFrame":
@@ -84,7 +85,7 @@ def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: i
     for event in [*events["StageSubmitted"], *events["StageCompleted"]]:
         about = event["Stage Info"]
         at, until = about.get("Submission Time", end), about.get("Completion Time")
-        span = spans.setdefault(about["Stage ID"], {"name": _shorten(about["Stage Name"]), "started": at, "until": end})
+        span = spans.setdefault(about["Stage ID"], {"name": _name_stage(event), "started": at, "until": end})
         span["started"] = min(span["started"], at)
         if until:
             span["until"] = until
@@ -93,7 +94,7 @@ def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: i
         for stage, span in sorted(spans.items())
     ]
     stages = pd.DataFrame(rows, columns=["stage", "name", "started", "seconds"]).astype(_TIMES).set_index("stage")
-    by_stage, good = tasks.groupby("stage"), tasks[tasks["failed"].eq(False)].groupby("stage")["seconds"]
+    by_stage, good = tasks.groupby("stage"), tasks[~tasks["failed"]].groupby("stage")["seconds"]
     stages = stages.join(by_stage.size().rename("tasks")).join(by_stage[["failed", *STAGE_SUMS]].sum())
     whole = ["tasks", "failed", *STAGE_SUMS[2:]]
     stages = stages.fillna(dict.fromkeys([*whole, *STAGE_SUMS[:2]], 0)).astype(dict.fromkeys(whole, int))
@@ -103,8 +104,11 @@ def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: i
     return stages.join(skew).round(3).reset_index()
 
 
-def _shorten(name: str) -> str:
-    """Return `collect at moments.py:80` without the folders, and `count` without a place that Spark does not know."""
+def _name_stage(event: dict[str, Any]) -> str:
+    """Return the description that the program gave, else the call, with its place in the program if that is known."""
+    if described := (event.get("Properties") or {}).get("spark.job.description"):
+        return str(described)
+    name = str(event["Stage Info"]["Stage Name"])
     call, _, place = name.partition(" at ")
     known = place and not place.startswith(("<unknown>", "NativeMethodAccessorImpl."))
     return f"{call} at {place.rpartition('/')[2]}" if known else call

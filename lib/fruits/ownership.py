@@ -56,7 +56,7 @@ RESULTS = Kind(
 )
 REPORT = Kind(
     "report",
-    re.compile(rf"{_FAILED.pattern}|(run|atlas)\.html|run\.ipynb|variance\.png|manifest\.json"),
+    re.compile(rf"{_FAILED.pattern}|(run|atlas)\.(html|ipynb)|manifest\.json|(variance|spark/[^/]+)\.(png|csv|zstd)"),
     kept=(BY_HAND, DELIVERABLES),
 )
 

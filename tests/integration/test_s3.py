@@ -153,7 +153,9 @@ def test_plain_folders_give_the_same_bytes_and_a_second_run_reuses_all_features(
         assert read_counts("plain") == {**counts, "reused": reused, "computed": 2 * EACH - reused}
     for name in ("pca/csv/pca.csv", "model_info/variance.csv", "model_info/mean.npy", "errors/errors.csv"):
         assert get(f"plain/out/APPLES/{name}") == (local / "APPLES" / name).read_bytes(), name
-    names = ("atlas.html", "manifest.json", "run.html", "run.ipynb", "run.json", "variance.png")
+    names = {"atlas.html", "manifest.json", "run.html", "run.ipynb", "run.json", "variance.png"}
+    log = json.loads(get("plain/reports/local/APPLES/manifest.json"))["spark"]["event_log"]
+    names |= {f"spark/{name}" for name in (log, "stages.csv", "executors.csv", "spark.png")}
     assert keys("plain/reports/") == {"index.html", *(f"local/APPLES/{name}" for name in names)}
     # The marker lists all there is, and nothing of a draft is left.
     files = json.loads(get("plain/out/APPLES/run.json"))["files"].keys()

@@ -56,7 +56,7 @@ def report(place: Path, done: subprocess.CompletedProcess[str]) -> Path:
 def test_a_run_makes_results_and_report(place: Path, done: subprocess.CompletedProcess[str], report: Path) -> None:
     assert f"Report:  {report / 'run.html'}" in done.stdout
     assert "100/100" in done.stdout
-    names = {"atlas.html", "manifest.json", "run.html", "run.ipynb", "run.json", "variance.png"}
+    names = {"atlas.html", "manifest.json", "run.html", "run.ipynb", "run.json", "spark", "variance.png"}
     assert {entry.name for entry in report.iterdir()} == names
     manifest = json.loads((report / "manifest.json").read_text())
     assert manifest["counts"] == {"listed": 100, "features": 100, "errors": 0, "reused": 0, "computed": 100}
@@ -96,9 +96,11 @@ def test_a_run_by_hand_leaves_the_report_and_the_next_report_keeps_it(place: Pat
     options = [word for file in files for word in ("-f", file)]
     run(BIN / "papermill", REPOSITORY / "notebooks/pipeline.ipynb", "OUT.ipynb", *options, cwd=elsewhere)
     by_hand = look(report / "by-hand")
-    assert {Path(name).name for name in by_hand} == {"manifest.json", "variance.png"}
+    manifest = json.loads((report / "by-hand/manifest.json").read_text())
+    log = f"{manifest['spark']['application']}.zstd"
+    assert {Path(name).name for name in by_hand} == {"manifest.json", "variance.png", log}
     assert look(report) == before | by_hand
-    counts = json.loads((report / "by-hand/manifest.json").read_text())["counts"]
+    counts = manifest["counts"]
     assert (counts["listed"], counts["reused"]) == (100, 100)
     assert len(pd.read_csv(place / "out/MINI/metadata/metadata.csv")) == 100
 
@@ -114,5 +116,9 @@ def test_a_run_by_hand_leaves_the_report_and_the_next_report_keeps_it(place: Pat
     assert "reports/sample/MINI: takes over the report of an earlier version" in said
     assert look(report / "by-hand") == by_hand
     listed = json.loads((report / "run.json").read_text())["files"]
-    assert {entry.name for entry in report.iterdir()} == {*listed, "run.json", "by-hand"}
-    assert listed.keys() == {"manifest.json", "run.html", "run.ipynb", "variance.png"}
+    assert {entry.name for entry in report.iterdir()} == {*map(head, listed), "run.json", "by-hand"}
+    assert set(map(head, listed)) == {"manifest.json", "run.html", "run.ipynb", "spark", "variance.png"}
+
+
+def head(name: str) -> str:
+    return name.split("/")[0]

@@ -35,7 +35,9 @@ def plot_stages(stages: "pd.DataFrame", *, ax: "Axes") -> "Axes":
             early = stage["started"] + stage["seconds"] / 2 < whole / 2
             place = stage["started"] + (stage["seconds"] if early else 0)
             text = f" {stage['stage']}: {stage['name']}, {stage['tasks']} task{'s' * (stage['tasks'] != 1)} "
-            ax.text(place, row, text, ha="left" if early else "right", va="center", fontsize=7, color=INK)
+            side = "left" if early else "right"
+            # A long text must not make the axes narrow.
+            ax.text(place, row, text, ha=side, va="center", fontsize=7, color=INK, clip_on=True).set_in_layout(False)
     ax.set(title="Spark's stages", ylabel="Stage", ylim=(max(len(stages), 1) - 0.5, -0.5), yticks=[])
     longest = stages.loc[stages["seconds"].idxmax(), "name"] if len(stages) else "none"
     ax.set_label(f"{len(stages)} stages of Spark over {whole:.0f} s; the longest is {longest}")
