@@ -29,9 +29,19 @@ def count_slides(pages: list[str]) -> int:
     return int(re.search(r"\d+ / (\d+)$", pages[1])[1])
 
 
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Return the pages of the presentation of a run on AWS, by language."""
+    root = tmp_path_factory.mktemp("aws")
+    delivery = write_delivery(root, target="emr")
+    return {language: read_slides(delivery, root, target="emr", language=language) for language in LANGUAGES}
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_presentation_states_the_numbers_of_a_run_on_aws_in_its_language(tmp_path: Path, language: str) -> None:
-    pages = read_slides(write_delivery(tmp_path, target="emr"), tmp_path, target="emr", language=language)
+def test_the_presentation_states_the_numbers_of_a_run_on_aws_in_its_language(
+    decks: dict[str, list[str]], language: str
+) -> None:
+    pages = decks[language]
     said = " ".join(pages)
 
     assert count_slides(pages) == 16
@@ -46,8 +56,8 @@ def test_the_presentation_states_the_numbers_of_a_run_on_aws_in_its_language(tmp
 
 
 @pytest.mark.parametrize(("language", "other"), [LANGUAGES, LANGUAGES[::-1]])
-def test_no_text_is_of_the_other_language(tmp_path: Path, language: str, other: str) -> None:
-    said = " ".join(read_slides(write_delivery(tmp_path), tmp_path, language=language))
+def test_no_text_is_of_the_other_language(decks: dict[str, list[str]], language: str, other: str) -> None:
+    said = " ".join(decks[language])
     ours, theirs = (read_texts("presentation", Language(code)) for code in (language, other))
     words = [
         re.split(r"\{[^{}]*\}", line)

@@ -40,7 +40,7 @@ def make_presentation(run: Run, *, author: str, language: Language, **options: A
         "pictures": [[name, label] for name, (label, _) in pictures.items()],
         "bars": _list_bars(run, facts, texts, language),
     }
-    files |= {name: content for name, (_, content) in pictures.items()} | dict(zip([_SHEET], sheet, strict=False))
+    files |= {name: content for name, (_, content) in pictures.items()} | {_SHEET: _crop(one) for one in sheet}
     return typeset("presentation", data, language=language, files=files, **options)
 
 
@@ -84,3 +84,15 @@ def _read_pictures(run: Run) -> dict[str, tuple[str, bytes]]:
                 Image.fromarray(pixels).save(stream, "PNG")
                 pictures[f"pictures/{len(pictures)}.png"] = (label, stream.getvalue())
     return pictures
+
+
+def _crop(sheet: bytes) -> bytes:
+    """Return the first rows of a contact sheet, as many as a slide has room for: cut where all is white."""
+    from PIL import Image
+
+    picture, stream = Image.open(io.BytesIO(sheet)).convert("RGB"), io.BytesIO()
+    white = np.flatnonzero(np.asarray(picture).min(axis=(1, 2)) > 250)
+    fitting = white[(white < 0.62 * picture.width) & (white > 0)]
+    bottom = int(fitting[-1]) if len(fitting) and picture.height > 0.62 * picture.width else picture.height
+    picture.crop((0, 0, picture.width, bottom)).save(stream, "PNG")
+    return stream.getvalue()
