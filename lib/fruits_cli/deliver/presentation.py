@@ -18,7 +18,7 @@ from fruits_cli.deliver.language import Language, fill_texts, read_texts
 from fruits_cli.deliver.notebook import SHEETS, find_pictures, read_notebook
 from fruits_cli.deliver.typesetting import typeset
 
-_PICTURES, _SHEET = 15, "sheet"
+_PICTURES = 15
 # As `notebook.WARNINGS`: by whether the images are the sample and whether the weights are untrained.
 _BANNERS = {(True, True): "images", (True, False): "drawn", (False, True): "weights"}
 _PAIRS = ("naive", "graph", "plain", "full", "pca")
@@ -29,18 +29,19 @@ def make_presentation(run: Run, *, author: str, language: Language, **options: A
     facts = {**gather_facts(run), "author": author}
     texts = fill_texts(read_texts("presentation", language), facts, language)
     pictures = _read_pictures(run)
-    sheet = [] if pictures else find_pictures(read_notebook(run.report / "run.ipynb"), SHEETS)[:1]
+    sheets = [] if pictures else find_pictures(read_notebook(run.report / "run.ipynb"), SHEETS)[:1]
     files = Charts(run, facts=facts, texts=texts, language=language).draw()
     data = {
         "texts": texts,
         "author": author,
         "banner": _BANNERS.get((run.manifest["target"] == "sample", run.manifest["params"]["weights"] == "random")),
         "figures": list(files),
-        "sheets": len(sheet),
+        "sheets": len(sheets),
         "pictures": [[name, label] for name, (label, _) in pictures.items()],
         "bars": _list_bars(run, facts, texts, language),
     }
-    files |= {name: content for name, (_, content) in pictures.items()} | {_SHEET: _crop(one) for one in sheet}
+    files |= {name: content for name, (_, content) in pictures.items()}
+    files |= {f"sheet{number}": _crop(sheet) for number, sheet in enumerate(sheets)}
     return typeset("presentation", data, language=language, files=files, **options)
 
 
