@@ -9,7 +9,7 @@ HUB := .hub/venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws bench notebooks hooks lint format lock clean
+.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws example bench notebooks hooks lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,17 @@ hub: .hub/.ready ## build the JupyterHub of the tests into .hub: sparkmagic, its
 	cp scripts/hub/package.json scripts/hub/package-lock.json .hub
 	npm ci --prefix .hub --silent --no-audit --no-fund
 	@touch $@
+
+# A clone at one place: the example is of a commit, and holds no path of the machine that made it.
+EXAMPLE := /tmp/fruits-example
+AUTHOR := Ada Lovelace
+example: env ## make reports/example anew from the last commit: report and deliverables of the sample, which git keeps
+	rm -rf $(EXAMPLE) && git clone --quiet . $(EXAMPLE)
+	cd $(EXAMPLE) && export PYTHONPATH=$(EXAMPLE)/lib && fruits=$(CURDIR)/$(BIN)/fruits && \
+		$$fruits run MINI && $$fruits deliver MINI --author '$(AUTHOR)'
+	rm -rf reports/example && mkdir reports/example
+	cd $(EXAMPLE)/reports/sample/MINI && cp run.html run.ipynb variance.png deliverables/* $(CURDIR)/reports/example
+	rm -rf $(EXAMPLE)
 
 bench: env ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
