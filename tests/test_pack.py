@@ -4,9 +4,12 @@ import hashlib
 import os
 import pickle
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pandas as pd
@@ -92,6 +95,18 @@ def test_row_groups_are_found_by_their_first_path(tmp_path: Path, monkeypatch: p
     source = PackedShards(tmp_path / "packed")
     assert pq.ParquetFile(list_shards(tmp_path / "packed")[0]).num_row_groups == 4
     assert [source.read(f"Training/a/{number}.jpg")[0] for number in (9, 0, 3, 2, 5)] == [9, 0, 3, 2, 5]
+    # Threads that ask for images of all groups each get their own, and take turns with the file.
+    busy, read_group, numbers = Lock(), pq.ParquetFile.read_row_group, [0, 9, 3, 6] * 5
+
+    def read_alone(self: pq.ParquetFile, *arguments: Any, **options: Any) -> pa.Table:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.002)
+        busy.release()
+        return read_group(self, *arguments, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read_alone)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda number: source.read(f"Training/a/{number}.jpg")[0], numbers)) == numbers
 
 
 def test_the_same_images_make_the_same_bytes_and_replace_the_old_pack(fruit_folder: Path, packed: Path) -> None:

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -29,6 +30,9 @@ SCHEMA = arrow_schema(PACKED).with_metadata(_KNOWS_TURNED)
 _WITHOUT_DIGEST = SCHEMA.remove(SCHEMA.get_field_index("digest"))
 # What a worker reads at once: 5 MB of Fruits-360.
 GROUP_ROWS = 1024
+# Threads that draw a page share a reader, and two in one Parquet file of S3 end the process. No attribute: readers
+# travel to workers, locks cannot.
+_READING = Lock()
 
 
 def name_shard(number: int) -> str:
@@ -104,15 +108,16 @@ class PackedShards(ImageSource):
 
     def read(self, path: str, *, tag: str = "") -> bytes:
         """Return an image as it was when it was packed; its tag is not needed."""
-        group = bisect_right(self._firsts, path) - 1
-        if group != self._group:
-            shard, number = self._groups[group]
-            rows = shard.read_row_group(number, columns=["path", "content"])
-            self._images = dict(zip(rows["path"].to_pylist(), rows["content"].to_pylist(), strict=True))
-            self._group = group
-        if path not in self._images:
-            raise FileNotFoundError(f"not in the shards of {self.folder}")
-        content = self._images[path]
+        with _READING:
+            group = bisect_right(self._firsts, path) - 1
+            if group != self._group:
+                shard, number = self._groups[group]
+                rows = shard.read_row_group(number, columns=["path", "content"])
+                self._images = dict(zip(rows["path"].to_pylist(), rows["content"].to_pylist(), strict=True))
+                self._group = group
+            if path not in self._images:
+                raise FileNotFoundError(f"not in the shards of {self.folder}")
+            content = self._images[path]
         if content is None:
             raise OSError("could not be read when it was packed")
         return content
