@@ -45,7 +45,7 @@ def environ(folder: Path, *, endpoint: str) -> dict[str, str]:
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "SPARK_HOME": str(Path(pyspark.__file__).parent),
         "FRUITS_MASTER": "local[2]",
-        "FRUITS_TICK": "1",
+        "FRUITS_TICK": "5",
     }
 
 

@@ -158,7 +158,7 @@ def test_the_log_of_the_session_is_in_the_bucket(cluster: Cluster, tmp_path: Pat
     run = eventlog.read_event_log(tmp_path / name)
     assert f"{run.application}.zstd" == name
     # 161 images in tasks of 16.
-    assert run.stages["tasks"].max() >= 11
+    assert run.stages["tasks"].sum() >= 11
     assert run.summarise()["failed_tasks"] == 0
 
 
