@@ -131,7 +131,7 @@ def _count_sent(manifest: dict[str, Any]) -> dict[str, int] | None:
     None if nothing was computed, or if there is no event log to say how many executors there were.
     """
     executors = (manifest.get("spark") or {}).get("executors")
-    tasks = math.ceil(manifest["counts"]["computed"] / manifest["params"]["images_per_task"])
+    tasks = math.ceil(manifest["counts"]["computed"] / manifest["params"].get("images_per_task", math.inf))
     if not executors or tasks <= executors:
         return None
     size = manifest["model"]["bytes"]
