@@ -73,11 +73,12 @@ class Charts:
             ax.plot(shares["component"], shares["cumulative"], color=PALETTE[0], linewidth=3.5)
             ax.axhline(target, color=PALETTE[3], linestyle="--", linewidth=2)
             name = f"{self.texts['axis.target']} {self.language.format(target, 'target')}"
-            ax.text(shares["component"].iloc[0], target + 0.015, name, color=PALETTE[3])
+            white: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+            ax.text(0.03, target + 0.025, name, color=PALETTE[3], transform=ax.get_yaxis_transform(), bbox=white)
             if needed:
                 ax.plot([needed] * 2, [0, target], color=PALETTE[3], linestyle=":", linewidth=2)
                 ax.plot([needed], [target], "o", color=PALETTE[3], markersize=11)
-            ax.set(ylim=(0, 1.06), xlim=(0, len(shares) * 1.01))
+            ax.set(ylim=(0, 1.08), xlim=(0, len(shares) * 1.01))
             self._spell(ax.yaxis, "percent")
 
     def _draw_scores(self) -> None:
