@@ -37,9 +37,9 @@ class Words:
         return make_facts([(self(name), value) for name, value in filled.items() if value])
 
 
-def make_section(title: str, *blocks: Block | None) -> dict[str, Any]:
-    """Make a chapter of a title and those blocks that there are."""
-    return {"title": title, "blocks": [block for block in blocks if block]}
+def make_section(title: str, *blocks: Block | None, page: bool = False) -> dict[str, Any]:
+    """Make a chapter of a title and those blocks that there are; `page` begins it on a new page."""
+    return {"title": title, "blocks": [block for block in blocks if block], "page": page}
 
 
 def make_text(text: str, *, kind: str = "text") -> Block:

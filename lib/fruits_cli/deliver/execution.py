@@ -66,6 +66,7 @@ def describe_machine(run: Run, words: Words) -> Block:
         make_table(header, nodes, right=(3,)),
         make_text(words("aws_encryption"), kind="heading"),
         words.list_facts(_ENCRYPTION | {"aws_between": words(between)}),
+        page=True,
     )
 
 

@@ -216,4 +216,4 @@ def _show_screenshots(shots: "Mapping[str, Screenshot]", words: Words) -> Iterat
             {"kind": "picture", "file": file, "caption": shot.caption, "size": shot.size}
             for file, shot in shots.items()
         ]
-        yield make_section(words("screenshots"), make_text(words("screenshots_said")), *pictures)
+        yield make_section(words("screenshots"), make_text(words("screenshots_said")), *pictures, page=True)
