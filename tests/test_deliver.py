@@ -90,6 +90,9 @@ def test_results_of_another_run_are_refused(tmp_path: Path) -> None:
     file.write_text("\n".join([*first, f"{last.rsplit(',', 1)[0]},0.5", ""]))
     with pytest.raises(UsageError, match="another run"):
         read_slides(delivery, tmp_path)
+    file.unlink()
+    with pytest.raises(UsageError, match="no results"):
+        read_slides(delivery, tmp_path)
 
 
 def test_a_later_run_keeps_the_deliverables(tmp_path: Path) -> None:

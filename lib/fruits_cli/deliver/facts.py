@@ -72,7 +72,7 @@ def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
     Raises
     ------
     UsageError
-        If there is no report of it, or the results are of another run.
+        If there is no report of it, or its results are missing or of another run.
     """
     if unknown := settings.keys() - _DOWNLOADED.keys():
         raise UsageError(f"--set {sorted(unknown)[0]}: allowed here: {', '.join(_DOWNLOADED)}.")
@@ -87,8 +87,10 @@ def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
         cluster = json.loads((report / "cluster.json").read_bytes())
     run = Run(report, folders.resolve(output, base=find_repository()) / name, manifest, cluster)
     shares = run.read_table(results.VARIANCE)
-    if len(shares) and abs(shares["cumulative"].iloc[-1] - manifest["pca"]["cumulative"]) > 1e-9:
-        raise UsageError(f"{run.results} holds results of another run than {report}; run again, or --set output_dir.")
+    if shares.empty or abs(shares["cumulative"].iloc[-1] - manifest["pca"]["cumulative"]) > 1e-9:
+        wrong = "no results" if shares.empty else "results of another run"
+        brought = "download them: scripts/aws_setup.sh download-results" if remote else "run again"
+        raise UsageError(f"{run.results} holds {wrong} for {report}; {brought}, or --set output_dir.")
     return run
 
 
