@@ -120,6 +120,7 @@ def gather_facts(run: Run) -> dict[str, Any]:
             "network": NETWORKS[model.get("backbone", "mobilenet_v2")].application,
             "sent": _count_sent(run.manifest),
             "dataset": _DATASET if _DATASET.lower() in run.manifest["params"]["input_dir"].lower() else None,
+            "cloud": run.manifest["target"] if run.manifest["target"] == "emr" else None,
             "seconds": sum(run.manifest["seconds"].values()),
             "classes": int(images["label"].nunique()) if len(images) else None,
             "plane": float(shares["cumulative"].iloc[min(1, len(shares) - 1)]) if len(shares) else None,
