@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from fruits import eventlog, plots
 from fruits.errors import FruitsError
+from fruits.events import gather_events
 
 BEGIN = 1_700_000_000_000
 ID = "application_1_0001"
@@ -142,6 +143,17 @@ def test_an_unfinished_log_is_read_as_far_as_it_goes(tmp_path: Path, cut: int) -
     assert eventlog.read_event_log(log).stages["seconds"].tolist() == [6.5, 0.25]
     log.write_bytes(write_log(tmp_path / "x.zstd", EVENTS[:-4]).read_bytes())
     assert eventlog.read_event_log(log).stages["seconds"].tolist() == [6.5, 0.0]
+
+
+def test_of_an_event_only_what_is_tabulated_stays_in_memory() -> None:
+    ended = task(3, "1", 1, 2.5, run=1200, gc=7, remote=4, local=1, wrote=5, spilled=6)
+    ended["Task Info"]["Accumulables"] = [{"ID": 1}] * 100
+    others = [{"Event": "SparkListenerTaskStart"}, {"Event": "org.apache.spark.sql.Started"}]
+    events = gather_events(json.dumps(event).encode() for event in [*others, ended, job(0, 1)])
+    assert {kind: found for kind, found in events.items() if found} == {
+        "TaskEnd": [(3, "1", at(1), at(2.5), False, 1.2, 0.007, 5, 5, 6)],
+        "JobStart": [job(0, 1)],
+    }
 
 
 def test_a_log_without_tasks_is_read(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """Spark's event log: the settings that keep one, and tables of what it holds."""
 
-import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from fruits.errors import FruitsError
 from fruits.events import (
     STAGE_SUMS,
     TASKS,
-    Events,
+    gather_events,
     list_times,
     measure_broadcasts,
     since,
@@ -131,11 +129,8 @@ def read_event_log(path: Path) -> SparkRun:
     FruitsError
         If the file holds no event log.
     """
-    events: Events = defaultdict(list)
     try:
-        for line in read_lines(path):
-            event = json.loads(line)
-            events[event["Event"].removeprefix("SparkListener")].append(event)
+        events = gather_events(read_lines(path))
         (started,) = events["ApplicationStart"]
     except (ValueError, LookupError, TypeError) as error:
         raise FruitsError(f"{path} holds no event log of Spark; allowed: one file, compressed by zstd.") from error

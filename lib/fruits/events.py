@@ -1,6 +1,8 @@
-"""Tables of jobs, stages, tasks and executors, from the events of Spark's event log."""
+"""The events of Spark's event log, and tables of jobs, stages, tasks and executors made from them."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,8 +14,42 @@ TASKS = ["stage", "executor", "started", "seconds"]
 _EXECUTORS = ["executor", "host", "cores", "added", "removed"]
 _JOBS = ["job", "started", "seconds", "result"]
 
-# The events of a log by their kind, which Spark's JsonProtocol calls `SparkListener` and this name; times in ms.
-Events = dict[str, list[dict[str, Any]]]
+_TASK_END = ["stage", "executor", "launched", "finished", "failed", *STAGE_SUMS]
+_KINDS = frozenset({
+    *("ApplicationStart", "ApplicationEnd", "BlockUpdated", "ExecutorAdded", "ExecutorRemoved", "JobStart", "JobEnd"),
+    *("StageSubmitted", "StageCompleted", "TaskEnd"),
+})  # fmt: skip
+# How a line begins; Spark's History Server rests on it too.
+_HEAD = re.compile(rb'\{"Event": ?"SparkListener(\w+)"')
+
+# The events that are tabulated, by their kind, which Spark's JsonProtocol calls `SparkListener` and this name; times in
+# ms. An event of TaskEnd is only the values of `_TASK_END`: whole, those of 200,000 tasks would take 3 GB.
+Events = dict[str, list[Any]]
+
+
+def gather_events(lines: Iterable[bytes]) -> Events:
+    """Parse the lines of a log; those of other kinds are passed over."""
+    events: Events = {kind: [] for kind in _KINDS}
+    for line in lines:
+        head = _HEAD.match(line)
+        if head and (kind := head[1].decode()) in _KINDS:
+            event = json.loads(line)
+            events[kind].append(_pare_task(event) if kind == "TaskEnd" else event)
+    return events
+
+
+def _pare_task(event: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the values of `_TASK_END`."""
+    about, metrics = event["Task Info"], event.get("Task Metrics") or {}
+    read, write = metrics.get("Shuffle Read Metrics", {}), metrics.get("Shuffle Write Metrics", {})
+    return (
+        *(event["Stage ID"], about["Executor ID"], about["Launch Time"], about["Finish Time"]),
+        event["Task End Reason"]["Reason"] != "Success",
+        *(metrics.get(name, 0) / 1000 for name in ("Executor Run Time", "JVM GC Time")),
+        read.get("Remote Bytes Read", 0) + read.get("Local Bytes Read", 0),
+        write.get("Shuffle Bytes Written", 0),
+        metrics.get("Disk Bytes Spilled", 0),
+    )
 
 
 def since(begin: int, time: int) -> float:
@@ -27,7 +63,7 @@ def list_times(events: Events) -> Iterator[int]:
         yield from (event["Timestamp"] for event in events[kind])
     yield from (event["Submission Time"] for event in events["JobStart"])
     yield from (event["Completion Time"] for event in events["JobEnd"])
-    yield from (event["Task Info"]["Finish Time"] for event in events["TaskEnd"])
+    yield from (finished for _, _, _, finished, *_ in events["TaskEnd"])
 
 
 def tabulate_jobs(events: Events, begin: int) -> "pd.DataFrame":
@@ -60,21 +96,10 @@ def tabulate_tasks(events: Events, begin: int) -> "pd.DataFrame":
     """Return a row for each task, with what `SparkRun.stages` adds up."""
     import pandas as pd
 
-    rows = []
-    for event in events["TaskEnd"]:
-        about, metrics = event["Task Info"], event.get("Task Metrics") or {}
-        read, write = metrics.get("Shuffle Read Metrics", {}), metrics.get("Shuffle Write Metrics", {})
-        rows.append((
-            *(event["Stage ID"], about["Executor ID"], since(begin, about["Launch Time"])),
-            since(about["Launch Time"], about["Finish Time"]),
-            event["Task End Reason"]["Reason"] != "Success",
-            *(metrics.get(name, 0) / 1000 for name in ("Executor Run Time", "JVM GC Time")),
-            read.get("Remote Bytes Read", 0) + read.get("Local Bytes Read", 0),
-            write.get("Shuffle Bytes Written", 0),
-            metrics.get("Disk Bytes Spilled", 0),
-        ))  # fmt: skip
-    types = _TIMES | {"failed": bool} | dict.fromkeys(STAGE_SUMS, float)
-    return pd.DataFrame(rows, columns=[*TASKS, "failed", *STAGE_SUMS]).astype(types)
+    types = dict.fromkeys(["launched", "finished", *STAGE_SUMS], float) | {"failed": bool}
+    tasks = pd.DataFrame(events["TaskEnd"], columns=_TASK_END).astype(types)
+    started, seconds = tasks["launched"] - begin, tasks["finished"] - tasks["launched"]
+    return tasks.assign(started=(started / 1000).round(3), seconds=(seconds / 1000).round(3))
 
 
 def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: int) -> "pd.DataFrame":

@@ -12,7 +12,7 @@ _SIGNED = re.compile(
     r"((?:[?&]|&amp;|%26|\\u0026)(?:X-Amz-[A-Za-z-]+|Signature|AWSAccessKeyId|sig|token|Expires)=)[^&\s\"'\\<>)]+",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@\"']+@", re.IGNORECASE)
+_LOGIN = re.compile(r"://[^/\s@\"']+@")
 _GONE = "[redacted]"
 
 
@@ -29,5 +29,9 @@ def redact_secrets(text: str, environ: Mapping[str, str] = os.environ) -> str:
     for name in _SECRET_VARIABLES:
         if len(value := environ.get(name, "")) >= 8:
             text = text.replace(value, _GONE)
-    text = _SIGNED.sub(rf"\1{_GONE}", _KEY_ID.sub(_GONE, text))
-    return _LOGIN.sub(rf"\1{_GONE}@", text)
+    # Most lines of an event log of hundreds of MB hold neither, which is found out in a hundredth of the time.
+    if "AKIA" in text or "ASIA" in text:
+        text = _KEY_ID.sub(_GONE, text)
+    if "=" in text:
+        text = _SIGNED.sub(rf"\1{_GONE}", text)
+    return _LOGIN.sub(f"://{_GONE}@", text)
