@@ -18,7 +18,7 @@ def extract(*, input_dir: str, model: str, store: str, warm: bool = False) -> di
     from fruits.images import open_images
 
     started = time.perf_counter()
-    spark = _open_ours()
+    spark = _open_ours(event_log=Path(store).parent)
     session = time.perf_counter() - started
     images = open_images(Path(input_dir)).list_images(split="Training", classes=["*"])
     settings = {"backbone": _load_backbone(model), "store": Path(store), "batch_size": 16, "images_per_task": 1024}
@@ -90,10 +90,11 @@ def fit_pca(*, store: str, k: int = 200, warm: bool = False) -> dict[str, Any]:
     }
 
 
-def _open_ours() -> Any:
+def _open_ours(*, event_log: Path | None = None) -> Any:
+    """Open a session as `fruits run` does, which keeps Spark's event log."""
     from fruits.session import open_session
 
-    return open_session(master=f"local[{CORES}]", driver_memory="4g", name="benchmark")
+    return open_session(master=f"local[{CORES}]", driver_memory="4g", name="benchmark", event_log=event_log)
 
 
 def _load_backbone(model: str) -> Any:
