@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -13,7 +15,8 @@ import pyarrow as pa
 import pytest
 import requests
 
-from fruits.errors import UsageError
+from fruits.errors import FruitsError, UsageError
+from fruits_cli import history
 from fruits_cli.history import find_logs, serve_history
 
 FRUITS = Path(sys.executable).with_name("fruits")
@@ -54,7 +57,19 @@ def test_a_port_that_is_taken_is_not_used(reports: Path) -> None:
             assert address != f"http://127.0.0.1:{taken}/"
 
 
-def test_the_command_serves_on_this_machine_until_it_is_stopped(reports: Path) -> None:
+def test_another_server_on_the_port_is_not_taken_for_ours(reports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        monkeypatch.setattr(history, "_find_port", lambda _: other.server_port)
+        with pytest.raises(FruitsError, match=r"did not start: .*BindException"):
+            history.serve_history(find_logs(reports / "sample")).__enter__()
+        other.shutdown()
+
+
+def test_the_command_serves_on_this_machine_until_it_is_stopped(
+    reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     command = [str(FRUITS), "history", "--set", f"report_dir={reports}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shown:
         assert shown.stdout is not None
@@ -71,7 +86,8 @@ def test_the_command_serves_on_this_machine_until_it_is_stopped(reports: Path) -
     assert places <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert places
     assert not server.is_running()
-    assert not Path(folder).exists()
+    assert Path(folder).is_relative_to(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def list_applications(address: str) -> list[tuple[str, str, int]]:

@@ -7,9 +7,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from fruits import folders
+from fruits import eventlog, folders
 from fruits.errors import FruitsError, UsageError
 from fruits.java import clean_environment, describe_failed_start, find_java_home, make_log
 from fruits.session import choose_environment, find_pyspark
@@ -30,7 +31,7 @@ def find_logs(reports: Path) -> list[Path]:
         If there is none.
     """
     names = folders.as_folder(reports).list_folders()
-    places = [reports / name / "spark" for name in names if not name.startswith(".")]
+    places = [reports / name / eventlog.FOLDER for name in names if not name.startswith(".")]
     logs = [place / name for place in places for name in folders.as_folder(place).list_files()]
     if found := [log for log in logs if log.suffix == ".zstd"]:
         return found
@@ -55,15 +56,15 @@ def serve_history(logs: list[Path], *, port: int = PORT) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="fruits-history-") as place:
         for log in logs:
             (Path(place) / log.name).write_bytes(log.read_bytes())
+        command = _build_command(Path(place), port=port)
         said = make_log()
-        with _start(Path(place), port=port, said=said) as server:
+        with _start(command, said=said) as server:
             try:
-                _wait(server, port=port, said=said)
+                _wait(server, folder=Path(place), port=port, said=said)
+                said.unlink()  # the server keeps it open; if it did not start, the message names it
                 yield f"http://{_HOST}:{port}/"
             finally:
                 server.terminate()
-                server.wait()
-        said.unlink(missing_ok=True)
 
 
 def _find_port(wanted: int) -> int:
@@ -75,7 +76,7 @@ def _find_port(wanted: int) -> int:
     raise FruitsError(f"no port of {_HOST} is free for the History Server.")
 
 
-def _start(folder: Path, *, port: int, said: Path) -> subprocess.Popen[bytes]:
+def _build_command(folder: Path, *, port: int) -> list[str]:
     home = find_java_home(os.environ)
     java = str(home / "bin" / "java") if home else "java"
     settings = {
@@ -85,24 +86,27 @@ def _start(folder: Path, *, port: int, said: Path) -> subprocess.Popen[bytes]:
         "java.io.tmpdir": tempfile.gettempdir(),
     }
     options = [f"-D{name}={value}" for name, value in settings.items()]
+    # The settings folder is on the class path for its log4j2.properties.
+    places = f"{choose_environment('local', os.environ)['SPARK_CONF_DIR']}:{find_pyspark()}/jars/*"
+    return [java, *options, "-cp", places, _SERVER]
+
+
+def _start(command: list[str], *, said: Path) -> subprocess.Popen[bytes]:
     environment = choose_environment("local", os.environ)
     with clean_environment(), said.open("wb") as stream:
         return subprocess.Popen(
-            # The settings folder is on the class path for its log4j2.properties.
-            [java, *options, "-cp", f"{environment['SPARK_CONF_DIR']}:{find_pyspark()}/jars/*", _SERVER],
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
+            command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
         )
 
 
-def _wait(server: "subprocess.Popen[bytes]", *, port: int, said: Path) -> None:
-    """Wait until the server answers."""
+def _wait(server: "subprocess.Popen[bytes]", *, folder: Path, port: int, said: Path) -> None:
+    """Wait until the server answers with the name of its folder: another one may have taken the port meanwhile."""
     end = time.monotonic() + _START_SECONDS
     while server.poll() is None and time.monotonic() < end:
-        with suppress(OSError), socket.create_connection((_HOST, port), timeout=1):
-            return
+        with suppress(OSError, HTTPException), closing(HTTPConnection(_HOST, port, timeout=_START_SECONDS)) as asked:
+            asked.request("GET", "/")
+            if folder.name.encode() in asked.getresponse().read():
+                return
         time.sleep(0.2)
     cause = describe_failed_start(FruitsError("it did not answer"), log=said)
     raise FruitsError(f"Spark's History Server did not start: {cause}")
