@@ -14,6 +14,7 @@ from emr.results import fetch
 from emr.shipment import ship_code
 from fruits.errors import FruitsError, strip_controls
 from fruits.folders import write_bytes
+from fruits.ownership import CLUSTER
 from fruits.params import check_mode
 
 _GOING = ("PENDING", "RUNNING", "CANCEL_PENDING")
@@ -62,7 +63,7 @@ def run_mode(context: Context, mode: str) -> int | dict[str, Any]:
     if code == 0:
         folder = context.home / "reports" / "emr" / mode
         facts = describe_run(context, found, step, mode=mode, run=going[1])
-        write_bytes(folder / "cluster.json", (json.dumps(facts, indent=2) + "\n").encode())
+        write_bytes(folder / CLUSTER, (json.dumps(facts, indent=2) + "\n").encode())
         context.say(f"Report: {folder / 'run.html'}")
     return code
 

@@ -143,6 +143,11 @@ def list_rates(manifest: Any) -> dict[str, dict[str, float]]:
     return found
 
 
+def show_test(name: str) -> str:
+    """Return the name of a test as readers see it: `0 → r` for `0->r`."""
+    return name.replace("->", " → ")
+
+
 def read_versions(spark: "SparkSession") -> dict[str, str | None]:
     """Return the platform and the versions of all software that may change a result; None if not installed."""
     import pyspark

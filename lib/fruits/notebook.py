@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fruits import eventlog, folders, results
 from fruits.errors import UsageError
 from fruits.local import LocalFolder
+from fruits.manifest import show_test
 from fruits.ownership import BY_HAND
 from fruits.params import KEYS, RunParams, build_params, describe_unknown, find_repository, list_modes, name_missing
 from fruits.plots.quality import order_ks
@@ -218,7 +219,7 @@ def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
     if accuracies.empty:
         return accuracies
     classifiers = accuracies["classifier"].replace({"nn1": "nearest"})
-    names = accuracies["split"].str.replace("->", " → ") + ", " + classifiers
+    names = accuracies["split"].map(show_test) + ", " + classifiers
     shares = (100 * accuracies["accuracy"]).map("{:.1f}".format)
     table = accuracies.assign(test=names, shown=shares).pivot(index="k", columns="test", values="shown")  # noqa: PD010
     return table.loc[order_ks(accuracies["k"]), list(dict.fromkeys(names))].rename_axis(columns=None)

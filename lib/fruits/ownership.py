@@ -21,9 +21,9 @@ from fruits.local import LEFTOVERS, LocalFolder
 from fruits.params import RunParams
 from fruits.redaction import redact_secrets
 
-MARKER = Path(s3.MARKER)
+MARKER, CLUSTER = Path(s3.MARKER), "cluster.json"
 # What is put beside the report that is there: by a run that fails, and by emr/steps.py.
-_BESIDE = re.compile(r"kernel\.log|cluster\.json")
+_BESIDE = re.compile(rf"kernel\.log|{re.escape(CLUSTER)}")
 _FAILED = re.compile(rf"run\.failed\.ipynb|errors(\.failed)?\.csv|{_BESIDE.pattern}")
 # Made by the system in any folder, and without value; `x_$folder$` is what Hadoop writes in S3 for a folder.
 _LITTER = re.compile(

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fruits.manifest import list_rates
+from fruits.manifest import list_rates, show_test
 from fruits.pca import format_share, format_target
 
 _DATASET, _CREDIT = "fruits-360", "Fruits-360 by Horea Muresan and Mihai Oltean, MIT licence"
@@ -77,7 +77,7 @@ def _list_accuracies(manifest: Mapping[str, Any], count: int) -> list[tuple[str,
     """Return the accuracy of 1-nearest neighbour with so many components: of the official split and each way."""
     k = "all" if count == manifest["model"]["features"] else str(count)
     rates = list_rates(manifest)
-    return [(name.replace("->", " → "), f"{100 * rate[k]:.1f}%") for name, rate in rates.items() if k in rate]
+    return [(show_test(name), f"{100 * rate[k]:.1f}%") for name, rate in rates.items() if k in rate]
 
 
 def _list_tiles(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

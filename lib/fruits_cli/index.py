@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from fruits import folders
 from fruits.errors import UsageError
-from fruits.manifest import find_value, list_rates
+from fruits.manifest import find_value, list_rates, show_test
 from fruits.pca import format_share
 from fruits.redaction import redact_secrets
 
@@ -108,6 +108,6 @@ def _list_accuracies(manifest: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     rows = []
     for name, rates in list_rates(manifest).items():
         if counts := [int(key) for key in rates if key.isdecimal()]:
-            title = f"{name.replace('->', ' → ')}: accuracy of k = {max(counts)}"
+            title = f"{show_test(name)}: accuracy of k = {max(counts)}"
             rows.append((title, rates[str(max(counts))], "{:.1%}".format))
     return rows

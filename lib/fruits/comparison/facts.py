@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fruits.comparison.runs import Run
-from fruits.manifest import STAGES, find_value, list_rates
+from fruits.manifest import STAGES, find_value, list_rates, show_test
 from fruits.pca import format_share, format_target
 from fruits.quality.trial import ALL, SHOWN
 
@@ -45,7 +45,7 @@ def _list_facts(run: Run, k: str | None) -> dict[str, str]:
     }
     for row in list_accuracies([run]).itertuples():
         if row.k == k:
-            facts[f"right, {show_test(row.test)}, k = {k}"] = f"{100 * row.accuracy:.1f}%"
+            facts[f"accuracy, {show_test(row.test)}, k = {k}"] = f"{100 * row.accuracy:.1f}%"
     return facts | {"cost": _describe_cost(run)}
 
 
@@ -64,27 +64,12 @@ def _write(value: Any, write: Callable[[Any], str]) -> str:
     return write(value) if isinstance(value, int | float) else UNKNOWN
 
 
-def show_test(name: str) -> str:
-    """Return the name of a test as readers see it."""
-    return name.replace("->", " → ")
-
-
 def list_seconds(runs: Sequence[Run]) -> "pd.DataFrame":
     """Return the seconds of each stage: a row for each run, a column for each stage that any of them has."""
     import pandas as pd
 
     table = pd.DataFrame({run.name: run.find("seconds") or {} for run in runs}).reindex(STAGES).T
     return table.fillna(0.0).loc[:, lambda found: found.any()]
-
-
-def tabulate_shares(runs: Sequence[Run], *, count: int = 10) -> "pd.DataFrame":
-    """Return the shares of the first components in percent, as texts: a row for each, a column for each run."""
-    import pandas as pd
-
-    shares = {run.name: 100 * run.variance[:count] for run in runs if run.variance is not None}
-    table = pd.DataFrame({name: pd.Series(share).map("{:.2f}".format) for name, share in shares.items()})
-    table.index = pd.RangeIndex(1, len(table) + 1, name="component")
-    return table.fillna(UNKNOWN)
 
 
 def list_accuracies(runs: Sequence[Run]) -> "pd.DataFrame":

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fruits.arrow import to_matrix
-from fruits.comparison.facts import UNKNOWN, choose_k, list_accuracies, show_test
+from fruits.comparison.facts import UNKNOWN, choose_k, list_accuracies
 from fruits.comparison.runs import Run
 from fruits.features import store
 from fruits.features.engines import TOLERANCE
+from fruits.manifest import show_test
 from fruits.moments import Matrix
 from fruits.pca import format_share
 from fruits.results import SHARE_TOLERANCE, read_scores

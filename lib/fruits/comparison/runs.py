@@ -20,8 +20,6 @@ from fruits.results import VARIANCE
 from fruits.tables import FORMATS
 
 MANIFEST = "manifest.json"
-# Written beside the manifest of a run on AWS when it is followed to its end.
-CLUSTER = "cluster.json"
 # Where results of AWS lie once they are downloaded, below the repository.
 _DOWNLOADED = Path("data") / "emr_output"
 # A text that was written and read again may be off by the last digit.
@@ -122,16 +120,15 @@ def _name_apart(titles: Sequence[list[str]]) -> list[str]:
     """Name runs by their titles; where these are the same also by target, and where that is the same by numbers."""
     counts = Counter(title for title, _ in titles)
     names = [title if counts[title] == 1 else f"{title} ({target})" for title, target in titles]
-    places = {name: [number for number, other in enumerate(names) if other == name] for name in names}
     return [
-        name if len(places[name]) == 1 else f"{name} {places[name].index(number) + 1}"
-        for number, name in enumerate(names)
+        name if names.count(name) == 1 else f"{name} {names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
     ]
 
 
 def _read_cluster(folder: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        found = json.loads((folder / CLUSTER).read_bytes())
+        found = json.loads((folder / ownership.CLUSTER).read_bytes())
         return found if isinstance(found, dict) else {}
     return {}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fruits.manifest import show_test
 from fruits.pca import format_share
 from fruits.plots.style import INK, PALETTE, Floats, tidy
 from fruits.plots.text import set_plainly, show_name
@@ -85,7 +86,7 @@ def plot_run_accuracies(accuracies: "pd.DataFrame", *, ax: "Axes") -> "Axes":
         ax.hlines(places, low, high, color=colour, linewidth=1.6, alpha=0.6)
         ax.plot(middle, places, marker, color=colour, markersize=5, label=show_name(name))
         said += [f"{name}, {test}: {rate:.1f}%" for test, rate in zip(rows["test"], middle, strict=True)]
-    ax.set_yticks(range(len(tests)), [test.replace("->", " → ") for test in tests])
+    ax.set_yticks(range(len(tests)), [show_test(test) for test in tests])
     ax.set(xlabel="Images classified correctly (%)", ylim=(len(tests) - 0.5, -0.5))
     ax.set_title("Accuracy of the nearest neighbour; lines: 95 % intervals")
     ax.legend(loc="best", fontsize=8, frameon=False)

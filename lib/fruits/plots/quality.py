@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fruits.manifest import show_test
 from fruits.plots.style import BLUE, GREY, INK, PALE_BLUE, PALETTE, Floats, tidy
 from fruits.plots.text import show_name
 
@@ -57,7 +58,7 @@ def plot_accuracy(accuracies: "pd.DataFrame", *, ax: "Axes") -> "Axes":
             places = np.array([ks.index(k) for k in part["k"]])
             low, middle, high = (100 * part[name].to_numpy(float) for name in ("low", "accuracy", "high"))
             style = {"nn1": "-", "linear": "--"}[str(classifier)]
-            label = f"{split}, {_NAMES[str(classifier)]}".replace("->", " → ")
+            label = f"{show_test(str(split))}, {_NAMES[str(classifier)]}"
             colour = PALETTE[number % len(PALETTE)]
             ax.plot(places, middle, style, marker="o", markersize=3.5, color=colour, label=label)
             if classifier == "nn1":
