@@ -1,4 +1,4 @@
-"""The way to JupyterHub and Spark's pages: key, address, a new password, and a tunnel by SSH or Systems Manager."""
+"""Access to JupyterHub and Spark's pages: key, address, a new password, and a tunnel by SSH or Systems Manager."""
 
 import errno
 import ipaddress
@@ -22,7 +22,7 @@ from fruits import folders
 from fruits.errors import FruitsError, UsageError, strip_controls
 
 PORT = 9443
-# Here, by SSH only: Spark's History Server (18080 there) and YARN's way to the page of a running application (20888).
+# Here, by SSH only: Spark's History Server (18080 there) and YARN's web proxy to a running application (20888).
 HISTORY, LIVE = 9444, 9445
 KNOWN_HOSTS = ".fruits-known-hosts"
 ADDRESS_URL = "https://checkip.amazonaws.com"
@@ -133,7 +133,7 @@ def ssh_commands(context: Context, host: str, *, certain: bool) -> dict[str, lis
         f"IdentityFile={_spell(context.key_file)}",
     ]
     ssh, node = ["ssh", *(f"-o{option}" for option in (*options, *_OPTIONS))], f"hadoop@{host}"
-    # YARN's listens on the node's address only, which is what its public name means there.
+    # YARN's proxy listens on the node's address only, which is what its public name means there.
     forwards = (f"{PORT}:localhost:{PORT}", f"{HISTORY}:localhost:18080", f"{LIVE}:{host}:20888")
     tunnel = [*ssh, "-N", *(part for forward in forwards for part in ("-L", forward)), node]
     return {"ask": [*ssh, "-t", node, _ASK], "set": [*ssh, node, _SET], "tunnel": tunnel}
