@@ -111,13 +111,17 @@ def gather_facts(run: Run) -> dict[str, Any]:
     """Return what texts may name: the manifest's own keys, `cluster`, `found` and `bench`; what is unknown is None."""
     model = run.manifest["model"]
     images, shares = run.read_table(results.METADATA), run.read_table(results.VARIANCE)
+    network = NETWORKS[model.get("backbone", "mobilenet_v2")].application
+    untrained = run.manifest["params"]["weights"] == "random"
     return {
         **run.manifest,
         "cluster": run.cluster and {**run.cluster, "size": sum(node["count"] for node in run.cluster["nodes"])},
         "bench": read_benchmark(),
         "found": {
             **find_accuracies(run),
-            "network": NETWORKS[model.get("backbone", "mobilenet_v2")].application,
+            "network": network,
+            "pretrained": None if untrained else network,
+            "untrained": run.manifest["params"]["seed"] if untrained else None,
             "sent": _count_sent(run.manifest),
             "dataset": _DATASET if _DATASET.lower() in run.manifest["params"]["input_dir"].lower() else None,
             "cloud": run.manifest["target"] if run.manifest["target"] == "emr" else None,
@@ -133,8 +137,11 @@ def _count_sent(manifest: dict[str, Any]) -> dict[str, int] | None:
 
     None if nothing was computed, or if there is no event log to say how many executors there were.
     """
-    executors = (manifest.get("spark") or {}).get("executors")
-    tasks = math.ceil(manifest["counts"]["computed"] / manifest["params"].get("images_per_task", math.inf))
+    spark = manifest.get("spark") or {}
+    executors, cores = spark.get("executors"), max(1, spark.get("cores", 1))
+    # As `extraction.cut_batches`: all cores have the same number of tasks.
+    rounds = math.ceil(manifest["counts"]["computed"] / (cores * manifest["params"].get("images_per_task", math.inf)))
+    tasks = rounds * cores
     if not executors or tasks <= executors:
         return None
     size = manifest["model"]["bytes"]
