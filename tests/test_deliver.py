@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 from deliveries import Delivery, write_delivery
+from PIL import Image
 from pypdf import PdfReader
 
 from fruits.errors import UsageError
@@ -72,6 +73,21 @@ def test_no_text_is_of_the_other_language(decks: dict[str, list[str]], language:
     known = " ".join(str(text) for text in ours.values())
     assert len(foreign) > 100
     assert [part for part in foreign if part in said and part not in known] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_slide_reaches_into_its_footer(tmp_path: Path, language: str) -> None:
+    write_delivery(tmp_path, target="local")
+    settings = {"report_dir": str(tmp_path / "reports"), "output_dir": str(tmp_path / "data")}
+    run = find_run("APPLES", target="local", settings=settings)
+    pages = make_presentation(run, author="Ada Lovelace", language=Language(language), format="png", ppi=72)
+    strips = []
+    for page in pages[1:]:
+        picture = Image.open(io.BytesIO(page)).convert("L")
+        # Between the body, which ends at 16.9 cm of 19.05 cm, and the footer.
+        strips.append(picture.crop((0, int(0.892 * picture.height), picture.width, int(0.918 * picture.height))))
+    assert len(strips) > 12
+    assert [number for number, strip in enumerate(strips, 2) if strip.getextrema() != (255, 255)] == []
 
 
 def test_a_sample_of_an_older_version_has_its_banner_on_each_of_twelve_slides_or_more(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_french_is_typed_with_plain_spaces_which_become_those_of_print(file: Pat
         (302.2, "seconds", "302\u00a0s", "302\u00a0s"),
         ({"amount": 0.327, "currency": "EUR"}, "money", "€0.33", "0,33\u00a0€"),
         ("2025-11-02T08:15:04+00:00", "date", "November 2, 2025", "2 novembre 2025"),
+        ("2025-11-01", "date", "November 1, 2025", "1er novembre 2025"),
     ],
 )
 def test_a_value_is_written_as_its_language_writes_it(value: object, kind: str, english: str, french: str) -> None:

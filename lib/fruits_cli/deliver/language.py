@@ -42,6 +42,10 @@ class Language:
             """Write a percentage that has a point as this language does."""
             return text if self.code == "en" else text.replace(".", ",").replace("%", f"{_THIN}%")
 
+        def first(date: str) -> str:
+            """Write the first day of a month as an ordinal in French."""
+            return re.sub("^1 ", "1er ", date) if self.code == "fr" else date
+
         return {
             "": str,
             "count": lambda value: number(value, "#,##0"),
@@ -58,7 +62,7 @@ class Language:
             "money": lambda value: format_currency(value["amount"], value["currency"], locale=self.code),
             "digits": lambda value: number(value, "#,##0.0000"),
             "moment": lambda value: f"{self.format(value, 'date')}, {datetime.fromisoformat(value):%H:%M} UTC",
-            "date": lambda value: format_date(datetime.fromisoformat(value), "long", locale=self.code),
+            "date": lambda value: first(format_date(datetime.fromisoformat(value), "long", locale=self.code)),
             "hash": lambda value: value[:12],
             "list": lambda value: ", ".join(map(str, value)),
         }
