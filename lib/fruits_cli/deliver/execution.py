@@ -51,8 +51,9 @@ _SPARK = {
 def describe_machine(run: Run, words: Words) -> Block:
     """Show the bucket and the cluster as they were; of a run without AWS say so, and name the machine."""
     if run.cluster is None:
-        said = "unknown_cluster" if run.manifest["params"]["target"] == "emr" else "local_said"
-        return make_section(words("local"), make_text(words(said), kind="notice"), words.list_facts(_MACHINE))
+        remote = run.manifest["params"]["target"] == "emr"
+        title, said = ("aws", "unknown_cluster") if remote else ("local", "local_said")
+        return make_section(words(title), make_text(words(said), kind="notice"), words.list_facts(_MACHINE))
     nodes = [
         [words(f"role_{node['role']}"), node["type"], words(f"market_{node['market']}"), str(node["count"])]
         for node in run.cluster["nodes"]
