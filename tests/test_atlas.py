@@ -100,6 +100,21 @@ def test_thumbnails_are_those_of_their_images(tmp_path: Path) -> None:
     assert found["columns"]["shows"].tolist() == [0, 1, 2, 3, 4]
 
 
+def test_images_are_read_by_path_and_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed images that are read in any other order cost a group of 1,024 each."""
+    monkeypatch.setattr("fruits_cli.atlas._READERS", 1)
+    points, asked = pd.concat([make_points(300, label=label) for label in ("red", "blue")], ignore_index=True), []
+
+    def read(path: str) -> Image.Image | None:
+        asked.append(path)
+        return read_colour(path)
+
+    write_atlas(points, tmp_path / "atlas.html", title="A", read_image=read)
+
+    assert asked == sorted(points["path"])
+    assert len(read_page(tmp_path / "atlas.html")["sheets"]) == 3
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_unreadable_images_have_no_thumbnail(tmp_path: Path, readable: bool) -> None:
     def read(path: str) -> Image.Image | None:

@@ -30,6 +30,9 @@ UNKNOWN = "unknown"
 _SIDE = 16
 _QUALITY = 35
 _READERS = 8
+# Images that are read together, by path: packed ones lie in groups of 1,024, and a group is read for each of its images
+# that does not follow another one.
+_READ_AHEAD = 32 * _SIDE**2
 
 Integers = npt.NDArray[np.int64]
 ReadImage = Callable[[str], Image.Image | None]
@@ -134,10 +137,14 @@ def _make_sheets(paths: list[str], order: Integers, *, read_image: ReadImage) ->
         image = read_image(paths[row])
         return image and ImageOps.pad(image.convert("RGB"), (THUMBNAIL, THUMBNAIL), color="white")
 
+    images: dict[int, Image.Image | None] = {}
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(order), _SIDE**2):
+            if start % _READ_AHEAD == 0:
+                ahead = sorted(order[start : start + _READ_AHEAD], key=paths.__getitem__)
+                images = dict(zip(ahead, readers.map(shrink, ahead), strict=True))
             rows = np.sort(order[start : start + _SIDE**2])
-            read = [(row, image) for row, image in zip(rows, readers.map(shrink, rows), strict=True) if image]
+            read = [(row, image) for row in rows if (image := images[row])]
             sheet = Image.new("RGB", (_SIDE * THUMBNAIL, _SIDE * THUMBNAIL), "white")
             for place, (_, image) in enumerate(read):
                 sheet.paste(image, (place % _SIDE * THUMBNAIL, place // _SIDE * THUMBNAIL))

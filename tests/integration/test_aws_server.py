@@ -10,7 +10,7 @@ import yaml
 from cloud import BUCKET, CIDR, prepare_model, shell
 from primary_node import primary_node
 
-from fruits import load_model
+from fruits import eventlog, load_model
 from fruits.params import repository
 from fruits.session import find_s3_jars
 
@@ -58,9 +58,23 @@ def test_a_step_really_reads_and_writes_s3(endpoint: str, home: Path, fruit_fold
     with primary_node(tmp_path / "node", endpoint=endpoint):
         done = shell(str(SCRIPT), "run", "MINI", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "<html" in (home / "reports/emr/MINI/run.html").read_text()
+    report = home / "reports/emr/MINI"
+    assert "<html" in (report / "run.html").read_text()
     s3 = boto3.client("s3", endpoint_url=endpoint, region_name="eu-west-1")
     manifest = json.loads(s3.get_object(Bucket=BUCKET, Key="reports/emr/MINI/manifest.json")["Body"].read())
     assert (manifest["target"], manifest["counts"]["features"]) == ("emr", 7)
     scores = s3.get_object(Bucket=BUCKET, Key="data/MINI/pca/csv/pca.csv")["Body"].read()
     assert scores.count(b"\n") == 8
+    # Spark's log went by the bucket into the report; the cluster is described beside it.
+    (log,) = (report / "spark").glob("*.zstd")
+    summary = eventlog.read_event_log(log).summarise()
+    assert summary == manifest["spark"]
+    assert (summary["failed_tasks"], summary["cores"]) == (0, 2)
+    listed = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix="logs/spark/")["Contents"]]
+    assert f"logs/spark/{log.name}" in listed
+    cluster = json.loads((report / "cluster.json").read_text())
+    assert cluster["step"]["minutes"] > 0
+    assert cluster["step"]["started"] <= manifest["started"] <= cluster["step"]["ended"]
+    assert f"logs/runs/{cluster['step']['run']}/exit" in [
+        entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix="logs/runs/")["Contents"]
+    ]
