@@ -80,9 +80,9 @@ test: env ## run all tests, two files at once
 test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
 
-test-integration: env ## run the tests, two files at once, against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
+test-integration: env ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
-	$(BIN)/python -m pytest -m integration -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m integration
 
 rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE] [KEEP=FOLDER]
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from botocore.endpoint import Endpoint
 from botocore.exceptions import ReadTimeoutError
 from cloud import BUCKET, Cloud, patch_call
+from emr import steps
 from emr.settings import load_settings
 from emr.steps import build_step
 
@@ -23,18 +24,23 @@ pytest_plugins = ("cloud_fixtures",)
 
 @contextmanager
 def played(cloud: Cloud, *, state: str, code: str | None, output: str = "") -> Iterator[list[dict[str, Any]]]:
-    """Be the primary node: wait for the step, put out lines, leave an exit code, end the step."""
+    """Be the primary node: once the step is followed, put out lines, leave an exit code, end the step."""
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.emr.models import emr_backends
 
     seen: list[dict[str, Any]] = []
     backend, s3 = emr_backends[DEFAULT_ACCOUNT_ID]["eu-west-1"], cloud.client("s3")
+    followed, over, follow = threading.Event(), threading.Event(), steps._follow
 
-    def play(stop: Callable[[], bool]) -> None:
-        found = backend.clusters[cloud.cluster_id]
-        while not found.steps and not stop():
-            time.sleep(0.02)
-        step = found.steps[-1]
+    def announce(*arguments: Any) -> dict[str, Any]:
+        followed.set()
+        return follow(*arguments)
+
+    def play() -> None:
+        while not followed.wait(0.02):
+            if over.is_set():
+                return
+        step = backend.clusters[cloud.cluster_id].steps[-1]
         seen.append(step.config)
         run = step.hadoop_jar_step["Args"][-2]
         for line in output.splitlines():
@@ -46,11 +52,12 @@ def played(cloud: Cloud, *, state: str, code: str | None, output: str = "") -> I
         step.end_date_time = step.start_date_time + timedelta(minutes=6)
         step.state = state
 
-    over = threading.Event()
-    node = threading.Thread(target=play, args=(over.is_set,), daemon=True)
+    node = threading.Thread(target=play, daemon=True)
     node.start()
     try:
-        yield seen
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(steps, "_follow", announce)
+            yield seen
     finally:
         over.set()
         node.join(timeout=10)
@@ -132,8 +139,7 @@ def test_a_run_that_is_followed_again_leaves_its_cluster_too(with_cluster: Cloud
     step = build_step(bucket=BUCKET, mode="MINI", run="earlier")
     with_cluster.client("emr").add_job_flow_steps(JobFlowId=with_cluster.cluster_id, Steps=[step])
     with_cluster.client("s3").put_object(Bucket=BUCKET, Key="reports/emr/MINI/run.html", Body=b"<html>")
-    # It goes on for a while, so that it is found alive.
-    with played(with_cluster, state="COMPLETED", code="0", output="at work\n" * 10):
+    with played(with_cluster, state="COMPLETED", code="0"):
         assert with_cluster.run("run", "MINI").code == 0
     told = json.loads((with_cluster.home / "reports/emr/MINI/cluster.json").read_text())
     assert told["step"]["run"] == "earlier"
