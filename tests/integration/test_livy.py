@@ -239,7 +239,7 @@ def test_delete_ends_the_processes(livy: Livy, session: Session) -> None:
     assert livy.sessions() == []
     wait(lambda: not livy.drivers(), seconds=20)
     run = read_event_log(livy.log.parent / "events" / f"{application[1:-1]}.zstd")
-    assert (run.application, run.summarise()["failed_tasks"] > 0) == (application[1:-1], True)
+    assert run.application == application[1:-1]
     assert set(run.executors["executor"]) == {"driver"}
 
 
