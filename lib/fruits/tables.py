@@ -66,8 +66,8 @@ class CsvFormat:
                 else:
                     stream.write(self._format(table.to_pandas(), header=False).encode())
 
-    def read_table(self, file: Path) -> "pd.DataFrame":
-        """Read what `write_table` or `write_scores` wrote; texts are as their cells hold them."""
+    def read_table(self, file: Path, *, rows: int | None = None) -> "pd.DataFrame":
+        """Read what `write_table` or `write_scores` wrote, or its first rows; texts are as their cells hold them."""
         import pandas as pd
 
         with file.open("rb") as stream:
@@ -77,7 +77,9 @@ class CsvFormat:
                 decimal=self.decimal,
                 encoding=self.encoding,
                 keep_default_na=False,
-                dtype=dict.fromkeys(NAMES, str),
+                # A class may be called 007.
+                dtype=dict.fromkeys((*NAMES, "predicted", "neighbours_label"), str),
+                nrows=rows,
             )
 
     def _format(self, table: "pd.DataFrame", *, header: bool = True) -> str:

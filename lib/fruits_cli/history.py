@@ -5,14 +5,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from fruits import eventlog, folders
 from fruits.errors import FruitsError, UsageError
-from fruits.java import clean_environment, describe_failed_start, find_java_home, make_log
+from fruits.java import clean_environment, describe_failed_start, make_log
 from fruits.session import choose_environment, find_pyspark
 
 # Spark's own choice; another one if it is taken.
@@ -56,9 +56,10 @@ def serve_history(logs: list[Path], *, port: int = PORT) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="fruits-history-") as place:
         for log in logs:
             (Path(place) / log.name).write_bytes(log.read_bytes())
-        command = _build_command(Path(place), port=port)
+        environment = choose_environment("local", os.environ)
+        command = _build_command(Path(place), port=port, environment=environment)
         said = make_log()
-        with _start(command, said=said) as server:
+        with _start(command, environment=environment, said=said) as server:
             try:
                 _wait(server, folder=Path(place), port=port, said=said)
                 said.unlink()  # the server keeps it open; if it did not start, the message names it
@@ -76,9 +77,8 @@ def _find_port(wanted: int) -> int:
     raise FruitsError(f"no port of {_HOST} is free for the History Server.")
 
 
-def _build_command(folder: Path, *, port: int) -> list[str]:
-    home = find_java_home(os.environ)
-    java = str(home / "bin" / "java") if home else "java"
+def _build_command(folder: Path, *, port: int, environment: Mapping[str, str]) -> list[str]:
+    java = f"{home}/bin/java" if (home := environment.get("JAVA_HOME")) else "java"
     settings = {
         "spark.history.fs.logDirectory": folder.as_uri(),
         "spark.history.ui.port": str(port),
@@ -87,12 +87,11 @@ def _build_command(folder: Path, *, port: int) -> list[str]:
     }
     options = [f"-D{name}={value}" for name, value in settings.items()]
     # The settings folder is on the class path for its log4j2.properties.
-    places = f"{choose_environment('local', os.environ)['SPARK_CONF_DIR']}:{find_pyspark()}/jars/*"
+    places = f"{environment['SPARK_CONF_DIR']}:{find_pyspark()}/jars/*"
     return [java, *options, "-cp", places, _SERVER]
 
 
-def _start(command: list[str], *, said: Path) -> subprocess.Popen[bytes]:
-    environment = choose_environment("local", os.environ)
+def _start(command: list[str], *, environment: Mapping[str, str], said: Path) -> subprocess.Popen[bytes]:
     with clean_environment(), said.open("wb") as stream:
         return subprocess.Popen(
             command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream

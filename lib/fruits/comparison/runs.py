@@ -111,7 +111,7 @@ def read_runs(manifests: Iterable[Path]) -> list[Run]:
             raise UsageError(f"{file} is no manifest of a finished run ({said}); name a {MANIFEST}.") from error
         found.append((titles, file.parent, manifest))
     return [
-        Run(name=name, folder=folder, manifest=manifest, cluster=_read_cluster(folder), **_read_results(manifest))
+        Run(name=name, folder=folder, manifest=manifest, cluster=read_cluster(folder), **_read_results(manifest))
         for name, (_, folder, manifest) in zip(_name_apart([titles for titles, *_ in found]), found, strict=True)
     ]
 
@@ -126,7 +126,8 @@ def _name_apart(titles: Sequence[list[str]]) -> list[str]:
     ]
 
 
-def _read_cluster(folder: Path) -> dict[str, Any]:
+def read_cluster(folder: Path) -> dict[str, Any]:
+    """Return what `cluster.json` of a report says; empty if there is none."""
     with suppress(OSError, ValueError):
         found = json.loads((folder / ownership.CLUSTER).read_bytes())
         return found if isinstance(found, dict) else {}

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fruits import eventlog
 from fruits.redaction import redact_secrets
 from fruits_cli.deliver.blocks import Block, Words, make_facts, make_section, make_table, make_text
 from fruits_cli.deliver.facts import Run
@@ -76,7 +77,7 @@ def describe_spark(run: Run, words: Words) -> Block:
     totals = run.manifest.get("spark")
     if not totals:
         return make_section(words("spark"), make_text(words("no_spark"), kind="notice"))
-    stages, executors = run.read_spark("stages.csv"), run.read_spark("executors.csv")
+    stages, executors = run.read_spark(eventlog.STAGES), run.read_spark(eventlog.EXECUTORS)
     return make_section(
         words("spark"),
         words.list_facts(_SPARK),

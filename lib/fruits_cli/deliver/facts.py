@@ -3,18 +3,18 @@
 import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from fruits import folders, results
+from fruits import eventlog, folders, results
+from fruits.comparison.runs import read_cluster
 from fruits.errors import UsageError
 from fruits.manifest import list_rates
 from fruits.networks import NETWORKS
 from fruits.params import find_repository, load_params
-from fruits.tables import FORMATS
+from fruits.tables import FORMATS, CsvFormat
 from fruits_cli.choice import read_manifest
 
 if TYPE_CHECKING:
@@ -39,29 +39,17 @@ class Run:
     def read_table(self, name: str | Path, *, rows: int | None = None) -> "pd.DataFrame":
         """Read a CSV file of the results, or its first rows; empty if it is not there."""
         form = FORMATS[self.manifest["params"].get("csv", "international")]
-        return self._read(self.results / name, form, rows=rows)
+        return _read_table(self.results / name, form, rows=rows)
 
     def read_spark(self, name: str) -> "pd.DataFrame":
         """Read a CSV file made from Spark's event log; empty if it is not there."""
-        return self._read(self.report / "spark" / name, FORMATS["international"])
+        return _read_table(self.report / eventlog.FOLDER / name, FORMATS["international"])
 
-    @staticmethod
-    def _read(file: Path, form: Any, *, rows: int | None = None) -> "pd.DataFrame":
-        import pandas as pd
 
-        if not file.is_file():
-            return pd.DataFrame()
-        with file.open("rb") as stream:
-            return pd.read_csv(
-                stream,
-                sep=form.delimiter,
-                decimal=form.decimal,
-                encoding=form.encoding,
-                keep_default_na=False,
-                # A class may be called 007.
-                dtype=dict.fromkeys(("label", "predicted", "neighbours_label"), str),
-                nrows=rows,
-            )
+def _read_table(file: Path, form: CsvFormat, *, rows: int | None = None) -> "pd.DataFrame":
+    import pandas as pd
+
+    return form.read_table(file, rows=rows) if file.is_file() else pd.DataFrame()
 
 
 def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
@@ -82,10 +70,7 @@ def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
     manifest = read_manifest(report)
     asked = remote or "output_dir" in settings
     output = base.output_dir if asked else manifest["params"].get("output_dir", base.output_dir)
-    cluster = None
-    with suppress(OSError, ValueError):
-        cluster = json.loads((report / "cluster.json").read_bytes())
-    run = Run(report, folders.resolve(output, base=find_repository()) / name, manifest, cluster)
+    run = Run(report, folders.resolve(output, base=find_repository()) / name, manifest, read_cluster(report) or None)
     shares = run.read_table(results.VARIANCE)
     if shares.empty or abs(shares["cumulative"].iloc[-1] - manifest["pca"]["cumulative"]) > 1e-9:
         wrong = "no results" if shares.empty else "results of another run"
@@ -95,7 +80,7 @@ def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
 
 
 # Ours and what it is compared with, by the names of the benchmark's jobs.
-_PAIRS = {
+PAIRS = {
     "naive": ("ours, warm @ 364", "naive UDF, warm @ 300"),
     "graph": ("ours @ 1600", "tf.function UDF @ 1600"),
     "plain": ("ours @ 6404", "two plain processes @ 6404"),
@@ -193,7 +178,7 @@ def read_benchmark() -> dict[str, Any] | None:
         **{
             name: {"ours": rates[ours], "other": rates[other], "ratio": rates[ours] / rates[other]}
             | {"images": found["runs"][other][0]["images"]}
-            for name, (ours, other) in _PAIRS.items()
+            for name, (ours, other) in PAIRS.items()
         },
     }
 

@@ -12,7 +12,7 @@ from fruits.images import open_images
 from fruits.local import LocalFolder
 from fruits.manifest import STAGES
 from fruits.params import find_repository
-from fruits_cli.deliver.facts import Run, gather_facts, list_confusions
+from fruits_cli.deliver.facts import PAIRS, Run, gather_facts, list_confusions
 from fruits_cli.deliver.figures import Charts
 from fruits_cli.deliver.language import Language, fill_texts, read_texts
 from fruits_cli.deliver.notebook import SHEETS, find_pictures, read_notebook
@@ -21,7 +21,6 @@ from fruits_cli.deliver.typesetting import typeset
 _PICTURES = 15
 # As `notebook.WARNINGS`: by whether the images are the sample and whether the weights are untrained.
 _BANNERS = {(True, True): "images", (True, False): "drawn", (False, True): "weights"}
-_PAIRS = ("naive", "graph", "plain", "full", "pca")
 
 
 def make_presentation(run: Run, *, author: str, language: Language, **options: Any) -> bytes:
@@ -57,7 +56,7 @@ def _list_bars(run: Run, facts: dict[str, Any], texts: Any, language: Language) 
     for stage in STAGES:
         if seconds := facts["seconds"].get(stage):
             add("stages", texts[f"stage.{stage}"], seconds, "seconds")
-    for pair in _PAIRS if facts["bench"] else ():
+    for pair in PAIRS if facts["bench"] else ():
         for side in ("ours", "other"):
             add(f"pair.{pair}", "", facts["bench"][pair][side], "count")
     for way in ("by_broadcast", "by_closure") if facts["found"]["sent"] else ():
