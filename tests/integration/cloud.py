@@ -90,7 +90,7 @@ def patch_call(operation: str, code: str, message: str, *, region: str = "eu-wes
 def shell(
     *command: str, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=600)
 
 
 def python311() -> str:
