@@ -66,13 +66,13 @@ def time_steps(*, input_dir: str, flatbuffer: str, count: int) -> dict[str, Any]
 def extract_by_tf_function(*, input_dir: str, weights: str, output: str) -> dict[str, Any]:
     """Run an iterator pandas UDF: model built once a task, `tf.function` on batches of 32, one thread a task."""
     import pandas as pd
-    from pyspark.sql.functions import pandas_udf
+    from pyspark.sql.pandas.functions import pandas_udf
 
     spark = _open_plain_spark()
     tensors = spark.sparkContext.broadcast(_read_tensors(weights))
     started = time.perf_counter()
 
-    @pandas_udf("array<float>")  # type: ignore[call-overload,untyped-decorator]
+    @pandas_udf("array<float>")  # type: ignore[call-overload,misc] # its types know `functionType` only
     def featurize(batches: Iterator[pd.Series]) -> Iterator[pd.Series]:
         import tensorflow as tf
 
@@ -96,12 +96,12 @@ def extract_naively(*, input_dir: str, weights: str, output: str, warm_up: str =
     With a folder of a few images in `warm_up` the workers have started and imported TensorFlow before the clock does.
     """
     import pandas as pd
-    from pyspark.sql.functions import pandas_udf
+    from pyspark.sql.pandas.functions import pandas_udf
 
     spark = _open_plain_spark()
     tensors = spark.sparkContext.broadcast(_read_tensors(weights))
 
-    @pandas_udf("array<float>")  # type: ignore[call-overload,untyped-decorator]
+    @pandas_udf("array<float>")  # type: ignore[call-overload,misc] # its types know `functionType` only
     def featurize(contents: pd.Series) -> pd.Series:
         model = _build_model(tensors.value)
         return contents.map(lambda content: model.predict(_preprocess(content)[np.newaxis], verbose=0)[0])
@@ -123,7 +123,8 @@ def fit_spark_pca(*, store: str, k: int = 200, warm: bool = False) -> dict[str, 
     pca = PCA(k=k, inputCol="features", outputCol="pca")
 
     def read() -> Any:
-        return spark.read.parquet(f"{store}/batch-*").select(array_to_vector("features").alias("features"))
+        stored = spark.read.parquet(f"{store}/batch-*")
+        return stored.select(array_to_vector(stored["features"]).alias("features"))
 
     if warm:
         pca.fit(read().limit(64))

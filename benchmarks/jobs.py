@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _load_backbone(model: str) -> Any:
     return Backbone(**{**facts, "folder": Path(facts["folder"])})
 
 
-JOBS = {
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "ours": extract,
     "ours, binaryFile": extract_binary_files,
     "ours, PCA": fit_pca,

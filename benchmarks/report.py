@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 import click
+import numpy as np
 
 Runs = dict[str, list[dict[str, Any]]]
 TEMPLATE = Path(__file__).parent / "performance.md"
@@ -68,8 +69,8 @@ def compare(runs: Runs) -> list[Comparison]:
     for pair in PAIRS:
         left, right = _find(runs, pair.ours, pair.at), _find(runs, pair.other, pair.at)
         if left and right:
-            rates = (_rates(side, clock=pair.clock) for side in (left, right))
-            found.append(Comparison(pair.what.format(n=f"{pair.at:,}"), *rates, pair.target))
+            ours, other = (_rates(side, clock=pair.clock) for side in (left, right))
+            found.append(Comparison(pair.what.format(n=f"{pair.at:,}"), ours, other, pair.target))
     return found
 
 
@@ -146,8 +147,8 @@ def _spread(rates: list[float]) -> str:
 
 
 def _gap(runs: Runs) -> float:
-    pairs = zip(runs["ours, PCA"][0]["shares"], runs["pyspark PCA"][0]["shares"], strict=True)
-    return max(abs(ours - theirs) for ours, theirs in pairs)
+    ours, theirs = (runs[name][0]["shares"] for name in ("ours, PCA", "pyspark PCA"))
+    return float(abs(np.subtract(ours, theirs)).max())
 
 
 def _throughput(runs: Runs) -> dict[str, dict[int, list[float]]]:

@@ -63,7 +63,8 @@ itself ends after it has been idle for a while, or when you terminate it.""",
 def make_hub_notebook(pipeline: NotebookNode) -> NotebookNode:
     """Return the notebook of the Hub: the cells of `pipeline`, changed where the cluster needs it."""
     title, *others = (_change_cell(cell) for cell in pipeline.cells)
-    made = nbformat.from_dict(pipeline | {"cells": [title, *FIRST, *others, *LAST], "metadata": {"kernelspec": KERNEL}})
+    changes = {"cells": [title, *FIRST, *others, *LAST], "metadata": {"kernelspec": KERNEL}}
+    made: NotebookNode = nbformat.from_dict(pipeline | changes)
     nbformat.validate(made)
     return made
 
