@@ -92,11 +92,18 @@ rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcrip
 notebooks: env ## make notebooks/emr_jupyterhub.ipynb from pipeline.ipynb (scripts/make_notebooks.py says how they differ)
 	$(BIN)/python -m scripts.make_notebooks
 
-lint: env ## check style and types, and that notebooks are committed without outputs
+# What `make example` leaves is kept as it was executed.
+TRACKED := git ls-files -z -- ':!reports/example'
+lint: env ## check style, types, and what git holds, as .pre-commit-config.yaml does
 	$(BIN)/ruff check lib emr tests notebooks benchmarks scripts
 	$(BIN)/ruff format --check lib emr tests notebooks benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+	$(TRACKED) | xargs -0 $(BIN)/check-added-large-files --maxkb=500 --enforce-all
+	$(TRACKED) | xargs -0 $(BIN)/detect-private-key
+	$(TRACKED) | xargs -0 $(BIN)/check-merge-conflict --assume-in-merge
+	git ls-files -z -- '*.yaml' '*.yml' '*.cff' | xargs -0 $(BIN)/check-yaml --unsafe
+	git ls-files -z -- '*.toml' | xargs -0 $(BIN)/check-toml
 
 hooks: env ## set up git in this clone: notebooks without outputs, and the hooks of .pre-commit-config.yaml if pre-commit is there
 	git config filter.nbstripout.clean '$(BIN)/nbstripout --keep-id'
