@@ -4,11 +4,12 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import hypothesis
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
@@ -17,12 +18,16 @@ from fruits.features.model import load_model
 from fruits.images import open_images
 from fruits.session import open_session
 
+if TYPE_CHECKING:
+    from bs4 import Tag
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+Array = npt.NDArray[Any]
 SHARED = REPOSITORY.parent / "shared"
 WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 
 # The same examples every time; `--hypothesis-profile=long` looks for others.
-_TOGETHER = {"deadline": 5000, "database": None}
+_TOGETHER: dict[str, Any] = {"deadline": 5000, "database": None}
 hypothesis.settings.register_profile("short", max_examples=150, derandomize=True, **_TOGETHER)
 hypothesis.settings.register_profile("long", max_examples=20_000, derandomize=False, **_TOGETHER)
 hypothesis.settings.load_profile("short")
@@ -56,7 +61,14 @@ def put(root: Path, *files: str, content: bytes = b"x") -> Path:
 
 def list_paths(root: Path, classes: Sequence[str] = ("*",), split: str = "Training") -> list[str]:
     """List the images of a folder by their paths."""
-    return open_images(root).list_images(split=split, classes=classes)["path"].tolist()
+    return list(open_images(root).list_images(split=split, classes=classes)["path"])
+
+
+def find_tag(page: "Tag", selector: str) -> "Tag":
+    """Find the first tag of a page that a CSS selector names; it must be there."""
+    found = page.select_one(selector)
+    assert found is not None, f"no {selector}"
+    return found
 
 
 @pytest.fixture(scope="session")

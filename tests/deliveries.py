@@ -81,7 +81,7 @@ class Delivery(NamedTuple):
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.report / "manifest.json").read_text())
+        return dict(json.loads((self.report / "manifest.json").read_text()))
 
 
 def write_delivery(

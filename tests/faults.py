@@ -46,7 +46,7 @@ class Place:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.report / "manifest.json").read_text())
+        return dict(json.loads((self.report / "manifest.json").read_text()))
 
     def start(self, *arguments: str, prefix: tuple[str, ...] = (), mode: str = "", **more: object) -> "Run":
         places = {"output_dir": self.output, "report_dir": self.folder / "reports"}
@@ -65,7 +65,7 @@ class Place:
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return alive and process.environ().get("FRUITS_TEST_MARK") == self.mark
+            return bool(alive and process.environ().get("FRUITS_TEST_MARK") == self.mark)
         except psutil.Error:
             return False
 
@@ -112,7 +112,7 @@ class Run:
 
 
 def wait_for(
-    there: Callable[[], bool], *, what: str, seconds: float = PATIENCE, unless: "subprocess.Popen[str] | None" = None
+    there: Callable[[], bool], *, what: str, seconds: float = PATIENCE, unless: "subprocess.Popen[Any] | None" = None
 ) -> None:
     end = time.monotonic() + seconds
     while not there():

@@ -1,7 +1,7 @@
 """The cluster's properties as CloudFormation takes them from the template: parameters are filled in, nothing else."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,11 +21,12 @@ def _read_tag(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
+        assert isinstance(node, yaml.MappingNode)
         value = loader.construct_mapping(node, deep=True)
     return {name if name == "Ref" else f"Fn::{name}": value}
 
 
-_Loader.add_multi_constructor("!", _read_tag)
+_Loader.add_multi_constructor("!", _read_tag)  # type: ignore[no-untyped-call]
 
 
 def read_cluster(settings: Settings, *, bucket: str) -> dict[str, Any]:
@@ -50,8 +51,8 @@ def _is_true(condition: dict[str, Any], parameters: dict[str, str]) -> bool:
 
 def _fill(value: Any, parameters: dict[str, str], true: dict[str, bool]) -> Any:
     if isinstance(value, list):
-        filled = [_fill(entry, parameters, true) for entry in value]
-        return [entry for entry in filled if entry != {"Ref": "AWS::NoValue"}]
+        entries = [_fill(entry, parameters, true) for entry in value]
+        return [entry for entry in entries if entry != {"Ref": "AWS::NoValue"}]
     if not isinstance(value, dict):
         return value
     if "Ref" in value:
@@ -65,7 +66,7 @@ def _fill(value: Any, parameters: dict[str, str], true: dict[str, bool]) -> Any:
     return {key: entry for key, entry in filled.items() if entry != {"Ref": "AWS::NoValue"}}
 
 
-def read_properties(classifications: Sequence[dict[str, Any]], name: str) -> dict[str, str]:
+def read_properties(classifications: Sequence[Mapping[str, Any]], name: str) -> dict[str, str]:
     """Return the properties of a classification, or the variables that it exports."""
     (found,) = (entry for entry in classifications if entry["Classification"] == name)
     parts = (found, *found.get("Configurations", ()))

@@ -69,7 +69,7 @@ def test_the_example_of_the_readme_works_on_a_plain_session(
     changed = {"HOME": str(tmp_path / "home"), "PYSPARK_PYTHON": str(make_worker_python(tmp_path))}
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))} | changed
 
-    place = {"model": fruits.load_model("random", folder=models), "input_dir": fruit_folder}
+    place: dict[str, Any] = {"model": fruits.load_model("random", folder=models), "input_dir": fruit_folder}
     right, images = run_pipeline(spark, **place, store=tmp_path / "store")
     images.to_pickle(tmp_path / "images.pickle")
     command = [sys.executable, "-c", PLAIN + example + TELL]
@@ -93,7 +93,7 @@ def test_the_example_of_the_readme_works_on_a_plain_session(
 
 def run_pipeline(spark: SparkSession, *, model: Any, input_dir: Path, store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     splits = [open_images(input_dir).list_images(split=split, classes=["*"]) for split in ("Training", "Test")]
-    place = {"input_dir": input_dir, "store": store, "batch_size": 4, "images_per_task": 8}
+    place: dict[str, Any] = {"input_dir": input_dir, "store": store, "batch_size": 4, "images_per_task": 8}
     done = compute_features(spark, pd.concat(splits, ignore_index=True), backbone=model, **place)
     table = read_features(spark, done.images, store=store).to_dataframe().toPandas()
     return table.sort_values("path", ignore_index=True), done.images
@@ -120,12 +120,13 @@ def test_images_are_listed_in_any_layout(fruit_folder: Path, tmp_path: Path, mon
     [({"folder": "none"}, "cannot be listed"), ({"folder": "."}, "no images"), ({"split": "x"}, "Test, Training")],
 )
 def test_what_cannot_be_listed_is_a_usage_error(
-    options: dict[str, str], word: str, fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], word: str, fruit_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place: dict[str, Any] = {"folder": fruit_folder}
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(fruits.UsageError, match=word):
-        fruits.list_images(**{"folder": fruit_folder, **options})
+        fruits.list_images(**place | options)
 
 
 @pytest.mark.tensorflow

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +54,7 @@ def test_columns_are_what_pyarrow_makes_of_them() -> None:
     assert len(to_lists(matrix[:0])) == 0
 
 
-def test_a_worker_extracts_and_sums_without_pandas(tmp_path, image_bytes) -> None:
+def test_a_worker_extracts_and_sums_without_pandas(tmp_path: Path, image_bytes: Callable[..., bytes]) -> None:
     (tmp_path / "a").write_bytes(image_bytes())
 
     said = subprocess.run([sys.executable, "-c", WORK, str(tmp_path)], check=True, capture_output=True, text=True)

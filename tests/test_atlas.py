@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from conftest import find_tag
 from PIL import Image
 
 from fruits_cli.atlas import find_shown, size_limit, write_atlas
@@ -46,9 +47,9 @@ def read_colour(path: str) -> Image.Image | None:
 def read_page(page: Path) -> dict[str, Any]:
     """Decode a page as its script does."""
     html = BeautifulSoup(page.read_bytes(), "html.parser")
-    content = gzip.decompress(base64.b64decode(html.select_one("#data").get_text()))
+    content = gzip.decompress(base64.b64decode(find_tag(html, "#data").get_text()))
     start = 4 + int.from_bytes(content[:4], "little")
-    found = json.loads(content[4:start])
+    found: dict[str, Any] = json.loads(content[4:start])
     planes = np.frombuffer(content, np.uint8, offset=start).reshape(len(found["columns"]), 4, found["count"])
     zigzag = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<u4")[..., 0].astype(np.int64)
     columns = np.cumsum((zigzag >> 1) ^ -(zigzag & 1), axis=1)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import baselines, jobs, report
 from benchmarks.corpus import make_corpus
 from benchmarks.sections import AFTER, BEFORE, read_sections
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fruits.features.model import Backbone
 from fruits.images import open_images
@@ -89,12 +90,11 @@ def test_a_corpus_repeats_images_under_new_names(fruit_folder: Path, tmp_path: P
 def test_sections_of_a_notebook_add_up(tmp_path: Path) -> None:
     def cell(begin: str, end: str) -> Any:
         times = {"start_time": f"2026-01-01T00:00:{begin}+00:00", "end_time": f"2026-01-01T00:00:{end}+00:00"}
-        return nbformat.v4.new_code_cell("x", metadata={"papermill": times})
+        return new_code_cell("x", metadata={"papermill": times})
 
-    title = nbformat.v4.new_markdown_cell
-    cells = [title("## 1. A\ntext"), cell("10.000000", "12.000000"), cell("12.000000", "12.500000")]
-    cells += [title("## 2. B"), cell("13.000000", "17.000000")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "run.ipynb")
+    cells = [new_markdown_cell("## 1. A\ntext"), cell("10.000000", "12.000000"), cell("12.000000", "12.500000")]
+    cells += [new_markdown_cell("## 2. B"), cell("13.000000", "17.000000")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "run.ipynb")
     start = 1_767_225_600.0  # 2026-01-01
 
     sections = read_sections(tmp_path / "run.ipynb", started=start + 4, ended=start + 20)

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -18,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from fruits import __version__
 from fruits.notebook import WARNINGS
 from fruits.ownership import write_marker
-from fruits.params import load_params
+from fruits.params import RunParams, load_params
 from fruits_cli import cli, process
 
 FRUITS = str(Path(sys.executable).with_name("fruits"))
@@ -48,7 +49,7 @@ def fruits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["fruits", *arguments])
-        code: object = 0
+        code: Any = 0
         try:
             cli.main()
         except SystemExit as ended:
@@ -133,7 +134,9 @@ def test_fetch_takes_what_the_mode_needs_and_says_where_it_lies(fruits: Fruits, 
     ]
 
 
-def test_evaluate_runs_what_is_finished(fruits: Fruits, places: list[str], tmp_path: Path, monkeypatch) -> None:
+def test_evaluate_runs_what_is_finished(
+    fruits: Fruits, places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = fruits("evaluate", "mine", *places)
     missing = f"there is no report of a finished run in {tmp_path}/reports/local/mine"
     message = f"{missing}; run it first: fruits run mine --target local."
@@ -142,9 +145,12 @@ def test_evaluate_runs_what_is_finished(fruits: Fruits, places: list[str], tmp_p
     write_marker(params.results_dir, owner={})
     put(params.report_folder, "manifest.json", content=json.dumps({"params": vars(params)}).encode())
     ran = []
-    monkeypatch.setattr(
-        "fruits_cli.run.run_pipeline", lambda params, say: ran.append(params) or params.report_folder / "run.html"
-    )
+
+    def note(params: RunParams, say: object) -> Path:
+        ran.append(params)
+        return params.report_folder / "run.html"
+
+    monkeypatch.setattr("fruits_cli.run.run_pipeline", note)
     monkeypatch.setattr("fruits_cli.summary.describe_run", lambda *_, report, **__: [f"Report: {report}"])
     done = fruits("evaluate", "mine", "--against", "Test", *places)
     assert (done.returncode, ran) == (0, [replace(params, evaluate=True, against="Test")])

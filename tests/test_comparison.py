@@ -18,11 +18,17 @@ from fruits.ownership import CLUSTER
 from fruits.results import VARIANCE
 
 FEATURES = make_features()
-NOISE = np.random.default_rng(1).uniform(-0.1, 0.1, FEATURES.shape).astype(np.float32) * TOLERANCE
+NOISE = TOLERANCE * np.asarray(np.random.default_rng(1).uniform(-0.1, 0.1, FEATURES.shape), np.float32)
 
 
 def read(*manifests: Path) -> list[Run]:
     return read_runs(manifests)
+
+
+def find_results(manifest: Path) -> Path:
+    (run,) = read(manifest)
+    assert run.results
+    return run.results
 
 
 def judge(*manifests: Path) -> dict[str, str]:
@@ -180,7 +186,7 @@ def test_neighbours_are_those_of_scikit_learn(tmp_path: Path) -> None:
     features = make_features(300)
     file = make_run(tmp_path, "one", features)
     chosen = np.arange(0, 300, 2)[::-1]
-    found = find_nearest(read(file)[0].results, [f"Training/Kiwi/{row:03}.jpg" for row in chosen], count=10)
+    found = find_nearest(find_results(file), [f"Training/Kiwi/{row:03}.jpg" for row in chosen], count=10)
     right = NearestNeighbors(n_neighbors=10).fit(features[chosen]).kneighbors(return_distance=False)
     np.testing.assert_array_equal(found, right)
     other = features[::-1].copy()
@@ -197,7 +203,7 @@ def test_very_many_images_are_thinned_out(tmp_path: Path, monkeypatch: pytest.Mo
     features = make_features(300)
     file = make_run(tmp_path, "one", features)
     paths = [f"Training/Kiwi/{row:03}.jpg" for row in range(300)]
-    results = read(file)[0].results
+    results = find_results(file)
     everything = find_nearest(results, paths, count=3)
     monkeypatch.setattr(findings, "QUERIES", 100)
     monkeypatch.setattr(findings, "_ROWS", 30)
@@ -213,9 +219,8 @@ def test_other_widths_still_have_neighbours(tmp_path: Path) -> None:
 
 
 def test_features_of_untrained_weights_may_differ_by_their_size(tmp_path: Path) -> None:
-    files = [
-        make_run(tmp_path, name, 1000 * (FEATURES + noise), model=name) for name, noise in (("one", 0), ("two", NOISE))
-    ]
+    large = {"one": 1000.0 * FEATURES, "two": 1000.0 * (FEATURES + NOISE)}
+    files = [make_run(tmp_path, name, features, model=name) for name, features in large.items()]
     assert judge(*files)["features"] == "differs"
     for file in files:
         told = json.loads(file.read_text())

@@ -45,7 +45,7 @@ def test_lossless_image_of_any_mode_equals_convert_and_resize(mode: str) -> None
     image = picture(mode)
     assert image.mode == mode
     pixels = decode_image(encode(image))
-    assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.uint8)
+    assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.dtype(np.uint8))
     np.testing.assert_array_equal(pixels, as_the_field_does(image))
 
 

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 from conftest import REPOSITORY
@@ -66,7 +67,7 @@ def test_no_text_is_of_the_other_language(decks: dict[str, list[str]], language:
     words = [
         re.split(r"\{[^{}]*\}", line)
         for key, text in theirs.items()
-        for line in (text if isinstance(text, list) else [text])
+        for line in (text if isinstance(text, list) else [text or ""])
         if text != ours[key]
     ]
     foreign = {part.replace("**", "").strip() for parts in words for part in parts if len(part.split()) > 2}
@@ -80,7 +81,8 @@ def test_no_slide_reaches_into_its_footer(tmp_path: Path, language: str) -> None
     write_delivery(tmp_path, target="local")
     settings = {"report_dir": str(tmp_path / "reports"), "output_dir": str(tmp_path / "data")}
     run = find_run("APPLES", target="local", settings=settings)
-    pages = make_presentation(run, author="Ada Lovelace", language=Language(language), format="png", ppi=72)
+    made = make_presentation(run, author="Ada Lovelace", language=Language(language), format="png", ppi=72)
+    pages = cast("list[bytes]", made)
     strips = []
     for page in pages[1:]:
         picture = Image.open(io.BytesIO(page)).convert("L")

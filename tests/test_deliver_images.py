@@ -2,7 +2,8 @@
 
 import io
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from deliveries import CLUSTER, SPARK, Delivery, write_delivery
@@ -61,7 +62,9 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_numbers_of_manifest_cluster_and_tables_are_in_the_format_of_the_language(printed, language):
+def test_numbers_of_manifest_cluster_and_tables_are_in_the_format_of_the_language(
+    printed: dict[str, str], language: str
+) -> None:
     spelt = [number.replace("_", "\xa0").replace("-", "\u202f") for number in NUMBERS[language]]
     assert [number for number in spelt if number not in printed[language]] == []
     other = next(code for code in LANGUAGES if code != language)
@@ -71,12 +74,12 @@ def test_numbers_of_manifest_cluster_and_tables_are_in_the_format_of_the_languag
 
 
 @pytest.mark.parametrize(("language", "other"), [("en", "fr"), ("fr", "en")])
-def test_no_sentence_is_of_the_other_language(printed, language, other):
+def test_no_sentence_is_of_the_other_language(printed: dict[str, str], language: str, other: str) -> None:
     assert [text for text in list_sentences(other) if text in printed[language]] == []
     assert sum(text in printed[language] for text in list_sentences(language)) > len(list_sentences(language)) / 2
 
 
-def test_cluster_and_spark_are_as_they_were(printed):
+def test_cluster_and_spark_are_as_they_were(printed: dict[str, str]) -> None:
     nodes = [f"{name} m5.xlarge on demand {count}" for name, count in (("primary", 1), ("core", 2))]
     spark = [SPARK["application"], "mapInArrow at extraction.py:120", "ip-10-0-0-12.eu-west-1.compute.internal 4"]
     known = [
@@ -92,7 +95,7 @@ def test_cluster_and_spark_are_as_they_were(printed):
     assert "not encrypted" in printed["en"]
 
 
-def test_places_in_s3_are_links_to_its_console(delivery):
+def test_places_in_s3_are_links_to_its_console(delivery: Delivery) -> None:
     run = Run(delivery.report, delivery.results, delivery.manifest, CLUSTER)
     pages = PdfReader(io.BytesIO(make_images(run, author="A", language=Language("en")))).pages
     notes = [note.get_object() for page in pages for note in page.get("/Annots", [])]
@@ -102,7 +105,7 @@ def test_places_in_s3_are_links_to_its_console(delivery):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_local_run_says_so_and_leaves_aws_out(tmp_path, language):
+def test_a_local_run_says_so_and_leaves_aws_out(tmp_path: Path, language: str) -> None:
     text = read_pdf(write_delivery(tmp_path), language)
 
     assert TEXTS["local_said"][language].replace("'", "’") in text
@@ -113,7 +116,7 @@ def test_a_local_run_says_so_and_leaves_aws_out(tmp_path, language):
     assert TEXTS["drawn"][language].split(":")[0].strip() not in text
 
 
-def test_a_run_without_event_log_evaluation_and_errors_says_so(tmp_path):
+def test_a_run_without_event_log_evaluation_and_errors_says_so(tmp_path: Path) -> None:
     text = read_pdf(write_delivery(tmp_path, spark=False, quality=False, errors=0, ignored=0))
 
     for name in ("no_spark", "no_errors", "no_ignored"):
@@ -122,21 +125,21 @@ def test_a_run_without_event_log_evaluation_and_errors_says_so(tmp_path):
     assert "1,281 = 1,281 + 0 good" in text
 
 
-def test_the_sample_says_so(tmp_path):
+def test_the_sample_says_so(tmp_path: Path) -> None:
     text = read_pdf(write_delivery(tmp_path, target="sample", weights="random"))
 
     assert TEXTS["drawn"]["en"] in text
     assert TEXTS["untrained"]["en"] in text
 
 
-def test_many_errors_are_counted_and_the_first_are_shown(tmp_path):
+def test_many_errors_are_counted_and_the_first_are_shown(tmp_path: Path) -> None:
     text = read_pdf(write_delivery(tmp_path, errors=40))
 
     assert "Rows × columns: 40 × 3; shown: 20 × 3." in text
     assert text.count("truncated file") == 20
 
 
-def test_results_that_were_changed_are_not_good(tmp_path):
+def test_results_that_were_changed_are_not_good(tmp_path: Path) -> None:
     delivery = write_delivery(tmp_path)
     file = delivery.results / "metadata" / "metadata.csv"
     file.write_text("path,label,split,length,modified\na.jpg,Kiwi,all,3,4\n")
@@ -148,7 +151,7 @@ def test_results_that_were_changed_are_not_good(tmp_path):
     assert text.count("NOT GOOD") == 2
 
 
-def test_long_names_and_names_in_other_scripts_stay_on_the_page(tmp_path):
+def test_long_names_and_names_in_other_scripts_stay_on_the_page(tmp_path: Path) -> None:
     long = "/home/" + "/".join(["a_long-name.of_a_folder"] * 4) + "/" + "x" * 120
     labels = {"りんご": 5, "تفاح": 4, "Яблоко" * 20: 3, "*[a] #b $c$ _d_ <e> @f \\": 2, "007": 1}
     delivery = write_delivery(
@@ -156,7 +159,7 @@ def test_long_names_and_names_in_other_scripts_stay_on_the_page(tmp_path):
     )
     run = Run(delivery.report, delivery.results, delivery.manifest)
 
-    pages = make_images(run, author="A", language=Language("fr"), format="png", ppi=40)
+    pages = cast("list[bytes]", make_images(run, author="A", language=Language("fr"), format="png", ppi=40))
 
     for page in pages:
         edge = Image.open(io.BytesIO(page)).convert("L").crop((305, 0, 331, 468))  # right of the margin
@@ -168,7 +171,7 @@ def test_long_names_and_names_in_other_scripts_stay_on_the_page(tmp_path):
     assert "Les 132 classes les plus grandes, sur 305." in text
 
 
-def test_screenshots_have_the_names_of_their_files(tmp_path):
+def test_screenshots_have_the_names_of_their_files(tmp_path: Path) -> None:
     def draw(size: tuple[int, int]) -> bytes:
         stream = io.BytesIO()
         Image.new("RGB", size, "navy").save(stream, "PNG")
@@ -183,7 +186,7 @@ def test_screenshots_have_the_names_of_their_files(tmp_path):
     assert TEXTS["screenshots"]["en"] in text
 
 
-def test_a_report_without_its_notebook_is_refused(tmp_path):
+def test_a_report_without_its_notebook_is_refused(tmp_path: Path) -> None:
     delivery = write_delivery(tmp_path)
     (delivery.report / "run.ipynb").unlink()
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -24,24 +25,24 @@ def list_texts() -> dict[str, str]:
     return {cell.id: cell.source for cell in cells if cell.cell_type == "markdown"}
 
 
-def test_each_text_of_the_notebook_has_its_translation_in_the_same_order():
+def test_each_text_of_the_notebook_has_its_translation_in_the_same_order() -> None:
     assert list(read_yaml(FRENCH)) == list(list_texts())
 
 
-def test_a_translation_has_the_headings_and_the_code_of_its_text():
+def test_a_translation_has_the_headings_and_the_code_of_its_text() -> None:
     french = read_yaml(FRENCH)
     for key, text in list_texts().items():
         for form in (re.compile(r"^#+ (?:\d\.)?", re.MULTILINE), CODE):
             assert sorted(form.findall(french[key])) == sorted(form.findall(text)), key
 
 
-def test_translations_have_french_typography():
+def test_translations_have_french_typography() -> None:
     for key, text in read_yaml(FRENCH).items():
         prose = CODE.sub("", text).replace("Fruits!", "Fruits")
         assert not re.search(r"'|\"|(?<!\u202f)[;?!]|(?<!\u00a0):", prose), key
 
 
-def test_texts_are_replaced_by_their_id_and_code_and_outputs_stay(tmp_path):
+def test_texts_are_replaced_by_their_id_and_code_and_outputs_stay(tmp_path: Path) -> None:
     report = write_delivery(tmp_path).report
     notebook = read_notebook(report / "run.ipynb")
 
@@ -53,13 +54,13 @@ def test_texts_are_replaced_by_their_id_and_code_and_outputs_stay(tmp_path):
     nbformat.validate(french)
 
 
-def test_english_is_as_it_was_executed(tmp_path):
+def test_english_is_as_it_was_executed(tmp_path: Path) -> None:
     notebook = read_notebook(write_delivery(tmp_path).report / "run.ipynb")
 
     assert translate_notebook(notebook, read_translation("en")) == notebook
 
 
-def test_the_pictures_of_a_cell_are_found(tmp_path):
+def test_the_pictures_of_a_cell_are_found(tmp_path: Path) -> None:
     notebook = read_notebook(write_delivery(tmp_path).report / "run.ipynb")
     (shown,) = notebook["cells"][2]["outputs"]
     others = (
@@ -77,7 +78,7 @@ def test_the_pictures_of_a_cell_are_found(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "no json", "3"])
-def test_what_is_not_a_notebook_is_refused(tmp_path, content):
+def test_what_is_not_a_notebook_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "run.ipynb").write_text(content)
 

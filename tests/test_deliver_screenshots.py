@@ -24,7 +24,7 @@ def open_content(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
 
-def test_pictures_come_by_name_and_other_files_are_named(tmp_path):
+def test_pictures_come_by_name_and_other_files_are_named(tmp_path: Path) -> None:
     for name in ("b Étape.PNG", "A bucket.jpg", "c.webp", "d.jpeg"):
         draw(tmp_path / name)
     put(tmp_path, "notes.txt", "broken.png", "e.heic", ".DS_Store", "more/f.png")
@@ -36,7 +36,7 @@ def test_pictures_come_by_name_and_other_files_are_named(tmp_path):
     assert [open_content(picture.content).format for picture in pictures] == ["JPEG", "PNG", "PNG", "JPEG"]
 
 
-def test_a_photograph_is_turned_as_its_exif_says(tmp_path):
+def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     draw(tmp_path / "a.png", orientation=6)
 
     ((content, _, size),), _ = read_screenshots(tmp_path)
@@ -46,7 +46,7 @@ def test_a_photograph_is_turned_as_its_exif_says(tmp_path):
     assert not open_content(content).getexif()
 
 
-def test_a_huge_picture_is_scaled_and_keeps_its_proportions(tmp_path):
+def test_a_huge_picture_is_scaled_and_keeps_its_proportions(tmp_path: Path) -> None:
     draw(tmp_path / "a.png", (6000, 2000))
     draw(tmp_path / "b.png", (300, 100))
 
@@ -56,7 +56,7 @@ def test_a_huge_picture_is_scaled_and_keeps_its_proportions(tmp_path):
     assert small.size == (300, 100)
 
 
-def test_what_is_transparent_is_white(tmp_path):
+def test_what_is_transparent_is_white(tmp_path: Path) -> None:
     draw(tmp_path / "a.png", mode="RGBA")
 
     ((content, *_),), _ = read_screenshots(tmp_path)
@@ -67,7 +67,7 @@ def test_what_is_transparent_is_white(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"), [("empty", "holds no picture; allowed: .jpeg, .jpg, .png, .webp"), ("gone", "cannot be read")]
 )
-def test_a_folder_without_pictures_is_refused(tmp_path, name, said):
+def test_a_folder_without_pictures_is_refused(tmp_path: Path, name: str, said: str) -> None:
     put(tmp_path, "empty/notes.txt")
 
     with pytest.raises(UsageError, match=said):

@@ -61,6 +61,10 @@ def test_a_value_is_written_as_its_language_writes_it(value: object, kind: str, 
 
 
 def test_a_text_without_its_fact_is_left_out() -> None:
-    texts = {"a": "{pca.kept:count} kept", "b": "{spark.tasks:count} tasks", "c": ["plain", "{spark.tasks:count}"]}
+    texts: dict[str, str | list[str] | None] = {
+        "a": "{pca.kept:count} kept",
+        "b": "{spark.tasks:count} tasks",
+        "c": ["plain", "{spark.tasks:count}"],
+    }
     filled = fill_texts({**texts, "d": ["{spark:count}"]}, {"pca": {"kept": 7}, "spark": None}, Language("en"))
     assert filled == {"a": "7 kept", "b": None, "c": ["plain"], "d": None}

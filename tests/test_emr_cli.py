@@ -31,7 +31,7 @@ class Done:
 
     @property
     def plan(self) -> dict[str, Any]:
-        return json.loads(self.out)
+        return dict(json.loads(self.out))
 
 
 Aws = Callable[..., Done]

@@ -116,6 +116,7 @@ def test_the_tunnel_opens_if_the_password_is_set(
 def test_a_dry_run_tells_the_commands(context: Context, ssm: bool, words: list[str]) -> None:
     dry = dataclasses.replace(context, dry_run=True)
     plan = tunnel.connect(dry, ssm=ssm, cidr=None, show=False, keep_password=False)
+    assert isinstance(plan, dict)
     assert all(word in line for word, line in zip(words, plan["commands"], strict=True))
     assert ssm or "-oServerAliveInterval=15 -oServerAliveCountMax=3" in plan["commands"][-1]
 

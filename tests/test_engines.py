@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -98,13 +98,13 @@ def test_untrained_engines_agree_too(
 @pytest.mark.tensorflow
 def test_litert_keeps_what_it_gave_and_the_size_of_the_batch_does_not_matter(untrained: Prepare) -> None:
     content = untrained("litert").flatbuffer.read_bytes()
-    predict = LiteRTEngine(SimpleNamespace(value=content))()
+    predict = LiteRTEngine(cast("Any", SimpleNamespace(value=content)))()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
     together = predict(pixels)
     kept = together.copy()
     alone = np.concatenate([predict(pixels[n : n + 1]) for n in (2, 1, 0)])[::-1]
     np.testing.assert_array_equal(together, kept)
     np.testing.assert_array_equal(together, alone)
-    assert (together.shape, together.dtype) == ((3, 1280), np.float32)
+    assert (together.shape, together.dtype) == ((3, 1280), np.dtype(np.float32))
     assert len(np.unique(together, axis=0)) == 3
     assert predict(pixels[:0]).shape == (0, 1280)

@@ -1,11 +1,15 @@
 """The evaluation of a run on Spark, against a second implementation on the driver by scikit-learn."""
 
 from collections import Counter
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Array
+from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
@@ -16,18 +20,20 @@ from fruits.images.rows import STORED, ErrorRow, spark_schema
 from fruits.ownership import RESULTS
 from fruits.params import RunParams
 from fruits.pca import fit_pca
-from fruits.quality.evaluation import evaluate_quality
+from fruits.quality.evaluation import Quality, evaluate_quality
 from fruits.quality.probe import SHRINKAGES
 from fruits.quality.sentences import describe_quality
 
 LABELS, FRAMES, WIDTH = ("A->B", "Pêche", "kiwi 1", "kiwi 2", "é'\"", "x"), 84, 40
 KS = {"2": 2, "5": 5, "10": 10, "20": 20, "all": WIDTH}
 
+Evaluate = Callable[..., Quality]
+
 
 class Dataset:
     """1,008 images: two films of each class, of which the last frames are Test, with features that overlap."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         random = np.random.default_rng(1)
         rows, features = [], []
         for label in LABELS:
@@ -47,12 +53,12 @@ class Dataset:
 
 
 @pytest.fixture(scope="module")
-def dataset():
+def dataset() -> Dataset:
     return Dataset()
 
 
 @pytest.fixture(scope="module")
-def store(spark, dataset, tmp_path_factory):
+def store(spark: SparkSession, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features") / "model"
     rows = dataset.images.assign(etag="", features=[*dataset.features])
     # In S3 an image is known by its tag.
@@ -64,46 +70,52 @@ def store(spark, dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evaluate(spark, store):
-    def run(images, tests, *, group=RunParams.group, errors=(), **options):
+def evaluate(spark: SparkSession, store: Path) -> Evaluate:
+    def run(
+        images: pd.DataFrame, tests: pd.DataFrame, *, group: str = RunParams.group, errors: Sequence[ErrorRow] = ()
+    ) -> Quality:
         pca = fit_pca(read_features(spark, images, store=store), k=20)
-        return evaluate_quality(
-            spark, images, Computation(tests, 0, [*errors]), pca=pca, store=store, group=group, **options
-        )
+        return evaluate_quality(spark, images, Computation(tests, 0, [*errors]), pca=pca, store=store, group=group)
 
     return run
 
 
-def split(dataset):
-    images = dataset.images.drop(columns=["film", "frame"])
+def split(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    images = images.drop(columns=["film", "frame"])
     return tuple(images[images["split"] == name].reset_index(drop=True) for name in ("Training", "Test"))
 
 
 @pytest.fixture(scope="module")
-def quality(evaluate, dataset):
+def quality(evaluate: Evaluate, dataset: Dataset) -> Quality:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fruits.features.store.BLOCK", 150)
-        return evaluate(*split(dataset))
+        return evaluate(*split(dataset.images))
+
+
+def tell(quality: Quality) -> dict[str, Any]:
+    told = quality.describe()
+    assert told is not None
+    return told
 
 
 class Judge:
     """A trial by scikit-learn: PCA, 1-nearest neighbour and LDA, whose shrinkage is chosen on folds."""
 
-    def __init__(self, dataset, train, test, folds):
+    def __init__(self, dataset: Dataset, train: pd.Series, test: pd.Series, folds: pd.Series) -> None:
         self.labels, self.features = dataset.images["label"].to_numpy(), dataset.features.astype(float)
         self.train, self.test, self.folds = train, test, np.asarray(folds)[train]
 
-    def project(self, k):
+    def project(self, k: int) -> tuple[Array, Array]:
         if k == WIDTH:
             return self.features[self.train], self.features[self.test]
         pca = PCA(k, svd_solver="full").fit(self.features[self.train])
         return pca.transform(self.features[self.train]), pca.transform(self.features[self.test])
 
-    def find_nearest(self, k):
+    def find_nearest(self, k: int) -> Array:
         rows, unseen = self.project(k)
-        return KNeighborsClassifier(1).fit(rows, self.labels[self.train]).predict(unseen)
+        return np.asarray(KNeighborsClassifier(1).fit(rows, self.labels[self.train]).predict(unseen))
 
-    def find_linear(self, k):
+    def find_linear(self, k: int) -> Array:
         rows, unseen = self.project(k)
         labels = self.labels[self.train]
         classifiers = [LinearDiscriminantAnalysis(solver="lsqr", shrinkage=share) for share in SHRINKAGES]
@@ -117,11 +129,11 @@ class Judge:
             )
             for one in classifiers
         ]
-        return classifiers[int(np.argmax(right))].fit(rows, labels).predict(unseen)
+        return np.asarray(classifiers[int(np.argmax(right))].fit(rows, labels).predict(unseen))
 
 
 @pytest.fixture(scope="module")
-def judges(dataset):
+def judges(dataset: Dataset) -> dict[str, Judge]:
     films, frames = dataset.images["film"], dataset.images["frame"]
     training, films_0, films_r = dataset.images["split"] == "Training", films == "0", films == "r"
     return {
@@ -131,7 +143,7 @@ def judges(dataset):
     }
 
 
-def test_accuracies_are_those_of_scikit_learn_on_the_driver(quality, judges):
+def test_accuracies_are_those_of_scikit_learn_on_the_driver(quality: Quality, judges: dict[str, Judge]) -> None:
     table = quality.accuracies.set_index(["split", "k", "classifier"])
     assert [*dict.fromkeys(table.index.get_level_values("split"))] == [*judges]
     for (name, k, classifier), row in table.iterrows():
@@ -145,8 +157,8 @@ def test_accuracies_are_those_of_scikit_learn_on_the_driver(quality, judges):
     assert table["accuracy"].between(0.2, 0.995).all()  # some are right and some wrong
 
 
-def test_the_manifest_tells_what_the_tables_tell(quality, judges, dataset):
-    told = quality.describe()
+def test_the_manifest_tells_what_the_tables_tell(quality: Quality, judges: dict[str, Judge], dataset: Dataset) -> None:
+    told = tell(quality)
     assert told["official"]["accuracy"]["all"]["nn1"] == pytest.approx(quality.accuracies["accuracy"][8], abs=1e-6)
     assert [*told["by_group"]] == ["0->r", "r->0"]
     assert [*told["by_group"]["0->r"]["accuracy"]] == [*told["official"]["interval"]] == [*KS]
@@ -161,8 +173,9 @@ def test_the_manifest_tells_what_the_tables_tell(quality, judges, dataset):
     assert told["components_within_one_point"]["by_group"] in KS.values()
 
 
-def test_confusions_and_rates_are_those_of_scikit_learn(quality, judges):
-    mistakes, right = Counter(), Counter()
+def test_confusions_and_rates_are_those_of_scikit_learn(quality: Quality, judges: dict[str, Judge]) -> None:
+    mistakes: Counter[tuple[str, str]] = Counter()
+    right: Counter[tuple[str, str]] = Counter()
     for name in ("0->r", "r->0"):
         judge = judges[name]
         for label, predicted in zip(judge.labels[judge.test], judge.find_nearest(20), strict=True):
@@ -174,8 +187,9 @@ def test_confusions_and_rates_are_those_of_scikit_learn(quality, judges):
     assert rated.to_dict() == pytest.approx({label: right[label, label] / (2 * FRAMES) for label in LABELS})
 
 
-def test_neighbours_of_all_images_are_those_of_scikit_learn(quality, dataset):
+def test_neighbours_of_all_images_are_those_of_scikit_learn(quality: Quality, dataset: Dataset) -> None:
     around = quality.around
+    assert around is not None
     assert around.images["path"].tolist() == dataset.images["path"].tolist()
     training = dataset.images["split"] == "Training"
     scores = PCA(20, svd_solver="full").fit(dataset.features[training]).transform(dataset.features)
@@ -184,7 +198,7 @@ def test_neighbours_of_all_images_are_those_of_scikit_learn(quality, dataset):
     np.testing.assert_array_equal(around.nearest.rows, rows[:, 1:])
     np.testing.assert_allclose(around.nearest.distances, gaps[:, 1:], rtol=1e-3)
     films = dataset.images["film"].to_numpy()
-    for film, other in ("0r", "r0"):
+    for film, other in (("0", "r"), ("r", "0")):
         others = np.flatnonzero(films == other)
         rows = NearestNeighbors(n_neighbors=5).fit(scores[others]).kneighbors(scores[films == film])[1]
         np.testing.assert_array_equal(around.other.rows[films == film], others[rows])
@@ -193,19 +207,18 @@ def test_neighbours_of_all_images_are_those_of_scikit_learn(quality, dataset):
     assert points["suspect"].sum() == len(quality.tables["model_info/suspects.csv"]) > 0
 
 
-def thin(dataset, *, labels=LABELS, every=7):
-    images = dataset.images[dataset.images["label"].isin(labels) & (dataset.images["frame"] % every == 0)]
-    return split(SimpleNamespace(images=images))
+def thin(dataset: Dataset, *, labels: Sequence[str] = LABELS, every: int = 7) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return split(dataset.images[dataset.images["label"].isin(labels) & (dataset.images["frame"] % every == 0)])
 
 
-def test_one_class_is_only_looked_around_in(evaluate, dataset):
+def test_one_class_is_only_looked_around_in(evaluate: Evaluate, dataset: Dataset) -> None:
     lost = [ErrorRow("Test/x/9_100.jpg", "decode", "cut off")]
     quality = evaluate(*thin(dataset, labels=["x"]), errors=lost)
     said = describe_quality(quality)
     for name in ("official", "0->r", "r->0"):
         assert f"- {name}: not evaluated; it needs two classes or more" in said
     assert "1 images to test on could not be read" in said
-    told = quality.describe()
+    told = tell(quality)
     assert (told["official"], told["by_group"], told["nearest_in_same_group"]) == (None, None, None)
     assert set(told["components_within_one_point"].values()) == {None}
     assert quality.tables["errors/quality_errors.csv"].to_numpy().tolist() == [list(lost[0])]
@@ -215,15 +228,17 @@ def test_one_class_is_only_looked_around_in(evaluate, dataset):
     assert quality.list_points(embedded=False)["right"].isna().all()
 
 
-def test_without_groups_only_the_official_split_is_tested(evaluate, dataset):
+def test_without_groups_only_the_official_split_is_tested(evaluate: Evaluate, dataset: Dataset) -> None:
     quality = evaluate(*thin(dataset), group="")
     assert [trial.name for trial in quality.trials] == ["official"]
-    assert quality.describe()["by_group"] is None
-    assert quality.describe()["nearest_in_same_group"] is None
+    assert tell(quality)["by_group"] is None
+    assert tell(quality)["nearest_in_same_group"] is None
     assert [len(quality.tables[f"model_info/{name}.csv"]) for name in ("confusions", "suspects")] == [0, 0]
 
 
-def test_without_another_split_groups_are_tested_and_equal_images_are_not_trained_on(evaluate, dataset):
+def test_without_another_split_groups_are_tested_and_equal_images_are_not_trained_on(
+    evaluate: Evaluate, dataset: Dataset
+) -> None:
     images, tests = thin(dataset)
     film = images["path"].str.contains("/r_")
     images.loc[film, "digest"] = images.loc[film, "digest"].iloc[0]
@@ -235,8 +250,8 @@ def test_without_another_split_groups_are_tested_and_equal_images_are_not_traine
     assert exact.sum() == film.sum() - 1
 
 
-def test_four_images_are_enough(evaluate, dataset):
-    images, _ = split(SimpleNamespace(images=dataset.images.query("frame == 0 and label in ('x', 'Pêche')")))
+def test_four_images_are_enough(evaluate: Evaluate, dataset: Dataset) -> None:
+    images, _ = split(dataset.images.query("frame == 0 and label in ('x', 'Pêche')"))
     quality = evaluate(images[:3], images[3:])
     assert [(trial.name, trial.ks) for trial in quality.trials] == [
         (name, ("all",)) for name in ("official", "0->r", "r->0")

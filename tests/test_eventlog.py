@@ -20,12 +20,14 @@ from fruits.events import gather_events
 BEGIN = 1_700_000_000_000
 ID = "application_1_0001"
 
+Event = dict[str, Any]
+
 
 def at(seconds: float) -> int:
     return BEGIN + round(1000 * seconds)
 
 
-def task(stage: int, executor: str, start: float, end: float, *, reason: str = "Success", **metrics: int) -> dict:
+def task(stage: int, executor: str, start: float, end: float, *, reason: str = "Success", **metrics: int) -> Event:
     about = {"Executor ID": executor, "Launch Time": at(start), "Finish Time": at(end)}
     ended = {"Event": "SparkListenerTaskEnd", "Stage ID": stage, "Task Info": about, "Task End Reason": {}}
     ended["Task End Reason"] = {"Reason": reason}
@@ -38,27 +40,27 @@ def task(stage: int, executor: str, start: float, end: float, *, reason: str = "
     return ended | ({"Task Metrics": counted} if metrics else {})
 
 
-def stage(number: int, name: str, start: float, end: float | None = None) -> dict:
+def stage(number: int, name: str, start: float, end: float | None = None) -> Event:
     kind = "Submitted" if end is None else "Completed"
     about = {"Stage ID": number, "Stage Name": name, "Submission Time": at(start)}
     return {"Event": f"SparkListenerStage{kind}", "Stage Info": about | ({"Completion Time": at(end)} if end else {})}
 
 
-def executor(name: str, cores: int, added: float) -> dict:
+def executor(name: str, cores: int, added: float) -> Event:
     about = {"Host": f"node-{name}", "Total Cores": cores}
     return {"Event": "SparkListenerExecutorAdded", "Timestamp": at(added), "Executor ID": name, "Executor Info": about}
 
 
-def block(name: str, memory: int, disk: int = 0) -> dict:
+def block(name: str, memory: int, disk: int = 0) -> Event:
     told = {"Block ID": name, "Memory Size": memory, "Disk Size": disk}
     return {"Event": "SparkListenerBlockUpdated", "Block Updated Info": told}
 
 
-def job(number: int, start: float) -> dict:
+def job(number: int, start: float) -> Event:
     return {"Event": "SparkListenerJobStart", "Job ID": number, "Submission Time": at(start)}
 
 
-EVENTS = [
+EVENTS: list[Event] = [
     {"Event": "SparkListenerLogStart", "Spark Version": "3.5.8"},
     {"Event": "SparkListenerApplicationStart", "App ID": ID, "Timestamp": BEGIN},
     executor("1", 4, 1),
@@ -94,7 +96,7 @@ SUMMARY = {
 }
 
 
-def write_log(file: Path, events: Sequence[dict], *, frames: int = 2) -> Path:
+def write_log(file: Path, events: Sequence[Event], *, frames: int = 2) -> Path:
     """Write a log as Spark does: JSON lines in several frames of zstd."""
     file.parent.mkdir(exist_ok=True)
     text = "".join(json.dumps(event) + "\n" for event in events).encode()
@@ -174,9 +176,9 @@ def test_the_finished_log_of_an_application_is_found(tmp_path: Path) -> None:
     assert eventlog.find_log(tmp_path / "nothing", ID) is None
     for name in (f"{ID}1.zstd", f"{ID}_2.zstd.inprogress", f".{ID}.zstd.crc"):
         (tmp_path / name).touch()
-    assert eventlog.find_log(tmp_path, ID).name == f"{ID}_2.zstd.inprogress"
+    assert eventlog.find_log(tmp_path, ID) == tmp_path / f"{ID}_2.zstd.inprogress"
     (tmp_path / f"{ID}_1.zstd").touch()
-    assert eventlog.find_log(tmp_path, ID).name == f"{ID}_1.zstd"
+    assert eventlog.find_log(tmp_path, ID) == tmp_path / f"{ID}_1.zstd"
 
 
 def test_a_kept_log_holds_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,11 +205,12 @@ def ask(spark: SparkSession, what: str) -> Any:
 def test_the_tables_agree_with_the_rest_api_of_spark(spark: SparkSession, event_log: Path) -> None:
     context = spark.sparkContext
     context.setJobGroup("eventlog", "of this test")
-    context.parallelize(range(1000), 4).map(lambda n: (n % 7, "x" * n)).groupByKey(3).mapValues(len).collect()
+    context.parallelize(range(1000), 4).map(lambda n: (n % 7, "x" * n)).groupByKey(3).mapValues(list).collect()
     context.broadcast(bytes(range(256)) * 40_000).value  # noqa: B018 - it is stored when it is made
     numbers = context.statusTracker().getJobIdsForGroup("eventlog")
 
     run = eventlog.read_running(spark, event_log)
+    assert run
 
     jobs = {told["jobId"]: told for told in ask(spark, "jobs") if told["jobId"] in numbers}
     stages = {told["stageId"]: told for told in ask(spark, "stages") if told["status"] == "COMPLETE"}

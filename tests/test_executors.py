@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 SCRIPT = """
 import sys, threading, time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +64,14 @@ print("complete")
 
 
 @pytest.mark.notebook
-def test_an_executor_that_is_killed_is_replaced(tmp_path: Path, image_bytes: "pytest.FixtureRequest") -> None:
+def test_an_executor_that_is_killed_is_replaced(tmp_path: Path, image_bytes: Callable[..., bytes]) -> None:
     folder = tmp_path / "images/Training/Kiwi"
     folder.mkdir(parents=True)
     for number in range(24):
         (folder / f"{number:02d}.jpg").write_bytes(image_bytes(seed=number))
     environ = {**os.environ, "SPARK_WORKER_DIR": str(tmp_path / "work"), "SPARK_LOCAL_IP": "127.0.0.1"}
 
-    command = [sys.executable, "-c", SCRIPT, tmp_path / "images", tmp_path / "store"]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "images"), str(tmp_path / "store")]
     done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=240, check=False)
 
     assert done.returncode == 0, done.stderr[-3000:]

@@ -22,9 +22,10 @@ from fruits.errors import FruitsError
 from fruits.features import extraction
 from fruits.features.extraction import Computation, compute_features, cut_batches
 from fruits.features.model import Backbone
-from fruits.features.store import list_batches, list_unfinished, read_features
+from fruits.features.store import list_batches, list_unfinished, read_features, write_batch
 from fruits.images import open_images
 from fruits.images.decode import decode_image
+from fruits.images.rows import ErrorRow
 from fruits.pca import fit_pca
 from fruits_cli.pack import pack_images
 
@@ -46,8 +47,8 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Compute with a model whose answers are known: the mean colour, noted down image by image."""
-    numbers = {"tensors": 0, "parameters": 0, "bytes": 0}
-    backbone = Backbone(weights="fake", sha256=uuid.uuid4().hex, engine="litert", folder=store.parent, **numbers)
+    about: dict[str, Any] = {"weights": "fake", "engine": "litert", "tensors": 0, "parameters": 0, "bytes": 0}
+    backbone = Backbone(sha256=uuid.uuid4().hex, folder=store.parent, **about)
 
     def note(*lines: str) -> None:
         with log.open("a") as stream:
@@ -73,7 +74,7 @@ def run(spark: SparkSession, fruit_folder: Path, store: Path, log: Path, monkeyp
         fresh: bool = False,
     ) -> Computation:
         monkeypatch.setattr(extraction, "broadcast_engine", lambda *_: make)
-        options = {"batch_size": 2, "images_per_task": images_per_task, "fresh": fresh}
+        options: dict[str, Any] = {"batch_size": 2, "images_per_task": images_per_task, "fresh": fresh}
         return compute_features(spark, images, backbone=backbone, input_dir=input_dir, store=store, **options)
 
     return run_with
@@ -92,7 +93,7 @@ def check_colours(table: pd.DataFrame, folder: Path) -> None:
     np.testing.assert_allclose(np.stack(table["features"])[:, :3], right, atol=1e-3)
 
 
-def figures(done: Computation) -> tuple[int, int, list[tuple[str, str, str]]]:
+def figures(done: Computation) -> tuple[int, int, list[ErrorRow]]:
     return done.features, done.computed, done.errors
 
 
@@ -266,11 +267,11 @@ def test_a_fresh_run_computes_all_anew_and_its_features_are_read(
         return lambda pixels: np.full((len(pixels), 1280), float(value.read_text()), np.float32)
 
     images = list_training(fruit_folder)
-    for number, expected in enumerate([(9, 9, []), (3, 3, []), (9, 0, [])], 1):
+    for number, (features, computed) in enumerate([(9, 9), (3, 3), (9, 0)], 1):
         value.write_text(str(number))
         fresh = number == 2
         done = run(images[:3] if fresh else images, make=make, fresh=fresh)
-        assert figures(done) == expected
+        assert figures(done) == (features, computed, [])
     assert [row[0] for row in read_back(spark, done, store)["features"]] == [2] * 3 + [1] * 6
 
     (fruit_folder / images["path"][0]).unlink()
@@ -285,9 +286,9 @@ def test_what_another_run_computes_meanwhile_is_no_error_here(
     images, other = list_training(alike), tmp_path / "other"
     run(images[:1], store=other)
     run(images[1:2])  # of the same length, so that the next run hashes the first
-    write = extraction.write_batch
+    write = write_batch
 
-    def write_while_another_run_does(*args: Any, **options: Any) -> Path:
+    def write_while_another_run_does(*args: Any, **options: Any) -> Any:
         (alike / images["path"][0]).unlink(missing_ok=True)
         shutil.copytree(other, store, dirs_exist_ok=True)
         return write(*args, **options)
@@ -338,8 +339,8 @@ def test_packed_images_have_the_same_features_errors_and_keys(
     assert (tight.features, tight.computed) == (loose.features, loose.computed) == (7, 7)
     pairs = ((loose, store), (tight, other))
     pd.testing.assert_frame_equal(*(read_back(spark, done, at) for done, at in pairs))
-    one, other = (fit_pca(read_features(spark, done.images, store=at), k=2) for done, at in pairs)
-    np.testing.assert_array_equal(one.components, other.components)
+    first, second = (fit_pca(read_features(spark, done.images, store=at), k=2) for done, at in pairs)
+    np.testing.assert_array_equal(first.components, second.components)
     assert run(list_training(packed), input_dir=packed).computed == 0
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,7 +172,8 @@ def test_a_folder_that_cannot_be_written_is_refused(new_place: Place, folder: st
     if os.getuid() == 0 and not shutil.which("setpriv"):
         pytest.skip("setpriv is not there to drop root's rights")
 
-    run = new_place.start(prefix=drop if os.getuid() == 0 else (), **{folder: closed / "new"})
+    where: dict[str, Any] = {folder: closed / "new"}
+    run = new_place.start(prefix=drop if os.getuid() == 0 else (), **where)
 
     _, complained = run.end(code=1)
     assert f"{closed}/new cannot be written (Permission denied)" in complained

@@ -334,7 +334,7 @@ def edit_zip(
     ],
 )
 def test_archives_that_cannot_be_unpacked_are_not_called_damaged(
-    tmp_path: Path, local: Path, edit: dict[str, int], said: str
+    tmp_path: Path, local: Path, edit: dict[str, Any], said: str
 ) -> None:
     local.write_bytes(edit_zip(zip_bytes({"Training/Apple/1.jpg": b"apple"}), **edit))
 

@@ -33,7 +33,7 @@ QUALITY = {
 }
 
 
-def test_without_quality_the_answer_is_the_variance():
+def test_without_quality_the_answer_is_the_variance() -> None:
     front = describe_front(MANIFEST)
 
     assert front.asked == "APPLES: 6,404 images of Apple*, Pear in Training; the variance to keep is 95%."
@@ -51,7 +51,7 @@ def test_without_quality_the_answer_is_the_variance():
     assert "author" not in facts
 
 
-def test_with_quality_the_answer_is_the_number_recommended_by_group_and_both_accuracies():
+def test_with_quality_the_answer_is_the_number_recommended_by_group_and_both_accuracies() -> None:
     front = describe_front(MANIFEST | {"quality": QUALITY, "author": "É. Example", "images_per_second": 56.4})
 
     assert front.answer.startswith("50 components are enough: ")
@@ -64,7 +64,7 @@ def test_with_quality_the_answer_is_the_number_recommended_by_group_and_both_acc
     assert ("author", "É. Example") in front.facts
 
 
-def test_where_no_number_of_components_is_enough_all_features_are_named():
+def test_where_no_number_of_components_is_enough_all_features_are_named() -> None:
     ways = {"0->r": {"accuracy": {"50": {"nn1": 0.5}, "all": {"nn1": 0.7}}}}
     enough = {"official": 50, "by_group": 1280}
 
@@ -83,14 +83,14 @@ def test_where_no_number_of_components_is_enough_all_features_are_named():
         ("components_within_one_point", "The target of 95% is reached with 177."),
     ],
 )
-def test_any_part_of_the_quality_may_be_missing(missing, said):
+def test_any_part_of_the_quality_may_be_missing(missing: str, said: str) -> None:
     front = describe_front(MANIFEST | {"quality": QUALITY | {missing: None}})
 
     assert said in front.answer
     assert ("right, official, k = 50" in dict(front.tiles)) == (missing == "by_group")
 
 
-def test_the_sample_says_so_and_claims_no_weights():
+def test_the_sample_says_so_and_claims_no_weights() -> None:
     sample = MANIFEST["params"] | {"target": "sample", "weights": "random", "input_dir": "data/fruits-360"}
 
     front = describe_front(MANIFEST | {"params": sample | {"classes": ["*"]}})

@@ -72,7 +72,7 @@ def check(content: bytes) -> None:
         assert re.fullmatch(r"[^\n\r]{10,300}", reason)
         assert not re.search(r"[a-z]Error\b|0x[0-9a-f]{6}|/site-packages/", reason)
     else:
-        assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.uint8)
+        assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.dtype(np.uint8))
 
 
 @pytest.mark.parametrize("content", SEEDS.values(), ids=SEEDS)

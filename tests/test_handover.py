@@ -19,7 +19,7 @@ def deliver(root: Path, *options: str) -> Result:
     return CliRunner().invoke(cli, ["deliver", "APPLES", "--author", "Ada Lovelace", *places, *options])
 
 
-def test_the_three_files_are_in_the_report_and_in_the_language(tmp_path):
+def test_the_three_files_are_in_the_report_and_in_the_language(tmp_path: Path) -> None:
     report = write_delivery(tmp_path / "run").report
     shots = put(tmp_path / "shots", "notes.txt")
     Image.new("RGB", (40, 20)).save(shots / "01 Bucket.png")
@@ -43,7 +43,7 @@ def test_the_three_files_are_in_the_report_and_in_the_language(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"), [("run.ipynb", "is not an executed notebook"), ("manifest.json", "no report")]
 )
-def test_a_report_that_is_not_whole_gets_none(tmp_path, name, said):
+def test_a_report_that_is_not_whole_gets_none(tmp_path: Path, name: str, said: str) -> None:
     report = write_delivery(tmp_path).report
     (report / name).unlink()
 

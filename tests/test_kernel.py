@@ -1,11 +1,14 @@
 """The kernel of a run: whose settings it takes, and what is said when it does not start."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from fruits.errors import FruitsError
@@ -15,10 +18,10 @@ from fruits_cli import execution, kernel, run
 
 
 @pytest.fixture
-def start(tmp_path: Path):
+def start(tmp_path: Path) -> Callable[[], str]:
     """Start a kernel, and return what it answers; it is stopped at once."""
 
-    async def ask(manager) -> str:
+    async def ask(manager: AsyncKernelManager) -> str:
         await manager.start_kernel()
         client = manager.client()
         client.start_channels()
@@ -53,7 +56,9 @@ def test_the_users_settings_stay_outside(tmp_path: Path, monkeypatch: pytest.Mon
     assert environ["IPYTHONDIR"].startswith(str(tmp_path))
 
 
-def test_a_kernel_works_in_a_folder_of_its_own(start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_kernel_works_in_a_folder_of_its_own(
+    start: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Nothing is looked for in Jupyter's folders, and no module beside the notebook is taken."""
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/dev/null/runtime")
     monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER", "nobody")
@@ -70,7 +75,7 @@ def test_a_kernel_works_in_a_folder_of_its_own(start, monkeypatch: pytest.Monkey
     assert folder not in path
 
 
-def test_a_kernel_that_does_not_answer_is_a_sentence(start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_does_not_answer_is_a_sentence(start: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_START", "import time; time.sleep(60)")
     monkeypatch.setattr(kernel, "START_SECONDS", 1)
 
@@ -82,18 +87,22 @@ def test_a_kernel_that_is_interrupted_while_it_starts_is_ended(tmp_path: Path, m
     async def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    async def start(manager: AsyncKernelManager) -> None:
+        await manager.start_kernel()
+
     monkeypatch.setattr(kernel, "_wait_for", interrupt)
     with kernel.private_kernels(tmp_path / kernel.LOG) as kernels:
         manager = kernels(kernel_name="python3")
         with pytest.raises(KeyboardInterrupt):
-            asyncio.run(manager.start_kernel())
+            asyncio.run(start(manager))
 
-    assert manager.provisioner.process.wait(timeout=10) == -9
+    provisioner: Any = manager.provisioner
+    assert provisioner.process.wait(timeout=10) == -9
     manager.context.destroy(linger=0)
 
 
 @pytest.fixture
-def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[str, str]]:
     """Run the pipeline without its checks; a last good report is there."""
     params = load_params("MINI", "sample", {"report_dir": str(tmp_path)})
     monkeypatch.setattr(run, "check_run", lambda params, **_: [])
@@ -111,7 +120,9 @@ def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run_report
 
 
-def test_a_start_that_fails_is_tried_twice_and_its_trace_is_kept(run_report, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_fails_is_tried_twice_and_its_trace_is_kept(
+    run_report: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(kernel, "_START", "raise ImportError('zmq is broken')")
 
     said, log = run_report()
@@ -134,7 +145,7 @@ def test_a_start_that_fails_is_tried_twice_and_its_trace_is_kept(run_report, mon
     ],
 )
 def test_whatever_jupyter_raises_is_a_sentence(
-    run_report, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+    run_report: Callable[[], tuple[str, str]], monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -193,6 +204,7 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path: Path, content: str) -> 
 CELL = """
 import subprocess, time
 from pathlib import Path
+from typing import Any
 child = subprocess.Popen(["sh", "-c", "trap '' INT; exec sleep 60"])
 Path({began!r}).touch()
 try:
@@ -207,7 +219,7 @@ except KeyboardInterrupt:
 def test_a_cell_that_is_interrupted_ends_before_the_kernels_children_do(tmp_path: Path) -> None:
     began, kept = tmp_path / "began", tmp_path / "kept"
 
-    async def interrupt(manager) -> None:
+    async def interrupt(manager: AsyncKernelManager) -> None:
         await manager.start_kernel()
         client = manager.client()
         client.start_channels()

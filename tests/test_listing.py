@@ -2,6 +2,7 @@
 
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -78,7 +79,7 @@ def test_a_class_of_which_nothing_is_taken_does_not_vanish(fruit_folder: Path) -
         open_images(fruit_folder).list_images(split="Training", classes=["Fig"])
 
 
-PEACH = [unicodedata.normalize(form, "Pêche d'été") for form in ("NFC", "NFD")]
+PEACH = [unicodedata.normalize("NFC", "Pêche d'été"), unicodedata.normalize("NFD", "Pêche d'été")]
 
 
 @pytest.mark.parametrize("asked", [*PEACH, "P?che*", "*été", PEACH[0][:3] + "*", PEACH[1][:3] + "*"])
@@ -137,7 +138,7 @@ def test_a_class_of_which_nothing_is_taken_is_named(fruit_folder: Path) -> None:
     (fruit_folder / "Training/Layers").mkdir()
     (fruit_folder / "Training/Layers/1.psd").write_bytes(b"x")
     (fruit_folder / "Training/Kiwi/notes.txt").write_bytes(b"x")
-    place = {"split": "Training", "classes": ["*"]}
+    place: dict[str, Any] = {"split": "Training", "classes": ["*"]}
     (note,) = describe_empty_classes(
         open_images(fruit_folder).list_images(**place), open_images(fruit_folder).list_ignored(**place)
     )

@@ -1,5 +1,6 @@
 """Folders on this machine: whole files, whole folders, and locks."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -98,7 +99,7 @@ def test_an_old_folder_that_cannot_be_removed_ends_in_an_error(tmp_path: Path, m
     for name in ("draft/new", "final/table", "old/stubborn"):
         write_bytes(tmp_path / name, b"")
     monkeypatch.setattr(local, "exchange", lambda *_: False)
-    monkeypatch.setattr(local.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     with pytest.raises(OSError, match="not empty"):
         local.put_in_place(*(tmp_path / name for name in ("draft", "final", "old")))
     assert names(tmp_path / "final") == ["table"]

@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def manifest(spark: SparkSession) -> dict[str, object]:
     )
 
 
-def test_keys_that_others_rely_on(manifest: dict[str, object]) -> None:
+def test_keys_that_others_rely_on(manifest: dict[str, Any]) -> None:
     keys = {"mode", "target", "model_flatbuffer", "params", "git_commit", "versions", "started", "seconds"}
     assert manifest.keys() >= keys | {"author", "counts", "images_per_second", "model", "pca"}
     assert tuple(manifest["seconds"]) == STAGES
@@ -61,7 +62,7 @@ def _raise(name: str) -> None:
     raise importlib.metadata.PackageNotFoundError(name)
 
 
-def test_pca_is_honest_about_the_target(manifest: dict[str, object]) -> None:
+def test_pca_is_honest_about_the_target(manifest: dict[str, Any]) -> None:
     assert manifest["pca"]["requested"] == manifest["pca"]["kept"] == 1
     assert manifest["pca"]["components_for_target"] is None
     assert manifest["pca"]["cumulative"] == pytest.approx(0.8)

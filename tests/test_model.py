@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from conftest import WEIGHTS, make_weights_file
 
 from fruits.errors import FruitsError, UsageError
 from fruits.features import model
-from fruits.features.engines import local_engine
+from fruits.features.engines import LiteRTEngine, local_engine
 from fruits.features.model import Backbone, find_model_id, load_model, read_flatbuffer
 from fruits.folders import hash_file
 
@@ -43,7 +44,7 @@ def forbid_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("converted again")
 
-    monkeypatch.setattr(model.subprocess, "run", refuse)
+    monkeypatch.setattr(subprocess, "run", refuse)
 
 
 def plant(folder: Path, **wrong: int | str) -> None:
@@ -84,7 +85,7 @@ def test_converted_weights_are_found_by_their_hash_and_checked(
     forbid_conversion(monkeypatch)
     (tmp_path / "w.h5").write_bytes(content := make_weights_file())
     sha256 = hashlib.sha256(content).hexdigest()
-    place = {"engine": "litert", "seed": 1, "folder": tmp_path / "models", "base": tmp_path}
+    place: dict[str, Any] = {"engine": "litert", "seed": 1, "folder": tmp_path / "models", "base": tmp_path}
     plant(tmp_path / "models" / f"{sha256[:16]}-d8d6")
     found = load_model("w.h5", **place)
     assert (found.sha256, found.tensors) == (sha256, 260)
@@ -108,7 +109,9 @@ def test_a_changed_flatbuffer_is_refused_and_one_without_a_hash_is_taken(
     plant(folder, **{} if earlier else {"flatbuffer_sha256": hashlib.sha256(b"flat").hexdigest()})
     (folder / "model.tflite").write_bytes(b"flat")
     found = load_model("w.h5", folder=tmp_path, base=tmp_path)
-    assert local_engine(found).flatbuffer.value == b"flat"
+    engine = local_engine(found)
+    assert isinstance(engine, LiteRTEngine)
+    assert engine.flatbuffer.value == b"flat"
     (folder / "model.tflite").write_bytes(b"flap")
     if earlier:
         assert read_flatbuffer(found) == b"flap"
@@ -134,7 +137,7 @@ def test_the_reason_is_the_error_not_the_last_line(
     code: int, stderr: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = subprocess.CompletedProcess([], code, "", stderr)
-    monkeypatch.setattr(model.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(FruitsError, match=word):
         load_model("random", seed=1, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -69,9 +69,9 @@ def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     def run_on(folder: Path, images: pd.DataFrame) -> Outcome:
         store = tmp_path_factory.mktemp("store")
-        numbers = {"tensors": 0, "parameters": 0, "bytes": 0}
-        backbone = Backbone(weights="fake", sha256=uuid.uuid4().hex, engine="litert", folder=store, **numbers)
-        options = {"backbone": backbone, "batch_size": 8, "images_per_task": 1024}
+        about: dict[str, Any] = {"weights": "fake", "engine": "litert", "tensors": 0, "parameters": 0, "bytes": 0}
+        backbone = Backbone(sha256=uuid.uuid4().hex, folder=store, **about)
+        options: dict[str, Any] = {"backbone": backbone, "batch_size": 8, "images_per_task": 1024}
         done = compute_features(spark, images, input_dir=folder, store=store, **options)
         return Outcome(images, done, read_features(spark, done.images, store=store))
 
@@ -87,13 +87,14 @@ def loose(run: Run, corpus: Path) -> Outcome:
 
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if isinstance(row.content, bytes)], ids=lambda r: r.path)
 def test_bytes_become_pixels_or_a_reason(row: Nasty) -> None:
+    assert isinstance(row.content, bytes)
     if row.stage == "decode":
         with pytest.raises(DecodeError) as caught:
             decode_image(row.content)
         assert re.fullmatch(row.reason, str(caught.value))
     else:
         pixels = decode_image(row.content)
-        assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.uint8)
+        assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.dtype(np.uint8))
 
 
 def test_the_corpus_is_large_enough() -> None:

@@ -38,6 +38,6 @@ def test_a_class_is_as_near_as_its_nearest_image(count: int, classes: int) -> No
 
 
 def test_an_image_of_the_run_is_its_own_neighbour() -> None:
-    assert KNOWN.find(PATHS[7:8], SCORES[7:8], count=1)["nearest"].tolist() == [PATHS[7]] * 2
+    assert KNOWN.find([PATHS[7]], SCORES[7:8], count=1)["nearest"].tolist() == [PATHS[7]] * 2
     one = Neighbourhood(SCORES[:1], PATHS[:1], LABELS[:1])
     assert one.find(["a"], SCORES[:1], count=3)["distance"].tolist() == [0, 0]

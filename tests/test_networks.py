@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,8 +74,8 @@ def test_trained_weights_at_another_size_are_other_features(shared: Path, tmp_pa
 
 
 def test_the_features_of_earlier_versions_keep_their_name() -> None:
-    counts = {"tensors": 260, "parameters": 1, "bytes": 1}
-    known = Backbone(weights="", sha256="ab" * 32, engine="litert", folder=Path(), network=DEFAULT, **counts)
+    about: dict[str, Any] = {"weights": "", "engine": "litert", "tensors": 260, "parameters": 1, "bytes": 1}
+    known = Backbone(sha256="ab" * 32, folder=Path(), network=DEFAULT, **about)
     assert known.model_id == "mobilenetv2-litert-eb38bddefa9c"
 
 

@@ -31,7 +31,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def cells() -> list[nbformat.NotebookNode]:
-    return nbformat.read(NOTEBOOK, as_version=4).cells
+    return list(nbformat.read(NOTEBOOK, as_version=4).cells)
 
 
 @pytest.mark.parametrize("notebook", [NOTEBOOK, HUB_NOTEBOOK, COMPARISON], ids=lambda file: file.stem)
@@ -50,7 +50,12 @@ def test_nine_sections(cells: list[nbformat.NotebookNode]) -> None:
 
 
 def read_assigned(source: str) -> dict[str, object]:
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}
+    found = {}
+    for node in ast.parse(source).body:
+        assert isinstance(node, ast.Assign)
+        assert isinstance(node.targets[0], ast.Name)
+        found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 def test_parameters_cell_mirrors_mini_and_sample(cells: list[nbformat.NotebookNode]) -> None:

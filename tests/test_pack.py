@@ -196,11 +196,15 @@ def write_sales(folder: Path, name: str = "sales.parquet") -> None:
     pq.write_table(pa.table({"precious": [1, 2, 3]}), folder / name)
 
 
+def write_damage(folder: Path) -> None:
+    put(folder, "images-00000.parquet", content=b"PAR1 half")
+
+
 SPOILT: dict[str, Callable[[Path], Any]] = {
     "sales": write_sales,
     "another table": lambda folder: write_sales(folder, "images-00000.parquet"),
     "a note": lambda folder: (shutil.copytree(folder.parent / "packed", folder) / ".note").touch(),
-    "damage": lambda folder: folder.mkdir() or (folder / "images-00000.parquet").write_bytes(b"PAR1 half"),
+    "damage": write_damage,
     "a folder": lambda folder: (folder / "images-00000.parquet").mkdir(parents=True),
     "a link": lambda folder: folder.symlink_to("nowhere"),
 }

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import Array
 from pyspark.ml import feature
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
@@ -24,14 +25,14 @@ RECTANGLE = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])
 
 
 @pytest.fixture(scope="module")
-def cloud() -> np.ndarray:
+def cloud() -> Array:
     """200 points whose variances fall off, far from the origin, so that centring matters."""
     rng = np.random.default_rng(5)
     points = rng.normal(size=(200, 12)) * np.linspace(5, 0.5, 12) @ np.linalg.qr(rng.normal(size=(12, 12)))[0]
-    return (points + 100).astype(np.float32)
+    return np.asarray(points + 100, np.float32)
 
 
-def to_frame(spark: SparkSession, rows: np.ndarray, *, partitions: int = 3) -> DataFrame:
+def to_frame(spark: SparkSession, rows: Array, *, partitions: int = 3) -> DataFrame:
     table = [(f"{number:04d}.jpg", "Kiwi", "Training", row.tolist()) for number, row in enumerate(rows)]
     schema = "path string, label string, split string, features array<float>"
     return spark.createDataFrame(table, schema).repartition(partitions, "path")
@@ -57,7 +58,7 @@ def test_merged_moments_are_those_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 20])
-def test_agrees_with_scikit_learn(spark: SparkSession, cloud: np.ndarray, partitions: int) -> None:
+def test_agrees_with_scikit_learn(spark: SparkSession, cloud: Array, partitions: int) -> None:
     pca = fit_pca(to_frame(spark, cloud, partitions=partitions), k=5)
 
     other = decomposition.PCA(5).fit(cloud.astype(np.float64))
@@ -66,18 +67,18 @@ def test_agrees_with_scikit_learn(spark: SparkSession, cloud: np.ndarray, partit
     np.testing.assert_allclose(pca.mean, other.mean_, rtol=1e-12)
 
 
-def test_agrees_with_spark(spark: SparkSession, cloud: np.ndarray) -> None:
+def test_agrees_with_spark(spark: SparkSession, cloud: Array) -> None:
     frame = to_frame(spark, cloud)
 
     pca = fit_pca(frame, k=5)
 
-    vectors = frame.select(array_to_vector("features").alias("features"))
+    vectors = frame.select(array_to_vector(frame["features"]).alias("features"))
     other = feature.PCA(k=5, inputCol="features", outputCol="pca").fit(vectors)
     np.testing.assert_allclose(pca.explained_variance_ratio, other.explainedVariance.toArray(), atol=1e-8)
     np.testing.assert_allclose(np.abs(pca.components), np.abs(other.pc.toArray().T), atol=1e-8)
 
 
-def test_scores_are_centred_and_equal_scikit_learn(spark: SparkSession, cloud: np.ndarray) -> None:
+def test_scores_are_centred_and_equal_scikit_learn(spark: SparkSession, cloud: Array) -> None:
     frame = to_frame(spark, cloud)
 
     rows = fit_pca(frame, k=4).transform(frame).orderBy("path").collect()
@@ -90,7 +91,7 @@ def test_scores_are_centred_and_equal_scikit_learn(spark: SparkSession, cloud: n
     assert [row["path"] for row in rows] == [f"{number:04d}.jpg" for number in range(200)]
 
 
-def test_columns_that_are_not_there_are_not_made(spark: SparkSession, cloud: np.ndarray) -> None:
+def test_columns_that_are_not_there_are_not_made(spark: SparkSession, cloud: Array) -> None:
     frame = to_frame(spark, cloud)
     pca = fit_pca(frame, k=2)
 
@@ -114,9 +115,7 @@ def test_columns_that_are_not_there_are_not_made(spark: SparkSession, cloud: np.
         ),
     ],
 )
-def test_other_columns_than_features_are_refused(
-    spark: SparkSession, cloud: np.ndarray, column: str, said: str
-) -> None:
+def test_other_columns_than_features_are_refused(spark: SparkSession, cloud: Array, column: str, said: str) -> None:
     frame = to_frame(spark, cloud)
     with pytest.raises(FruitsError, match=said):
         fit_pca(frame, k=2).transform(frame.selectExpr(column))
@@ -126,7 +125,7 @@ def test_other_columns_than_features_are_refused(
         fit_pca(frame, k=0)
 
 
-def test_features_of_another_model_are_refused_if_the_models_are_known(spark: SparkSession, cloud: np.ndarray) -> None:
+def test_features_of_another_model_are_refused_if_the_models_are_known(spark: SparkSession, cloud: Array) -> None:
     frame = to_frame(spark, cloud)
     ours, other = (frame.withMetadata("features", {"model_id": name}) for name in ("ours", "other"))
     pca = fit_pca(ours, k=2)
@@ -156,7 +155,7 @@ def test_rows_of_other_lengths_and_null_are_refused(spark: SparkSession) -> None
             fit_pca(frame, k=1)
 
 
-def test_saved_model_is_sparks_own(spark: SparkSession, cloud: np.ndarray, tmp_path: object) -> None:
+def test_saved_model_is_sparks_own(spark: SparkSession, cloud: Array, tmp_path: object) -> None:
     frame = to_frame(spark, cloud)
     pca = fit_pca(frame, k=4)
 
@@ -165,12 +164,12 @@ def test_saved_model_is_sparks_own(spark: SparkSession, cloud: np.ndarray, tmp_p
 
     np.testing.assert_array_equal(loaded.pc.toArray().T, pca.components)
     np.testing.assert_array_equal(loaded.explainedVariance.toArray(), pca.explained_variance_ratio)
-    table = loaded.transform(frame.select("path", array_to_vector("features").alias("features"))).orderBy("path")
+    table = loaded.transform(frame.select("path", array_to_vector(frame["features"]).alias("features"))).orderBy("path")
     scores = np.array([row["pca"].toArray() for row in table.collect()])
     np.testing.assert_allclose(scores, cloud.astype(np.float64) @ pca.components.T, rtol=1e-12)
 
 
-def test_signs_do_not_depend_on_the_order_of_rows(spark: SparkSession, cloud: np.ndarray) -> None:
+def test_signs_do_not_depend_on_the_order_of_rows(spark: SparkSession, cloud: Array) -> None:
     first = fit_pca(to_frame(spark, cloud), k=6)
     second = fit_pca(to_frame(spark, cloud[::-1], partitions=2), k=6)
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from drawn import bars
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -24,22 +25,26 @@ def tasks(*rows: tuple[int, str, float, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "executor", "started", "seconds"]).astype({"seconds": float})
 
 
-def bars(ax: Axes) -> list[tuple[float, float, float]]:
+def spans(ax: Axes) -> list[tuple[float, float, float]]:
     """Return row, start and length of each bar."""
-    return [(round(bar.get_y() + bar.get_height() / 2, 6), bar.get_x(), bar.get_width()) for bar in ax.patches]
+    return [(round(bar.get_y() + bar.get_height() / 2, 6), bar.get_x(), bar.get_width()) for bar in bars(ax)]
 
 
 def test_a_stage_is_a_bar_from_its_start_to_its_end(ax: Axes) -> None:
     assert plots.plot_stages(stages((1, 4, 0), (5, 45, 2), (90, 10, 0)), ax=ax) is ax
 
-    assert bars(ax) == [(0, 1, 4), (1, 5, 45), (2, 90, 10)]
+    assert spans(ax) == [(0, 1, 4), (1, 5, 45), (2, 90, 10)]
     assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == [
         *(style.BLUE.lower(), style.RED.lower(), style.BLUE.lower())
     ]
     assert ax.get_ylim() == (2.5, -0.5)  # the first is on top
     assert [text.get_text().strip() for text in ax.texts] == [f"{n}: collect at pca.py:7, 3 tasks" for n in range(3)]
     # Inside the axes: right of an early bar, left of a late one.
-    assert [(text.get_position()[0], text.get_ha()) for text in ax.texts] == [(5, "left"), (50, "left"), (90, "right")]
+    assert [(text.get_position()[0], text.get_horizontalalignment()) for text in ax.texts] == [
+        (5, "left"),
+        (50, "left"),
+        (90, "right"),
+    ]
     assert ax.get_label() == "3 stages of Spark over 100 s; the longest is collect at pca.py:7"
 
 
@@ -55,7 +60,7 @@ def test_tasks_at_one_time_lie_in_lanes(ax: Axes) -> None:
     assert plots.plot_tasks(several, ax=ax) is ax
 
     # Executor 1 has two lanes; a task may begin before the end of the one in its place is noted.
-    assert bars(ax) == [(0, 0, 10), (1, 1, 4), (1, 4.9, 4), (0, 9.999, 5), (2, 0, 10)]
+    assert spans(ax) == [(0, 0, 10), (1, 1, 4), (1, 4.9, 4), (0, 9.999, 5), (2, 0, 10)]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "2"]
     assert list(ax.get_yticks()) == [0.5, 2]
     colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]
@@ -65,7 +70,7 @@ def test_tasks_at_one_time_lie_in_lanes(ax: Axes) -> None:
 
 def test_a_short_task_is_seen_and_nothing_is_drawn_of_nothing(ax: Axes) -> None:
     plots.plot_tasks(tasks((0, "1", 0, 1000), (1, "1", 1000, 0)), ax=ax)
-    assert bars(ax)[1][2] == 2
+    assert spans(ax)[1][2] == 2
 
     upper, lower = Figure().subplots(2)
     assert not plots.plot_stages(stages(), ax=upper).patches

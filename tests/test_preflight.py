@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import os
+import shutil
 import sys
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -237,7 +238,7 @@ def test_places_that_a_write_to_one_could_hit_are_refused_first(
         ("MINI", "local", {"input_dir": "/x/data", "output_dir": "/x/data2", "report_dir": "s3://x/data"}),
     ],
 )
-def test_places_that_are_apart_pass(mode: str, target: str, changes: dict[str, str]) -> None:
+def test_places_that_are_apart_pass(mode: str, target: str, changes: dict[str, Any]) -> None:
     preflight.check_apart(dataclasses.replace(load_params(mode, target), **changes))
 
 
@@ -259,8 +260,8 @@ def test_temporary_folder_with_comma_or_colon_is_refused_for_local_spark_only(
 
 
 def test_full_or_missing_temporary_folder_is_refused(local: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "free")(2**20)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage)
+    usage = SimpleNamespace(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UsageError, match="1 MiB free, and Spark needs 64; free some space, or set TMPDIR"):
         check_run(local())
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from conftest import Array
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestNeighbors
 
@@ -35,12 +36,12 @@ def list_files(*names: str, label: str = "A") -> pd.DataFrame:
         ("20231122334455667788_1.jpg", "0", 231122334455667788),
     ],
 )
-def test_the_name_of_a_file_tells_its_film_and_frame(name, group, frame):
+def test_the_name_of_a_file_tells_its_film_and_frame(name: str, group: str, frame: int) -> None:
     found = add_groups(list_files(name), FILM)
     assert found[["group", "frame"]].iloc[0].tolist() == [group, frame]
 
 
-def test_only_the_name_counts_and_without_a_pattern_there_are_no_groups():
+def test_only_the_name_counts_and_without_a_pattern_there_are_no_groups() -> None:
     images = pd.concat([list_files("r_1.jpg", label="7_8"), list_files("odd->1_5.jpg")], ignore_index=True)
     assert add_groups(images, "")["group"].tolist() == ["", ""]
     assert add_groups(images, r"(\D+)\d_(\d)")["group"].tolist() == ["", "odd->"]
@@ -52,12 +53,12 @@ def test_only_the_name_counts_and_without_a_pattern_there_are_no_groups():
     ("groups", "pair"),
     [("", None), ("aaa", None), ("aab", ("a", "b")), ("bbaac", ("a", "b")), ("cbbcc", ("c", "b")), ("a____", None)],
 )
-def test_the_pair_is_the_two_largest_groups(groups, pair):
+def test_the_pair_is_the_two_largest_groups(groups: str, pair: tuple[str, str] | None) -> None:
     images = pd.DataFrame({"group": [group.replace("_", "") for group in groups]}, dtype=object)
     assert find_pair(images) == pair
 
 
-def test_folds_are_groups_or_contiguous_frames_of_each_class():
+def test_folds_are_groups_or_contiguous_frames_of_each_class() -> None:
     films = add_groups(list_files("1_.jpg", "r_1_.jpg", "r2_1_.jpg", "r_2_.jpg", "x.jpg", "r3_1_.jpg"), FILM)
     folds = cut_folds(films)
     assert folds[1] == folds[3]  # of one film
@@ -70,7 +71,7 @@ def test_folds_are_groups_or_contiguous_frames_of_each_class():
     assert ordered["fold"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 0, 0, 2]
 
 
-def draw_classes(sizes, *, features=6):
+def draw_classes(sizes: list[int], *, features: int = 6) -> tuple[Array, Array]:
     """Draw correlated classes that overlap."""
     random = np.random.default_rng(5)
     mixing = random.normal(size=(features, features))
@@ -82,7 +83,7 @@ def draw_classes(sizes, *, features=6):
 
 @pytest.mark.parametrize("shrinkage", [0.01, 0.5, 0.9])
 @pytest.mark.parametrize("k", [2, 6])
-def test_the_linear_classifier_is_scikit_learns(k, shrinkage):
+def test_the_linear_classifier_is_scikit_learns(k: int, shrinkage: float) -> None:
     random = np.random.default_rng(6)
     rows, labels = draw_classes([5, 80, 31, 12])
     unseen = random.normal(size=(500, 6)) * 4
@@ -95,7 +96,7 @@ def test_the_linear_classifier_is_scikit_learns(k, shrinkage):
     assert len(set(found.predict(unseen.astype(np.float32)))) > 2
 
 
-def test_a_fold_is_judged_by_the_others_and_a_class_they_lack_is_not_predicted():
+def test_a_fold_is_judged_by_the_others_and_a_class_they_lack_is_not_predicted() -> None:
     rows, labels = draw_classes([30, 30, 30])
     fold = np.where(labels == 2, "b", np.where(np.arange(90) % 3, "a", "b"))  # class 2 is in fold b alone
     folds = {name: _sum_rows(rows[fold == name], labels[fold == name], 3) for name in "ab"}
@@ -106,7 +107,7 @@ def test_a_fold_is_judged_by_the_others_and_a_class_they_lack_is_not_predicted()
     np.testing.assert_array_equal(judge_of_b.predict(rows.astype(np.float32)), right.predict(rows))
 
 
-def test_equal_images_in_each_class_can_be_classified():
+def test_equal_images_in_each_class_can_be_classified() -> None:
     rows, labels = np.repeat(np.eye(3), 4, axis=0), np.repeat(np.arange(3), 4)
     sums = _sum_rows(rows, labels, 3)
     assert isinstance(sums, ClassSums)
@@ -114,11 +115,11 @@ def test_equal_images_in_each_class_can_be_classified():
     assert found.predict(rows.astype(np.float32)).tolist() == labels.tolist()
 
 
-def cut(rows, size):
+def cut(rows: Array, size: int) -> list[Array]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def test_nearest_neighbours_are_scikit_learns_for_each_k():
+def test_nearest_neighbours_are_scikit_learns_for_each_k() -> None:
     random = np.random.default_rng(6)
     known, queries = random.normal(size=(1000, 9)).astype(np.float32), random.normal(size=(600, 9)).astype(np.float32)
     found = nearest._find_nearest(queries, cut(known, 300), (2, 5, 9))
@@ -127,7 +128,7 @@ def test_nearest_neighbours_are_scikit_learns_for_each_k():
         np.testing.assert_array_equal(found[:, step], right[:, 0])
 
 
-def test_neighbours_are_scikit_learns_without_the_image_itself_and_of_other_groups():
+def test_neighbours_are_scikit_learns_without_the_image_itself_and_of_other_groups() -> None:
     random = np.random.default_rng(6)
     rows, groups = random.normal(size=(700, 5)).astype(np.float32), random.integers(0, 3, 700)
     own = np.arange(100, 700)
@@ -142,7 +143,7 @@ def test_neighbours_are_scikit_learns_without_the_image_itself_and_of_other_grou
         np.testing.assert_allclose(far[some - 100], right_gaps, rtol=1e-3)
 
 
-def test_where_there_are_fewer_images_than_neighbours_the_rest_is_marked():
+def test_where_there_are_fewer_images_than_neighbours_the_rest_is_marked() -> None:
     rows = np.array([[0, 0], [1, 0], [3, 0]], np.float32)
     near, gaps, other, _ = nearest._find_around(rows, np.arange(3), [rows[:2], rows[2:]], np.array([0, 0, 1]), 5)
     assert near.tolist() == [[1, 2, -1, -1, -1], [0, 2, -1, -1, -1], [1, 0, -1, -1, -1]]
@@ -150,7 +151,7 @@ def test_where_there_are_fewer_images_than_neighbours_the_rest_is_marked():
     assert other.tolist() == [[2, -1, -1, -1, -1], [2, -1, -1, -1, -1], [1, 0, -1, -1, -1]]
 
 
-def test_images_of_some_blocks_are_compared_at_once(monkeypatch):
+def test_images_of_some_blocks_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "QUERIES", 5)
     rows = np.arange(14, dtype=np.float32).reshape(7, 2)
     table = pa.table({"label": [*"abcdefg"], "features": [*rows]})
@@ -161,7 +162,7 @@ def test_images_of_some_blocks_are_compared_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(("count", "features"), [(60, 90), (900, 30)])
-def test_components_above_chance_are_those_that_three_causes_make(count, features):
+def test_components_above_chance_are_those_that_three_causes_make(count: int, features: int) -> None:
     random = np.random.default_rng(3)
     noise = random.normal(size=(count, features)) * random.uniform(0.5, 2, features)
     causes = random.normal(size=(count, 3)) @ random.normal(size=(3, features)) * 4

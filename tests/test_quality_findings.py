@@ -1,7 +1,9 @@
 """Which images are tested, and what is told of trials and neighbours, with answers known by hand; without Spark."""
 
 import shutil
-from types import SimpleNamespace
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,15 +12,24 @@ from conftest import put
 
 from fruits.errors import UsageError
 from fruits.images import open_images
+from fruits.pca import PCA
 from fruits.quality import nearest
-from fruits.quality.evaluation import Quality, _plan_trials, evaluate_quality, find_components, select_tests
+from fruits.quality.components import find_components
+from fruits.quality.evaluation import Quality, _plan_trials, evaluate_quality, select_tests
 from fruits.quality.findings import Surroundings
 from fruits.quality.nearest import Neighbours
 from fruits.quality.sentences import describe_quality
 from fruits.quality.trial import Trial, count_confusions
 
 
-def make_trial(test, nn1, *, name="0->r", ks=("2", "all"), linear=None):
+def make_trial(
+    test: Sequence[tuple[str, str]],
+    nn1: Sequence[Sequence[str]],
+    *,
+    name: str = "0->r",
+    ks: tuple[str, ...] = ("2", "all"),
+    linear: Sequence[Sequence[str]] | None = None,
+) -> Trial:
     """Make a trial of images (label, group), trained on one image of each class A, B, C."""
     images = pd.DataFrame(test, columns=["label", "group"])
     images.insert(0, "path", [f"Test/{number}.jpg" for number in range(len(images))])
@@ -29,7 +40,7 @@ def make_trial(test, nn1, *, name="0->r", ks=("2", "all"), linear=None):
     return Trial(name=name, train=train, test=images, ks=ks, predicted=predicted, nearest=places)
 
 
-def test_intervals_are_of_classes_and_groups_not_of_images():
+def test_intervals_are_of_classes_and_groups_not_of_images() -> None:
     half = make_trial([("A", "0")] * 100 + [("B", "0")] * 100, ["AA"] * 200).tabulate(seed=1)
     assert half[["accuracy", "low", "high"]].iloc[0].tolist() == [0.5, 0, 1]  # 200 images would say 0.43 to 0.57
     groups = [("A", "0"), ("A", "r")] * 50
@@ -55,7 +66,7 @@ def test_intervals_are_of_classes_and_groups_not_of_images():
         ([], None),
     ],
 )
-def test_enough_components_are_within_one_point_of_the_best(right, k):
+def test_enough_components_are_within_one_point_of_the_best(right: list[list[int]], k: int | None) -> None:
     trials = [
         make_trial([("A", "0")] * 100, [["A" if row < count else "B" for count in counts] for row in range(100)],
                    ks=("2", "5", "10", "all"))
@@ -64,7 +75,7 @@ def test_enough_components_are_within_one_point_of_the_best(right, k):
     assert find_components(trials, features=1280) == k
 
 
-def test_confusions_are_counted_over_both_directions():
+def test_confusions_are_counted_over_both_directions() -> None:
     images = [("A", "0"), ("A", "0"), ("B", "0"), ("C", "0")]
     there = make_trial(images, ["BB", "BB", "BB", "AC"])
     back = make_trial(images, ["BA", "AA", "BB", "CC"], name="r->0")
@@ -75,7 +86,14 @@ def test_confusions_are_counted_over_both_directions():
     assert list(count_confusions([]).columns) == list(table.columns)
 
 
-def surround(labels, digests, scores, *, groups=None, splits=None):
+def surround(
+    labels: Sequence[str],
+    digests: Iterable[str],
+    scores: Sequence[Any],
+    *,
+    groups: Iterable[str] | None = None,
+    splits: Sequence[str] | None = None,
+) -> Surroundings:
     count = len(labels)
     images = pd.DataFrame({"path": [f"{n}.jpg" for n in range(count)], "label": [*labels], "digest": [*digests]})
     images = images.assign(split=splits or "Training", group=[*(groups or "0" * count)], frame=range(count))
@@ -85,7 +103,7 @@ def surround(labels, digests, scores, *, groups=None, splits=None):
     return Surroundings(images=images, scores=rows, nearest=Neighbours(*parts[:2]), other=Neighbours(*parts[2:]))
 
 
-def test_queries_stand_before_their_four_nearest_of_other_groups():
+def test_queries_stand_before_their_four_nearest_of_other_groups() -> None:
     around = surround("A" * 12, [*"abcdefghijkl"], [n + n * n / 100 for n in range(12)], groups="0r" * 6)
     assert around.list_queries(1)["path"].tolist() == [f"{row}.jpg" for row in (5, 4, 6, 2, 8)]
     alone = surround("A" * 6, [*"abcdef"], [n + n * n / 100 for n in range(6)])
@@ -93,7 +111,7 @@ def test_queries_stand_before_their_four_nearest_of_other_groups():
     assert surround("AB", [*"ab"], [0, 1]).list_queries().empty
 
 
-def test_suspects_are_images_whose_five_neighbours_of_other_groups_agree_on_another_class():
+def test_suspects_are_images_whose_five_neighbours_of_other_groups_agree_on_another_class() -> None:
     five = [0.1, 0.2, 0.3, 0.4, 0.5]
     around = surround("B" + "AAAAA" + "A" + "B", [*"abcdefgh"], [0, *five, -0.1, 9], groups="0" + "rrrrr" + "00")
     assert around.list_suspects().to_numpy().tolist() == [
@@ -106,7 +124,7 @@ def test_suspects_are_images_whose_five_neighbours_of_other_groups_agree_on_anot
     assert surround("BAAAAA", [*"abcdef"], [0, *five]).list_suspects().empty  # there is one group
 
 
-def test_duplicates_are_exact_by_content_and_near_by_distance():
+def test_duplicates_are_exact_by_content_and_near_by_distance() -> None:
     splits = ["Training", "Test", "Training", "Test", "Training", "Training"]
     digests = ["x", "tag:y-7", "x", "z", "tag:y-7", "w"]
     around = surround("AABBAC", digests, [[0, 0], [5, 0], [0, 0], [10, 0], [5, 0.01], [10, 0.01]], splits=splits)
@@ -122,7 +140,7 @@ def test_duplicates_are_exact_by_content_and_near_by_distance():
     assert surround("AB", "ab", [0, 1]).list_duplicates().empty
 
 
-def test_points_say_what_is_known_and_have_two_coordinates():
+def test_points_say_what_is_known_and_have_two_coordinates() -> None:
     around = surround("ABC", "abc", [[1], [2], [4]])
     points = around.list_points(pd.Series({"1.jpg": False, "2.jpg": True}))
     assert points[["x", "y"]].to_numpy().tolist() == [[1, 0], [2, 0], [4, 0]]
@@ -131,13 +149,14 @@ def test_points_say_what_is_known_and_have_two_coordinates():
     assert around.list_points()["right"].isna().all()
 
 
-def test_what_single_images_and_classes_are_rated_by():
+def test_what_single_images_and_classes_are_rated_by() -> None:
     trial = make_trial([("A", "0"), ("A", "0"), ("B", "")], ["AAB", "AAA", "BBB"], ks=("2", "50", "100"))
     assert trial.shown_k == "50"
     assert make_trial([("A", "0")], ["A"], ks=("all",)).shown_k == "all"
     official = make_trial([("A", "0"), ("C", "0")], ["AA", "AA"], name="official")
     by_group = make_trial([("A", "0"), ("A", "r")], ["AA", "BB"])
-    quality = Quality(trials=[official, by_group], pca=SimpleNamespace(mean=[0] * 9, rotation=None))
+    pca = PCA(mean=np.zeros(9), components=np.eye(2, 9), spectrum=np.zeros(2), requested=2)
+    quality = Quality(trials=[official, by_group], pca=pca)
     rated = quality.rate_classes()
     assert rated.loc["A"].tolist() == [1, 0.5]
     assert rated.loc["C", "official"] == 0
@@ -148,21 +167,24 @@ def test_what_single_images_and_classes_are_rated_by():
     assert "**Official**: trained on 3 images and tested on 2, the nearest neighbour is right for 50.0%" in said
     assert "**Group 0 to group r**" in said
     assert "**2 components** are enough" in said
-    assert quality.describe()["by_group"]["0->r"]["accuracy"] == {
+    told = quality.describe()
+    assert told is not None
+    assert told["by_group"]["0->r"]["accuracy"] == {
         "2": {"nn1": 0.5, "linear": 0.5},
         "all": {"nn1": 0.5, "linear": 0.5},
     }
 
 
-def test_an_evaluation_that_nobody_wants_is_none():
-    quality = evaluate_quality(None, None, None, pca=None, store=None, group="", wanted=False)
+def test_an_evaluation_that_nobody_wants_is_none() -> None:
+    nothing = cast("Any", None)
+    quality = evaluate_quality(nothing, nothing, nothing, pca=nothing, store=nothing, group="", wanted=False)
     assert (describe_quality(quality), quality.tables, quality.describe()) == ("", {}, None)
     assert quality.accuracies.empty
     assert quality.rate_classes().empty
     assert quality.list_points().empty
 
 
-def test_groups_train_on_the_classes_that_both_have():
+def test_groups_train_on_the_classes_that_both_have() -> None:
     images = pd.DataFrame({"label": [*"ABABC"], "group": ["a->b", "a->b", "r", "r", "r"]})
     plans = list(_plan_trials(images, images[:0], images))
     assert [name for name, *_ in plans] == ["a->b->r", "r->a->b"]
@@ -185,7 +207,9 @@ def test_groups_train_on_the_classes_that_both_have():
         ({"split": "Training", "against": "Training"}, 3, ""),  # images of the split that the run did not take
     ],
 )
-def test_tested_is_another_split_with_the_classes_of_the_run(fruit_folder, options, count, said):
+def test_tested_is_another_split_with_the_classes_of_the_run(
+    fruit_folder: Path, options: dict[str, Any], count: int, said: str
+) -> None:
     source = open_images(fruit_folder)
     images = source.list_images(split="Training", classes=["*"]).groupby("label").head(2)
     put(fruit_folder, "Test/Lemon/1_100.jpg")
@@ -197,7 +221,7 @@ def test_tested_is_another_split_with_the_classes_of_the_run(fruit_folder, optio
     assert not set(tests["path"]) & set(images["path"])
 
 
-def test_a_split_that_is_not_there_is_an_error_only_if_it_was_named(fruit_folder):
+def test_a_split_that_is_not_there_is_an_error_only_if_it_was_named(fruit_folder: Path) -> None:
     source = open_images(fruit_folder)
     images = source.list_images(split="Training", classes=["*"])
     with pytest.raises(UsageError, match="Other"):

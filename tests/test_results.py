@@ -3,18 +3,21 @@
 import csv
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+from conftest import Array
 from pyspark.ml.feature import PCAModel
 from pyspark.sql import DataFrame, SparkSession
 
 from fruits import results
 from fruits.errors import FruitsError
+from fruits.images.rows import ErrorRow
 from fruits.moments import Moments
-from fruits.ownership import RESULTS, check_whole, find_foreign
+from fruits.ownership import RESULTS, check_whole, find_foreign, write_marker
 from fruits.pca import PCA, decompose
 
 LABELS = ['Apple "Red", 1', "Poire à cuire", "Kiwi"]
@@ -26,7 +29,7 @@ IGNORED = [
 
 
 @pytest.fixture(scope="module")
-def features() -> np.ndarray:
+def features() -> Array:
     """Scores in the thousands, where the shortest text of a float32 is off by more than 1e-6."""
     return (1000 * np.random.default_rng(3).normal(size=(12, 6))).astype(np.float32)
 
@@ -39,12 +42,12 @@ def images() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def pca(features: np.ndarray) -> PCA:
+def pca(features: Array) -> PCA:
     return decompose(Moments.of(features.astype(np.float64)), k=4)
 
 
 @pytest.fixture(scope="module")
-def scores(spark: SparkSession, features: np.ndarray, images: pd.DataFrame, pca: PCA) -> DataFrame:
+def scores(spark: SparkSession, features: Array, images: pd.DataFrame, pca: PCA) -> DataFrame:
     rows = [(*row, vector.tolist()) for row, vector in zip(images.iloc[:, :3].itertuples(False), features, strict=True)]
     schema = "path string, label string, split string, features array<float>"
     return pca.transform(spark.createDataFrame(rows, schema).repartition(3))
@@ -81,7 +84,7 @@ def test_csv_is_one_sorted_file_equal_to_the_parquet(saved: Path) -> None:
     np.testing.assert_allclose(text.filter(like="pc_"), np.stack(table["pca"]), atol=1e-6)
 
 
-def test_scores_are_those_of_the_features(saved: Path, features: np.ndarray, images: pd.DataFrame) -> None:
+def test_scores_are_those_of_the_features(saved: Path, features: Array, images: pd.DataFrame) -> None:
     text = pd.read_csv(saved / "pca/csv/pca.csv").set_index("path").loc[images["path"]]
 
     centred = features - features.mean(axis=0)
@@ -163,7 +166,7 @@ def test_a_failure_while_saving_keeps_the_last_good_results(
     before = {file: file.read_bytes() for file in saved.rglob("*") if file.is_file()}
 
     with pytest.raises(TypeError):
-        results.save_results(saved, scores=scores, images=images, pca=pca, errors=None, owner=OWNER)
+        results.save_results(saved, scores=scores, images=images, pca=pca, errors=cast("Any", None), owner=OWNER)
 
     assert {file: file.read_bytes() for file in saved.rglob("*") if file.is_file()} == before
     assert [entry.name for entry in saved.parent.iterdir()] == ["MINI"]
@@ -180,9 +183,9 @@ def test_what_others_put_there_during_the_run_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Directly before the exchange it is looked once more, whose the folder is and what it holds."""
-    folder, write = tmp_path / "MINI", results.write_marker
+    folder, write = tmp_path / "MINI", write_marker
 
-    def write_while_others_do(draft: Path, **options: object) -> None:
+    def write_while_others_do(draft: Path, **options: Any) -> None:
         write(draft, **options)
         folder.mkdir()
         (folder / (name or "pca.csv")).write_text("mine")
@@ -211,7 +214,7 @@ def test_listed_must_be_features_plus_errors() -> None:
 
 
 def test_too_many_errors_end_the_run_and_leave_their_reasons(tmp_path: Path) -> None:
-    errors = [("a.jpg", "decode", "empty file (0 bytes)"), ("b.jpg", "read", "Permission denied")]
+    errors = [ErrorRow("a.jpg", "decode", "empty file (0 bytes)"), ErrorRow("b.jpg", "read", "Permission denied")]
     counts = results.reconcile(listed=40, features=38, computed=38, errors=2)
 
     results.check_error_share(counts, [], most=0.05, file=tmp_path / "errors.csv")

@@ -67,7 +67,7 @@ def test_render_is_deterministic_and_no_two_images_are_equal() -> None:
     style = sample.CLASSES[0]
     poses = [("0", 0), ("0", 20), ("r", 0)]
     first, again = ([sample.render_fruit(style, film=film, frame=frame) for film, frame in poses] for _ in range(2))
-    assert (first[0].shape, first[0].dtype) == ((100, 100, 3), np.uint8)
+    assert (first[0].shape, first[0].dtype) == ((100, 100, 3), np.dtype(np.uint8))
     np.testing.assert_array_equal(first, again)
     # A frame is nearer to the next one of its film than to another film's.
     start, following, other = (image.astype(float) for image in first)
@@ -127,7 +127,7 @@ def test_a_file_that_appears_while_the_sample_is_rendered_stays(
     def render(*_args: object, **_kwargs: object) -> npt.NDArray[np.uint8]:
         (tmp_path / "images").mkdir(exist_ok=True)
         (tmp_path / "images/mine.txt").write_text("mine", encoding="utf-8")
-        return np.zeros((100, 100, 3), np.uint8)
+        return np.zeros((100, 100, 3), np.dtype(np.uint8))
 
     monkeypatch.setattr(sample, "render_fruit", render)
     with pytest.raises(UsageError, match=r"'mine\.txt'"):

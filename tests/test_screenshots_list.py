@@ -2,6 +2,7 @@
 
 import re
 
+import click
 import pytest
 from conftest import REPOSITORY
 from emr import context, tunnel
@@ -17,13 +18,13 @@ FOLDERS = (context.RAW, context.FEATURES, context.CODE, context.REPORTS, context
 
 
 @pytest.mark.parametrize(("program", "commands"), [("aws_setup.sh", aws.commands), ("fruits", fruits.commands)])
-def test_its_commands_exist(program, commands):
+def test_its_commands_exist(program: str, commands: dict[str, click.Command]) -> None:
     named = re.findall(rf"(?:^|`){program} ([a-z-]+)", TEXT, re.MULTILINE)
     assert named
     assert set(named) <= commands.keys()
 
 
-def test_what_is_made_on_aws_has_the_names_that_it_says():
+def test_what_is_made_on_aws_has_the_names_that_it_says() -> None:
     name = load_settings([]).name
     resources = {span.removeprefix(name) for span in SPANS if re.fullmatch(rf"{name}-[a-z-]+", span)} - {"-base"}
     assert resources >= {"-emr-service", "-emr-node", "-hard-stop"}
@@ -33,7 +34,7 @@ def test_what_is_made_on_aws_has_the_names_that_it_says():
         assert said in TEMPLATES
 
 
-def test_its_folders_region_and_addresses_are_those_of_the_commands():
+def test_its_folders_region_and_addresses_are_those_of_the_commands() -> None:
     folders = {span for span in SPANS if re.fullmatch(r"(code|logs|reports|jupyter|data/raw|data/features)/", span)}
     assert folders == set(FOLDERS)
     assert load_settings([]).region in SPANS
@@ -43,12 +44,12 @@ def test_its_folders_region_and_addresses_are_those_of_the_commands():
     assert context.HUB_USER in SPANS
 
 
-def test_names_of_files_are_in_the_order_of_the_list_and_can_be_names_everywhere():
+def test_names_of_files_are_in_the_order_of_the_list_and_can_be_names_everywhere() -> None:
     names = re.findall(r"^\| `([^`]+)`", TEXT, re.MULTILINE)
     assert names == sorted(set(names))
     assert [name for name in names if not re.fullmatch(r"\d\d [\w -]+\.png", name)] == []
 
 
-def test_it_has_french_typography():
+def test_it_has_french_typography() -> None:
     prose = re.sub(r"```.*?```|`[^`]*`|\*[^*\n]+\*|https?://\S+", "", TEXT, flags=re.DOTALL)
     assert not re.search(r"'|(?<!\u202f)[;?!](?=\s)|(?<![\u00a0-])[:](?=\s|$)", prose)

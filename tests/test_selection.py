@@ -15,7 +15,7 @@ def table(**counts: int) -> pd.DataFrame:
 
 
 def chosen(images: pd.DataFrame, max_images: int, seed: int = 42) -> list[str]:
-    return select_images(images, max_images=max_images, seed=seed)["path"].tolist()
+    return list(select_images(images, max_images=max_images, seed=seed)["path"])
 
 
 @pytest.mark.parametrize(

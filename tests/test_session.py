@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -43,7 +44,7 @@ def test_remote_workers_run_the_named_python_and_reach_the_driver(master: str) -
 
 def test_query_gives_the_same_with_each_release(spark: SparkSession) -> None:
     found = spark.sql("SELECT CAST('x' AS INT), CAST(TIMESTAMP '2026-01-01 00:00:00+02:00' AS STRING)").first()
-    assert tuple(found) == (None, "2025-12-31 22:00:00")  # no ANSI casts, UTC
+    assert found == (None, "2025-12-31 22:00:00")  # no ANSI casts, UTC
 
 
 def test_tables_are_uncompressed_and_sent_in_small_batches(spark: SparkSession, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_running_session_is_not_changed(spark: SparkSession, monkeypatch: pytest
 
 def test_web_page_is_on_loopback_and_cannot_stop_a_job(spark: SparkSession) -> None:
     page, context = spark.sparkContext.uiWebUrl, spark.sparkContext
-    assert page.startswith("http://127.0.0.1:")
+    assert str(page).startswith("http://127.0.0.1:")
     done = []
     job = threading.Thread(target=lambda: done.append(context.parallelize([2], 1).map(time.sleep).count()))
     job.start()
@@ -106,7 +107,7 @@ def test_web_page_is_on_loopback_and_cannot_stop_a_job(spark: SparkSession) -> N
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
-def spark_connections() -> list[object]:
+def spark_connections() -> list[Any]:
     children = [child for child in psutil.Process().children(recursive=True) if child.name() == "java"]
     return [used for child in children for used in child.net_connections("inet")]
 

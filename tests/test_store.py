@@ -35,7 +35,7 @@ def list_some(*numbers: int, **changes: Any) -> pd.DataFrame:
 
 
 def number_features(image: int) -> list[float]:
-    return (np.arange(1280, dtype=np.float32) / 3 + image).tolist()
+    return list((np.arange(1280, dtype=np.float32) / 3 + image).tolist())
 
 
 @pytest.fixture

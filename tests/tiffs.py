@@ -60,7 +60,13 @@ def make_tiff(
     if reverse:
         strips = [bytes(int(f"{byte:08b}"[::-1], 2) for byte in strip) for strip in strips]
     starts = np.cumsum([8, *map(len, strips)]).tolist()
-    fields = {256: [width], 257: [height], 258: [bits] * samples, 259: [8 if packed else 1], 262: [photometric]}
+    fields: dict[int, Sequence[Any]] = {
+        256: [width],
+        257: [height],
+        258: [bits] * samples,
+        259: [8 if packed else 1],
+        262: [photometric],
+    }
     fields |= {266: [2 if reverse else 1], 273: starts[:-1], 277: [samples], 278: [height]}
     fields |= {279: list(map(len, strips)), 284: [2 if planes else 1], 339: [kind] * samples, **(tags or {})}
     return _join({tag: found for tag, found in fields.items() if found}, b"".join(strips), order)

@@ -111,7 +111,7 @@ class Visit:
         ActionChains(self.browser).send_keys(text).perform()
 
     def read(self) -> str:
-        return self._find(".jp-Notebook").text
+        return str(self._find(".jp-Notebook").text)
 
     def run_all(self, *, seconds: float) -> None:
         """Choose Run All Cells; return when every cell has run, and fail with the words of an error."""

@@ -54,7 +54,7 @@ class Cloud:
         return next(str(entry["OutputValue"]) for entry in stack["Outputs"] if entry["OutputKey"] == "Cluster")
 
     def cluster(self) -> dict[str, Any]:
-        return self.client("emr").describe_cluster(ClusterId=self.cluster_id)["Cluster"]
+        return dict(self.client("emr").describe_cluster(ClusterId=self.cluster_id)["Cluster"])
 
     def alive(self) -> list[str]:
         listed = self.client("emr").list_clusters()["Clusters"]

@@ -48,7 +48,7 @@ class Connection:
 
     def read_password(self) -> str:
         """Return the password that it has told."""
-        return re.findall(r"new password (\S+)", self.log.read_text())[0]
+        return str(re.findall(r"new password (\S+)", self.log.read_text())[0])
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; return exit code and output."""
@@ -115,7 +115,7 @@ def ask_hub(far: Primary) -> str:
     """Ask for a page through the tunnel; nothing but the far server has the certificate's key."""
     context = ssl.create_default_context(cafile=str(far.folder / "hub.pem"))
     with urllib.request.urlopen(f"https://localhost:{PORT}/", timeout=10, context=context) as answer:
-        return answer.read().decode()
+        return bytes(answer.read()).decode()
 
 
 def find_cluster() -> Any:

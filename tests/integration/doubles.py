@@ -110,6 +110,7 @@ _REFUSALS = {
 def failing_network(address: str, faults: Faults) -> Iterator[str]:
     """Run a proxy before a server that lets requests through or not, and give its address."""
     behind = urlsplit(address)
+    host = str(behind.hostname)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -156,7 +157,7 @@ def failing_network(address: str, faults: Faults) -> Iterator[str]:
             self.wfile.write(body)
 
         def _pass_on(self, body: bytes) -> None:
-            connection = http.client.HTTPConnection(behind.hostname, behind.port, timeout=60)
+            connection = http.client.HTTPConnection(host, behind.port, timeout=60)
             dropped = {"transfer-encoding", "content-length", "connection", "expect"}
             headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
             connection.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})

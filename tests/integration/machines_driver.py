@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,14 +71,16 @@ def main() -> None:
     images = open_images(root).list_images(split="Training", classes=["*"])
     spark = open_session(master=master, driver_memory="512m", name="machines")
     wait_for_executors(spark, 2)
-    where = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 4}
+    where: dict[str, Any] = {"backbone": backbone, "input_dir": root, "store": store, "batch_size": 4}
 
     done = compute_features(spark, images, images_per_task=4, **where)
     pca = fit_pca(read_features(spark, done.images, store=store), k=5)
+    engine = broadcast_engine(spark.sparkContext, backbone)
+    assert isinstance(engine, LiteRTEngine)
     first = {
         "counts": [done.features, done.computed, len(done.errors)],
         "shares": list(pca.explained_variance_ratio),
-        "workers": look_at_workers(spark, broadcast_engine(spark.sparkContext, backbone)),
+        "workers": look_at_workers(spark, engine),
     }
     draft = output.with_suffix(".part")
     draft.write_text(json.dumps(first))

@@ -208,7 +208,7 @@ _RESOURCES: dict[str, tuple[Any, Any]] = {
 }
 
 
-def _create_cluster(cls: Any, name: str, described: Any, account: str, region: str, **_: Any) -> Any:
+def _create_cluster(cls: type[Any], /, name: str, described: Any, account: str, region: str, **_: Any) -> Any:
     """Make a cluster as `run_job_flow` would, from all properties of the template."""
     from moto.emr.models import emr_backends
 

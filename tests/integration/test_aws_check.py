@@ -44,7 +44,7 @@ def test_the_quota_of_vcpus_says_which_setting_fits(
             stub.add_response("get_service_quota", {"Quota": {"Value": quota}}, asked)
         line = _compare_quota(context, market)
     assert line[1] is done
-    assert words in line[0 if done else 2]
+    assert words in str(line[0 if done else 2])
 
 
 def test_what_is_there_is_ticked(with_cluster: Cloud) -> None:

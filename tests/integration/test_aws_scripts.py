@@ -135,9 +135,9 @@ def step(tmp_path: Path, clean: dict[str, str]) -> Step:
     spark = tmp_path / "spark"
     (spark / "python" / "lib").mkdir(parents=True)
     (spark / "python" / "lib" / "py4j-0.10.9.7-src.zip").touch()
-    for file, text in {"bin/aws": FAKE_AWS, "venv/bin/python": FAKE_PYTHON.format(python=sys.executable)}.items():
-        (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).write_text(text)
+    for name, text in {"bin/aws": FAKE_AWS, "venv/bin/python": FAKE_PYTHON.format(python=sys.executable)}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
         (tmp_path / file).chmod(0o755)
     env = clean | {"S3_ROOT": str(root), "SPARK_HOME": str(spark), "FRUITS_TICK": "0.2"}
     env["PATH"] = f"{tmp_path / 'bin'}:{clean['PATH']}"

@@ -34,7 +34,7 @@ _MORE = {
 
 
 def read_resources(which: str) -> dict[str, Any]:
-    return template.read_template(which)["Resources"]
+    return dict(template.read_template(which)["Resources"])
 
 
 def read_cluster(*overrides: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def test_weights_in_s3_are_copied_anew_each_time(s3: Any, tmp_path: Path, monkey
         s3.put_object(Bucket=BUCKET, Key=f"code/{folder}/mine.h5", Body=content)
         file = find_weights(f"s3://{BUCKET}/code/{folder}/mine.h5", base=None)
         copies.add(file)
+        assert file
         assert file.is_relative_to(tmp_path)
         assert file.read_bytes() == content
     assert len(copies) == 2, "another session may be at work with weights of the same name"

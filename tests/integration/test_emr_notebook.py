@@ -82,7 +82,8 @@ def done(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, nbformat.NotebookNode], set[float]]:
     """Run all 161 images, in tasks so small that progress can be seen, and look at Livy's progress meanwhile."""
-    seen, over = set(), threading.Event()
+    seen: set[float] = set()
+    over = threading.Event()
 
     def look() -> None:
         while not over.wait(0.2):
@@ -170,12 +171,12 @@ def test_results_and_report_are_those_of_the_pipeline(
     shutil.copytree(trained_models, tmp_path / "out/models")
     places = {"input_dir": cluster.images, "output_dir": tmp_path / "out", "report_dir": tmp_path / "reports"}
     values = {"max_images": 0, "target": "local", "weights": shared / WEIGHTS, "spark_master": "local[2]", **places}
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).with_name("papermill"),
         REPOSITORY / "notebooks/pipeline.ipynb",
         tmp_path / "o.ipynb",
     ]
-    command += [word for name, value in values.items() for word in ("-p", name, value)]
+    command += [word for name, value in values.items() for word in ("-p", name, str(value))]
     subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=PATIENCE)
     assert names_of(cluster.keys("data/MINI/")) == names_of(folders.as_folder(tmp_path / "out" / "MINI").list_files())
     # Spark's log is beside the report here, and in a place of its own in the bucket.

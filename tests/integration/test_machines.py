@@ -133,8 +133,8 @@ def test_nodes_have_no_tensorflow(node_venv: Path) -> None:
 def test_two_machines_compute_what_one_does(run: Run, spark: SparkSession, images: Path, models: Path) -> None:
     backbone = load_model("random", folder=models)
     listed, store = open_images(images).list_images(split="Training", classes=["*"]), run.folder / "local"
-    where = {"backbone": backbone, "input_dir": images, "store": store, "batch_size": 4, "images_per_task": 8}
-    done = compute_features(spark, listed, **where)
+    where: dict[str, Any] = {"input_dir": images, "store": store, "batch_size": 4, "images_per_task": 8}
+    done = compute_features(spark, listed, backbone=backbone, **where)
     assert done.computed == COUNT
     paths, features = read_rows(store)
 

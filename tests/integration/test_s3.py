@@ -61,7 +61,7 @@ def keys(prefix: str) -> set[str]:
 
 
 def get(key: str) -> bytes:
-    return client().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    return bytes(client().get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
 
 def upload(folder: Path, prefix: str) -> None:
@@ -72,18 +72,18 @@ def upload(folder: Path, prefix: str) -> None:
 def run(*, address: str = "", **settings: str | Path) -> subprocess.CompletedProcess[str]:
     """Run all apples; with the address of an S3, on that one."""
     settings = {"weights": "random", "pca_components": "10", "spark_master": "local[2]", **settings}
-    command = [Path(sys.executable).with_name("fruits"), "run", "APPLES", "--target", "local"]
+    command = [str(Path(sys.executable).with_name("fruits")), "run", "APPLES", "--target", "local"]
     command += [f"--set={key}={value}" for key, value in settings.items()]
     env = {**os.environ, **({"AWS_ENDPOINT_URL": address} if address else {})}
     return subprocess.run(command, env=env, text=True, capture_output=True, check=False, timeout=PATIENCE)
 
 
-def places(prefix: str) -> dict[str, str | Path]:
+def places(prefix: str) -> dict[str, str]:
     return {"output_dir": f"s3://{BUCKET}/{prefix}/out", "report_dir": f"s3://{BUCKET}/{prefix}/reports"}
 
 
 def read_counts(prefix: str) -> dict[str, int]:
-    return json.loads(get(f"{prefix}/reports/local/APPLES/manifest.json"))["counts"]
+    return dict(json.loads(get(f"{prefix}/reports/local/APPLES/manifest.json"))["counts"])
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,8 @@ def test_a_tree_is_listed_as_on_a_disk(tmp_path: Path) -> None:
         (tmp_path / "Validation" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "Validation" / name).write_bytes(content)
     upload(tmp_path, "tree")
-    bucket, asked = folders.resolve(f"s3://{BUCKET}/tree", base=None), {"split": "Validation", "classes": ["*"]}
+    bucket = folders.resolve(f"s3://{BUCKET}/tree", base=None)
+    asked: dict[str, Any] = {"split": "Validation", "classes": ["*"]}
     assert open_images(bucket).list_splits() == ["Validation"]
     ours, theirs = (open_images(folder).list_images(**asked) for folder in (bucket, tmp_path))
     assert ours["path"].tolist() == theirs["path"].tolist() == ["Validation/Kiwi/1.jpg", "Validation/Kiwi/IMG"]
@@ -165,7 +166,7 @@ def test_plain_folders_give_the_same_bytes_and_a_second_run_reuses_all_features(
 
 @pytest.mark.usefixtures("converted")
 def test_packed_folders_give_the_same_bytes(images: Path, local: Path, tmp_path: Path) -> None:
-    command = [Path(sys.executable).with_name("fruits"), "pack", str(images), f"s3://{BUCKET}/packed/images"]
+    command = [str(Path(sys.executable).with_name("fruits")), "pack", str(images), f"s3://{BUCKET}/packed/images"]
     packed = subprocess.run(command, text=True, capture_output=True, check=False, timeout=PATIENCE)
     assert packed.returncode == 0, packed.stderr
     assert keys("packed/images/") == {"images-00000.parquet"}

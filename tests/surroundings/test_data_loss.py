@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
 
 
-def look(folder: Path) -> dict[str, object]:
+def look(folder: Path) -> dict[str, bytes | Path]:
     """Give all a folder holds, but for locks, by name: bytes of files, aims of links."""
     found = [entry for entry in folder.rglob("*") if entry.name != ".in-use" and not entry.is_dir()]
     return {str(entry): entry.readlink() if entry.is_symlink() else entry.read_bytes() for entry in found}
@@ -81,8 +81,9 @@ def test_what_is_refused_or_fails_leaves_results_and_report_as_they_were(place: 
 
     assert "PCA needs at least 2 images, got 1" in run_sample(place, "--replace", max_images=1, code=1).stderr
     after = look(place)
-    failed = str(after.pop(f"{report}/run.failed.ipynb").decode())
-    assert nbformat.reads(failed, as_version=4).cells
+    failed = after.pop(f"{report}/run.failed.ipynb")
+    assert isinstance(failed, bytes)
+    assert nbformat.reads(failed.decode(), as_version=4).cells
     assert after == before
     assert [folder.name for folder in report.parent.iterdir()] == ["MINI"]
 

@@ -93,7 +93,7 @@ def test_nothing_of_the_users_is_read(done: tuple[Path, subprocess.CompletedProc
     assert "the user" not in ended.stdout + ended.stderr
     check_figures(report / "run.ipynb")
     page = BeautifulSoup((report / "run.html").read_text(), "html.parser")
-    kinds = [picture["src"].split(";")[0] for picture in page.find_all("img")]
+    kinds = [str(picture["src"]).split(";")[0] for picture in page.find_all("img")]
     # Photographs are JPEG: the contact sheet, the neighbours of images, the ends of the components.
     assert sorted(kinds) == ["data:image/jpeg"] * 3 + ["data:image/png"] * 4
     assert (report / "variance.png").read_bytes().startswith(b"\x89PNG")

@@ -52,7 +52,9 @@ class Terminal:
         self.process = subprocess.Popen(
             command,
             env=os.environ | {"FRUITS_TEST_MARK": place.mark, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
-            **dict.fromkeys(("stdin", "stdout", "stderr"), slave),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

@@ -67,7 +67,7 @@ def _cut(code: str) -> list[Callable[[], Answer | None]]:
 
 
 def _prepare(code: str) -> Callable[[], None]:
-    body = compile(code, _FILE, "exec", ast.PyCF_ONLY_AST, dont_inherit=True).body
+    body = ast.parse(code, _FILE).body
 
     def run() -> None:
         # Only the last statement echoes.
