@@ -9,7 +9,7 @@ HUB := .hub/venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab s3 livy hub test test-faults test-integration rehearse-aws example bench notebooks hooks lint format lock clean
+.PHONY: help env run lab s3 livy hub test coverage test-faults test-integration rehearse-aws example bench notebooks hooks lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench: env ## measure the pipeline beside its baselines, 40 min of an idle machi
 
 test: env ## run all tests, two files at once
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: env ## run all tests and tell which lines of lib and emr they never run: table, and reports/coverage/index.html
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:reports/coverage
 
 test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
