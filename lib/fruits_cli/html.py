@@ -45,7 +45,7 @@ def write_page(notebook: Path, page: Path) -> None:
     if page.suffix == ".ipynb":
         raise UsageError(f"{page} would replace a notebook; name an .html file: --output FILE.")
     try:
-        content: Any = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+        content: Any = nbformat.read(notebook, as_version=4)
         executed = any(cell.get("outputs") for cell in content.cells)
     except OSError as error:
         raise UsageError(f"{notebook} cannot be read ({error.strerror}); name an executed notebook.") from error
@@ -99,7 +99,7 @@ def _export(notebook: Path | NotebookNode, *, title: str, banner: str | None, fr
     folder = ""
     if isinstance(notebook, Path):
         folder = str(notebook.parent)
-        notebook = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
+        notebook = nbformat.read(notebook, as_version=4)
     settings = {
         "CoalesceStreamsPreprocessor": {"enabled": True},
         "TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": {HIDE_TAG}},
@@ -137,7 +137,7 @@ def _move_appendix(notebook: NotebookNode) -> None:
         if cell.cell_type == "markdown":  # sections out of order cannot be numbered
             cell.source = _NUMBERED.sub("### " if cell in moved else r"\1 ", cell.source)
     others = [cell for cell in notebook.cells if cell not in moved]
-    notebook.cells = [*others, new_markdown_cell("## Appendix"), *moved]  # type: ignore[no-untyped-call]
+    notebook.cells = [*others, new_markdown_cell("## Appendix"), *moved]
 
 
 def _is_shown(output: NotebookNode, *, failed: bool) -> bool:
