@@ -75,7 +75,7 @@ def test_unusable_java_home_is_refused(
     home = make_home(said, code=code) if said else tmp_path / "gone"
     with pytest.raises(FruitsError) as caught:
         find_java_home({"JAVA_HOME": str(home), "PATH": str(usable / "bin")})
-    assert f"JAVA_HOME={home} {found}; Spark needs Java 8, 11, 17." in str(caught.value)
+    assert f"JAVA_HOME={home} {found}; Spark needs Java 8, 11, 17; set JAVA_HOME" in str(caught.value)
     assert "unset" in str(caught.value)
 
 

@@ -18,9 +18,13 @@ _JAVA_PACKAGES = ("java.", "org.", "py4j.", "scala.", "io.")
 
 
 class FruitsError(Exception):
-    """The run cannot continue. The message says what to do; the command exits with `exit_code`."""
+    """The run cannot continue: what was found, and what cures it. The command exits with `exit_code`."""
 
     exit_code = 1
+
+    def __init__(self, found: str, *, cure: str = "") -> None:
+        super().__init__(f"{found}; {cure}." if cure else found)
+        self.found, self.cure = found, cure
 
 
 class UsageError(FruitsError):

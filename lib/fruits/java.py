@@ -79,8 +79,8 @@ def find_java_home(environ: Mapping[str, str] = os.environ) -> Path | None:
             return Path(home).absolute()
         found = f"holds Java {version}" if version else "holds no bin/java that runs"
         raise FruitsError(
-            f"JAVA_HOME={home} {found}; Spark needs Java {', '.join(map(str, SUPPORTED_JAVA))}. Set JAVA_HOME to one "
-            "of them, or unset it to use the Java that `make env` installed."
+            f"JAVA_HOME={home} {found}; Spark needs Java {', '.join(map(str, SUPPORTED_JAVA))}",
+            cure="set JAVA_HOME to one of them, or `unset JAVA_HOME` to use the Java that `make env` installed",
         )
     on_path = shutil.which("java", path=environ.get("PATH", ""))
     if on_path and read_java_version(Path(on_path)) in SUPPORTED_JAVA:

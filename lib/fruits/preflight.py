@@ -1,11 +1,6 @@
 """All checks that are possible before Spark starts."""
 
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from importlib.metadata import PackageNotFoundError, distribution
 from itertools import combinations
 from pathlib import Path
 
@@ -15,14 +10,13 @@ from fruits.features.model import find_model_id
 from fruits.folders import as_folder, check_spelling, relate, resolve
 from fruits.images import open_images
 from fruits.images.sample import ensure_sample
-from fruits.java import find_java_home, has_user_name
+from fruits.java import find_java_home
+from fruits.machine import check_python, find_temporary_folder
 from fruits.params import RunParams, find_repository
 from fruits.s3 import S3Folder
-from fruits.session import EMR_NODE, find_pyspark, find_s3_jars, has_session, is_local
+from fruits.session import EMR_NODE, find_s3_jars, has_session, is_local
 
 _PLACES = ("input_dir", "output_dir", "report_dir")
-# Spark needs this for the copies of the model and the tables that it sends to workers.
-TEMPORARY_BYTES = 64 * 2**20
 
 
 def check_run(params: RunParams, *, replaces_report: bool = False) -> list[str]:
@@ -78,43 +72,10 @@ def _check_spark(params: RunParams) -> None:
     if master:
         find_java_home()
     if is_local(master) and not has_session():
-        _check_local_spark(cluster=master.startswith("local-cluster"))
+        check_python(cluster=master.startswith("local-cluster"))
+        find_temporary_folder()
     for key in _PLACES:
         check_spelling(params.path(key), key=key, here=is_local(master))
-
-
-def _check_local_spark(*, cluster: bool) -> None:
-    """Refuse another PySpark, a Python that prints, an unusable temporary folder; for executor JVMs, no user name."""
-    try:
-        own = distribution("pyspark").locate_file("pyspark")
-    except PackageNotFoundError:
-        own = find_pyspark()
-    if not find_pyspark().samefile(str(own)):
-        raise UsageError(
-            f"PySpark would be imported from {find_pyspark()}, not from this environment; remove that folder from "
-            "PYTHONPATH."
-        )
-    if text := subprocess.run([sys.executable, "-c", ""], capture_output=True, text=True, check=False).stdout:
-        raise UsageError(
-            f"this Python prints {text[:60]!r} whenever it starts, which breaks the protocol of Spark's workers; "
-            "remove that from sitecustomize.py (see PYTHONPATH) or from the .pth file that does it."
-        )
-    try:
-        folder = tempfile.gettempdir()
-    except FileNotFoundError as error:
-        raise UsageError(f"{error.strerror}; set TMPDIR to a folder that can be written.") from error
-    if "," in folder or ":" in folder:
-        raise UsageError(f"TMPDIR={folder}: Spark allows no comma and no colon there; name another folder.")
-    if (free := shutil.disk_usage(folder).free) < TEMPORARY_BYTES:
-        raise UsageError(
-            f"the temporary folder {folder} has {free / 2**20:.0f} MiB free, and Spark needs "
-            f"{TEMPORARY_BYTES / 2**20:.0f}; free some space, or set TMPDIR to another folder."
-        )
-    if cluster and not has_user_name():
-        raise UsageError(
-            f"user {os.getuid()} has no name on this system, and the executors of local-cluster need one; set "
-            "spark_master to local[*], or add the user (useradd)."
-        )
 
 
 def _check_owners(params: RunParams, *, report: bool, model_id: str | None = None) -> list[str]:
@@ -154,18 +115,23 @@ def check_apart(params: RunParams) -> None:
 
 
 def check_place(params: RunParams) -> None:
-    """Refuse what this machine cannot reach: the EMR cluster from outside, and S3 without jars or keys."""
+    """Refuse what this machine cannot reach: the EMR cluster from outside, and what `check_s3` refuses."""
     if params.target == "emr" and not params.spark_master and not _is_on_cluster():
         raise UsageError(
             f"target emr needs the Spark of an EMR cluster, and this machine is not one of its nodes. "
             f"`scripts/aws_setup.sh run {params.mode}` runs it there; --target local runs it here."
         )
+    check_s3(params)
+
+
+def check_s3(params: RunParams) -> list[str]:
+    """Return the folders of a run that are in S3; refuse them without jars or keys, and if they cannot be listed."""
     remote = {key: getattr(params, key) for key in _PLACES if isinstance(as_folder(params.path(key)), S3Folder)}
     if remote and params.spark_master and not find_s3_jars():
         key, location = next(iter(remote.items()))
         raise UsageError(
-            f"{key} = {location} is in S3, which Spark on this machine cannot reach yet. "
-            "Run `make s3`, which fetches what Spark needs, or name a local folder."
+            f"{key} = {location} is in S3, which Spark on this machine cannot reach yet",
+            cure="run `make s3`, which fetches what Spark needs, or name a local folder",
         )
     if params.target == "sample" and "input_dir" in remote:
         raise UsageError(
@@ -173,6 +139,7 @@ def check_place(params: RunParams) -> None:
         )
     for key in remote:
         as_folder(params.path(key)).check_listable()
+    return [*remote.values()]
 
 
 def _is_on_cluster() -> bool:

@@ -185,7 +185,7 @@ def explain_refusal(place: Any, *, doing: str) -> Iterator[None]:
         yield
     except (BotoCoreError, OSError) as error:
         kind, why, remedy = _find_remedy(error, bucket=place.path.partition("/")[0])
-        raise kind(f"{place} cannot be {doing}: {why}; {remedy}.") from error
+        raise kind(f"{place} cannot be {doing}: {why}", cure=remedy) from error
 
 
 def _find_remedy(error: Exception, *, bucket: str) -> tuple[type[FruitsError], str, str]:

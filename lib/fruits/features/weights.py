@@ -29,14 +29,16 @@ def find_weights(
     if source == "random":
         return None
     if source == "imagenet":
-        cached = keras_cache() / network.file.format(size=size)
+        cached = _locate_cached(network, size=size)
         if not cached.is_file():
-            return _download((url or network.url) + cached.name, network)
+            return _download(_check_download(network, size=size, url=url), network)
         _check_tensors(cached, network, remedy="delete it, and it is downloaded again")
         return cached
     named = folders.resolve(str(source), base=base and base.absolute())
     if not (file := folders.fetch_file(named)).is_file():
-        raise UsageError(f"weights: there is no file {named}; allowed: imagenet, random, or the path of an .h5 file.")
+        raise UsageError(
+            f"weights: there is no file {named}", cure="allowed: imagenet, random, or the path of an .h5 file"
+        )
     _check_tensors(file, network, remedy=f"name {network.file.format(size=size)}")
     return file
 
@@ -49,6 +51,17 @@ def keras_cache() -> Path:
     return Path(os.environ.get("KERAS_HOME", home / ".keras")) / "models"
 
 
+def describe_weights(source: str, *, base: Path | None, network: Network, size: int) -> str:
+    """Return where a run takes the weights from, checked as `find_weights` does, but without a download."""
+    if source == "imagenet" and not _locate_cached(network, size=size).is_file():
+        return f"the first run downloads them from {_check_download(network, size=size)}"
+    return str(find_weights(source, base=base, network=network, size=size) or "random: none are needed")
+
+
+def _locate_cached(network: Network, *, size: int) -> Path:
+    return keras_cache() / network.file.format(size=size)
+
+
 def _check_tensors(file: Path, network: Network, *, remedy: str) -> None:
     """Count the tensors of an .h5 file, without TensorFlow and within a second."""
     import h5py
@@ -58,7 +71,7 @@ def _check_tensors(file: Path, network: Network, *, remedy: str) -> None:
         with h5py.File(file) as content:
             content.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
     except (OSError, RuntimeError) as error:
-        raise UsageError(f"weights: {file} cannot be read, it may be incomplete ({error}); {remedy}.") from error
+        raise UsageError(f"weights: {file} cannot be read, it may be incomplete ({error})", cure=remedy) from error
     check_counts(file, (len(sizes), sum(sizes)), network, remedy=remedy)
 
 
@@ -68,7 +81,8 @@ def check_counts(weights: str | Path, got: tuple[int, ...], network: Network, *,
     if got != right:
         raise UsageError(
             f"weights: {weights} holds {_name_counts(got)}; {network.application} without its head has "
-            f"{_name_counts(right)}; {remedy}."
+            f"{_name_counts(right)}",
+            cure=remedy,
         )
 
 
@@ -77,27 +91,40 @@ def _name_counts(counts: tuple[int, ...]) -> str:
     return ", ".join(f"{count:,} {what}" for count, what in named)
 
 
-def _download(origin: str, network: Network) -> Path:
-    name = origin.rpartition("/")[2]
+def _check_download(network: Network, *, size: int, url: str = "") -> str:
+    """Return the address of the weights; refuse a machine that cannot download them."""
+    name = network.file.format(size=size)
+    origin = (url or network.url) + name
     if importlib.util.find_spec("keras") is None:
         raise UsageError(
             "weights=imagenet are downloaded by Keras, which is not installed here, as on the nodes of a cluster; "
             "name a copy in the bucket, as `scripts/aws_setup.sh upload-dataset` writes it into the notebook."
         )
-    ways_out = (
-        f"download {name} on a machine with internet into {keras_cache()}, or set weights to the path of an "
-        ".h5 file, or set weights=random to try the pipeline untrained."
-    )
     # Ask first: Keras takes ten seconds to import, and has no time limit.
     if refusal := _ask(origin):
-        raise FruitsError(f"the ImageNet weights cannot be downloaded from {origin} ({refusal}); {ways_out}")
+        raise FruitsError(
+            f"the ImageNet weights cannot be downloaded from {origin} ({refusal})", cure=_list_ways_out(name)
+        )
+    return origin
+
+
+def _list_ways_out(name: str) -> str:
+    return (
+        f"download {name} on a machine with internet into {keras_cache()}, or set weights to the path of an "
+        ".h5 file, or set weights=random to try the pipeline untrained"
+    )
+
+
+def _download(origin: str, network: Network) -> Path:
+    name = origin.rpartition("/")[2]
+    ways_out = _list_ways_out(name)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         import keras
 
         file = Path(keras.utils.get_file(name, origin, cache_subdir="models"))
     except Exception as error:
-        raise FruitsError(f"the download of {origin} broke off ({error}); run again, or {ways_out}") from error
+        raise FruitsError(f"the download of {origin} broke off ({error})", cure=f"run again, or {ways_out}") from error
     try:
         _check_tensors(file, network, remedy=ways_out)
     except UsageError as error:

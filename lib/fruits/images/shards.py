@@ -102,9 +102,9 @@ class PackedShards(ImageSource):
 
         return pd.DataFrame([], columns=IgnoredRow._fields, dtype=str)
 
-    def check_classes(self, *, split: str, classes: Sequence[str]) -> None:
-        """Refuse a missing split and a glob that matches nothing."""
-        self.list_images(split=split, classes=classes)
+    def check_classes(self, *, split: str, classes: Sequence[str]) -> int:
+        """Count the images; refuse a missing split and a glob that matches nothing."""
+        return len(self.list_images(split=split, classes=classes))
 
     def read(self, path: str, *, tag: str = "") -> bytes:
         """Return an image as it was when it was packed; its tag is not needed."""

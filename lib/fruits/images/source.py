@@ -80,8 +80,8 @@ class ImageSource(ABC):
         """
 
     @abstractmethod
-    def check_classes(self, *, split: str, classes: Sequence[str]) -> None:
-        """Raise the errors of `list_images` without looking at each file."""
+    def check_classes(self, *, split: str, classes: Sequence[str]) -> int:
+        """Return how many images `list_images` lists; raise its errors. It does not look at each file."""
 
     @abstractmethod
     def read(self, path: str, *, tag: str = "") -> bytes:

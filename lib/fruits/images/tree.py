@@ -58,9 +58,9 @@ class ClassFolders(ImageSource):
         ]
         return pd.DataFrame(sorted(rows), columns=IgnoredRow._fields, dtype=str)
 
-    def check_classes(self, *, split: str, classes: Sequence[str]) -> None:
-        """Refuse a missing split, one without images, and a glob that matches nothing."""
-        self._match(split, classes)
+    def check_classes(self, *, split: str, classes: Sequence[str]) -> int:
+        """Count the images; refuse a missing split, one without images, and a glob that matches nothing."""
+        return sum(len(found.images) for found in self._match(split, classes))
 
     def read(self, path: str, *, tag: str = "") -> bytes:
         """Read a file."""
