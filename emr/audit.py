@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from emr.cluster import OVER, read_cluster
-from emr.context import SETUP, Context, read_code
-from emr.settings import EU_REGIONS
+from emr.context import SETUP, Context
+from fruits.aws import EU_REGIONS, read_code
 from fruits.errors import FruitsError
 
 # ARNs begin arn:aws:SERVICE:REGION:ACCOUNT:KIND/... ; the other resources of the stacks are free.

@@ -4,10 +4,11 @@ import re
 from typing import Any
 
 from emr import cluster, stacks
-from emr.context import SETUP, Context, read_code
+from emr.context import SETUP, Context
 from emr.transfer import delete_objects
 from emr.tunnel import KNOWN_HOSTS, fetch_key
 from fruits import folders
+from fruits.aws import read_code
 from fruits.errors import UsageError
 from fruits.params import repository
 

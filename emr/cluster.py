@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emr import stacks
-from emr.context import SETUP, SPARK_LOGS, Context, read_code
+from emr.context import SETUP, SPARK_LOGS, Context
 from emr.costs import Node, count_up, estimate_hour, estimate_run, format_money
 from emr.settings import Settings, check_release, size_spark
 from emr.shipment import count_objects
+from fruits.aws import read_code
 from fruits.errors import UsageError, strip_controls
 
 TERMINATE = f"{SETUP} terminate"

@@ -7,26 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from emr.settings import Settings
-from fruits import folders
+from fruits import aws, folders
+from fruits.aws import STATE_FILE
 from fruits.errors import FruitsError, UsageError
 
 SETUP = "scripts/aws_setup.sh"
-STATE_FILE = ".fruits-aws.json"
 # Where everything lies in the bucket.
 RAW, FEATURES, MODELS = "data/raw/", "data/features/", "data/models/"
 CODE, REPORTS, LOGS, JUPYTER = "code/", "reports/", "logs/", "jupyter/"
 SPARK_LOGS = f"{LOGS}spark/"
 # The user of JupyterHub that EMR makes. What the Hub saves in S3 lies in a folder of this name.
 HUB_USER = "jovyan"
-_PERMISSION = "Your user or role lacks this permission; emr/policy.json lists those needed."
-_ADVICE = {
-    "AccessDenied": _PERMISSION,
-    "UnauthorizedOperation": _PERMISSION,
-    "ExpiredToken": "Log in again (`aws sso login`, or new keys).",
-    "InvalidClientTokenId": "These credentials are not valid; check `aws configure list`.",
-    "SignatureDoesNotMatch": "The secret key is wrong; check `aws configure list`.",
-    "RequestTimeTooSkewed": "Set this machine's clock.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +44,7 @@ class Context:
         if not self._clients:
             self._clients["sts", self.settings.region, False] = boto3.client("sts", region_name=self.settings.region)
             try:
-                self._check(self.memory)
+                self._check_account()
             except Exception:
                 self._clients.clear()  # else the next request would go unchecked
                 raise
@@ -64,14 +55,10 @@ class Context:
             self._clients[key] = boto3.client(service, region_name=key[1], config=config)
         return self._clients[key]
 
-    def _check(self, kept: dict[str, str]) -> None:
-        here = {"name": self.settings.name, "region": self.settings.region}
-        for key, value in (here | {"account": self.account} if kept else {}).items():
-            if kept.get(key, value) != value:
-                raise UsageError(
-                    f"{key} {value}: what was made from here is in {key} {kept[key]} ({STATE_FILE}). Nothing was done. "
-                    f"Use that {key}; or, if nothing is left there (`{SETUP} audit` tells), remove the file."
-                )
+    def _check_account(self) -> None:
+        if memory := self.memory:
+            aws.check_state(memory, name=self.settings.name, region=self.settings.region)
+            aws.check_state(memory, account=self.account)
 
     @property
     def account(self) -> str:
@@ -81,8 +68,7 @@ class Context:
     @property
     def memory(self) -> dict[str, str]:
         """What is remembered between commands: account, region, name and bucket; empty before they are."""
-        file = self.home / STATE_FILE
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        return aws.read_state(self.home)
 
     def remember(self, bucket: str) -> None:
         """Write down what was made, and where."""
@@ -114,25 +100,13 @@ class Context:
         return self.home / f"{self.settings.name}-key.pem"
 
 
-def read_code(error: BaseException) -> str:
-    """Return the error code of AWS, without the ending that some services give it; empty for other exceptions."""
-    answer = getattr(error, "response", None) or {}
-    return str(answer.get("Error", {}).get("Code", "")).removesuffix("Exception")
-
-
 def explain(error: Exception) -> FruitsError | None:
     """Say in a sentence what an exception of boto3 means and what to do; None for any other exception."""
     from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import ClientError
 
-    if isinstance(error, Boto3Error) and isinstance(error.__context__, ClientError):
-        error = error.__context__  # `upload_file` hides why S3 refused
-    if isinstance(error, ClientError):
-        code, said = read_code(error), error.response["Error"].get("Message", "")
-        advice = _ADVICE.get(code, "Repeat the command when that is mended.")
-        return FruitsError(f"AWS refused {error.operation_name}: {code}: {said.rstrip('. ')}. {advice}")
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return FruitsError("no AWS credentials were found; run `aws configure` or `aws sso login`, or set AWS_PROFILE.")
-    if isinstance(error, BotoCoreError | Boto3Error):
-        return FruitsError(f"{str(error).rstrip('. ')}. Check the network, the region and `aws configure list`.")
-    return None
+    if isinstance(error, Boto3Error):
+        # `upload_file` hides why S3 refused.
+        cause = error.__context__ if isinstance(error.__context__, ClientError) else None
+        return aws.explain(cause) if cause else FruitsError(str(error).rstrip(". "), cure=aws.CHECK_NETWORK)
+    return aws.explain(error)

@@ -7,12 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any, get_origin
 
+from fruits.aws import EU_REGIONS
 from fruits.errors import UsageError
 from fruits.yaml_text import parse_setting, read_yaml
 
 SETTINGS_FILE = Path(__file__).parent / "cluster.yaml"
-# Only the EU: eu-west-2 (London) and eu-central-2 (Zurich) have the prefix, but are not in the EU.
-EU_REGIONS = ("eu-central-1", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-3")
 # The newest release with JupyterHub, and the last days of standard support: docs.aws.amazon.com, page of each release.
 NEWEST = "emr-7.14.0"
 _SUPPORT_ENDS = {"emr-7.5.0": date(2026, 11, 20), NEWEST: date(2028, 9, 8)}

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emr.context import Context, read_code
+from emr.context import Context
 from emr.settings import Settings
+from fruits.aws import read_code
 from fruits.errors import FruitsError, strip_controls
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -8,10 +8,11 @@ from typing import Any
 
 from emr import stacks
 from emr.cluster import TERMINATE, VENV, list_nodes, need_ready
-from emr.context import LOGS, REPORTS, SETUP, Context, read_code
+from emr.context import LOGS, REPORTS, SETUP, Context
 from emr.costs import Cost, count_up, estimate_run, format_money
 from emr.results import fetch
 from emr.shipment import ship_code
+from fruits.aws import read_code
 from fruits.errors import FruitsError, strip_controls
 from fruits.folders import write_bytes
 from fruits.ownership import CLUSTER

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from emr import base
 from emr.cli import HOME_VARIABLE, main
-from emr.context import STATE_FILE
 
+from fruits.aws import STATE_FILE
 from fruits.errors import UsageError
 from fruits.params import repository
 

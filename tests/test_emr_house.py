@@ -7,14 +7,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from emr import settings
 from test_house import imports_of
+
+from fruits.aws import EU_REGIONS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = sorted((REPOSITORY / "emr").glob("*.py"))
 # What these import is light; fruits.features is for the name of the weights file, fruits.images for what an image is.
-MAY_IMPORT = {"errors", "features", "folders", "images", "ownership", "networks", "notebook", "params", "results"}
-MAY_IMPORT |= {"workers", "yaml_text"}
+MAY_IMPORT = {"aws", "checks", "errors", "features", "folders", "images", "ownership", "networks", "notebook", "params"}
+MAY_IMPORT |= {"results", "workers", "yaml_text"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
@@ -39,8 +40,8 @@ def test_facts_have_one_home(module: Path) -> None:
     for fact, home in homes.items():
         assert fact not in text or module.name == home, f"{fact} belongs in {home}"
     assert "print(" not in text
-    for region in settings.EU_REGIONS:
-        assert region not in text or module.name in {"settings.py", "base.py"}
+    for region in EU_REGIONS:
+        assert region not in text or module.name == "base.py"
 
 
 def lock(name: str) -> dict[str, str]:

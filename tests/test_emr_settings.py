@@ -4,8 +4,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from emr.settings import EU_REGIONS, SETTINGS_FILE, check_release, load_settings, size_spark
+from emr.settings import SETTINGS_FILE, check_release, load_settings, size_spark
 
+from fruits.aws import EU_REGIONS
 from fruits.errors import UsageError
 from fruits.params import list_modes
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from doubles import list_keys
-from emr.context import STATE_FILE
 
+from fruits.aws import STATE_FILE
 from fruits.params import repository
 
 EMR = repository() / "emr"

@@ -154,7 +154,7 @@ def test_keys_that_expire_do_not_hide_whether_a_step_goes_on(
     assert done.code == 1
     assert ("The step may have started and goes on" in done.out) == goes_on
     assert ("Follow it again: scripts/aws_setup.sh run MINI" in done.out) == goes_on
-    assert "Log in again" in done.err
+    assert "log in again" in done.err
 
 
 def test_a_request_for_a_step_is_sent_once(with_cluster: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
