@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from emr import audit, base, check, cluster, costs, results, shipment, steps, tunnel
-from emr.context import Context, explain
+from emr.context import SETUP, Context, explain
 from emr.settings import load_settings
 from fruits.errors import FruitsError, UsageError
 from fruits.params import repository
@@ -44,7 +44,7 @@ def show_help() -> None:
     click.echo(cli.get_help(click.Context(cli, info_name="scripts/aws_setup.sh")))
 
 
-def _add(name: str, function: Callable[..., Any], *parameters: Callable[[Any], Any]) -> None:
+def _add(name: str, function: Callable[..., Any], *parameters: Callable[[Any], Any], example: str = "") -> None:
     """Add a command that calls a function with a `Context` and its parameters; its help is the function's docstring.
 
     What the function returns is the exit code, or, of a dry run, the plan.
@@ -61,12 +61,12 @@ def _add(name: str, function: Callable[..., Any], *parameters: Callable[[Any], A
 
     for add in (*_OPTIONS, *reversed(parameters)):
         add(call)
-    cli.command(name, help=function.__doc__)(call)
+    cli.command(name, help=function.__doc__, epilog=f"Example: {SETUP} {name} {example}".rstrip())(call)
 
 
 _flag = partial(click.option, is_flag=True)
 _add("check", check.check)
-_add("create-bucket", base.create_bucket, click.argument("name"))
+_add("create-bucket", base.create_bucket, click.argument("name"), example="my-fruits")
 _add(
     "upload-dataset",
     shipment.upload_dataset,
@@ -74,6 +74,7 @@ _add(
     _flag("--files", help="Send the images as they are, not in a few shards."),
     click.option("--weights", type=_FILE, help="An .h5 file for the cluster."),
     _flag("--wheelhouse", help="Bring the nodes' Python packages, too."),
+    example="data/raw/fruits-360_dataset/fruits-360",
 )
 _add("create-keypair", tunnel.fetch_key)
 _add(
@@ -81,6 +82,7 @@ _add(
     cluster.create_cluster,
     click.option("--cidr", hidden=True, expose_value=False, help="`connect` lets your address in."),
     click.option("--wait/--no-wait", default=True, help="Wait until it is ready (default)."),
+    example="--set core_count=3",
 )
 _add("status", cluster.show_status)
 _add(
@@ -91,12 +93,13 @@ _add(
     _flag("--print", "show", help="Print the commands, open nothing."),
     _flag("--keep-password", help="Leave the password of JupyterHub as it is."),
 )
-_add("run", steps.run_mode, click.argument("mode"))
+_add("run", steps.run_mode, click.argument("mode"), example="APPLES")
 _add(
     "download-results",
     results.download_results,
     click.argument("modes", nargs=-1),
     _flag("--features", help="The stored features too: 5 kB an image."),
+    example="APPLES",
 )
 _add("terminate", cluster.terminate)
 _add("cleanup", base.cleanup, _flag("--keep-bucket", help="Leave the bucket and what is in it."))

@@ -23,8 +23,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = _parse_yaml(file.read_bytes(), origin=str(file))
     except OSError as error:
-        hint = "; copy emr.example.yaml and fill it in" if file.name == "emr.yaml" else ""
-        raise UsageError(f"{file} cannot be read ({error.strerror}){hint}.") from error
+        cure = "check that the file is there and may be read"
+        if file.name == "emr.yaml":
+            cure = "`scripts/aws_setup.sh create-bucket NAME` writes it; or copy emr.example.yaml and fill it in"
+        raise UsageError(f"{file} cannot be read ({error.strerror})", cure=cure) from error
     if not isinstance(content, dict):
         raise UsageError(f"{file} holds {type(content).__name__}; it must hold `key: value` lines.")
     return content
@@ -37,6 +39,14 @@ def replace_value(text: str, key: str, value: str) -> str:
         if name.value == key:
             return f"{text[: name.end_mark.index]}: {spelt}{text[old.end_mark.index :]}"
     return f"{text.rstrip()}\n{key}: {spelt}\n"
+
+
+def read_comments(file: Path) -> dict[str, str]:
+    """Return what stands behind the `#` in the line of each key of a YAML file."""
+    text = file.read_text(encoding="utf-8")
+    pairs = yaml.compose(text, yaml.SafeLoader).value
+    rests = {name.value: text[old.end_mark.index :].partition("\n")[0].strip() for name, old in pairs}
+    return {key: rest.lstrip("# ") for key, rest in rests.items() if rest.startswith("#")}
 
 
 class _Loader(yaml.SafeLoader):
