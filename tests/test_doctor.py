@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -93,7 +93,7 @@ def test_there_is_no_java(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_disks_are_full(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(2**20))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**20))
     done = ask()
     why = "has 1 MiB free, and Spark needs 64  ->  free some space, or"
     assert f"{why} set TMPDIR to another folder" in find_line(done, "disk TMPDIR")
@@ -180,7 +180,7 @@ def test_parameters_are_wrong_and_the_rest_is_looked_at(ask: Ask) -> None:
 def test_python_and_packages_are_of_other_versions(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.python_version", lambda: "3.8.1")
     pins = ["click==0.1", "nothing-of-this==1", "numpy>1", "winutils==1; sys_platform == 'win32'", "x==1; extra == 'x'"]
-    monkeypatch.setattr(doctor.metadata, "requires", lambda _: pins)
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: pins)
     done = ask()
     assert find_line(done, "Python").startswith(f"[ ] Python: 3.8.1 ({sys.executable}), where ")
     assert find_line(done, "packages").startswith("[ ] packages: 2 of 3 are not of the pinned version: click 8.")

@@ -20,18 +20,18 @@ def make_context(home: Path, *overrides: str, **options: Any) -> Context:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "quota", "done", "words"),
+    ("overrides", "quota", "status", "words"),
     [
-        ([], 32.0, True, "on demand nodes need 12 vCPUs; quota for all that runs: 32"),
-        ([], 8.0, False, "--set core_count=1, or ask for more: aws service-quotas"),
-        ([], 5.0, False, "ask for more: aws service-quotas request-service-quota-increase"),
-        (["core_count=5"], 16.0, False, "--set core_count=3, or ask for more"),
-        (["task_count=5"], 12.0, False, "--set task_count=3, or ask for more"),
-        ([], "AccessDeniedException", None, "AWS refused GetServiceQuota: AccessDenied"),
+        ([], 32.0, "ok", "on demand nodes need 12 vCPUs; quota for all that runs: 32"),
+        ([], 8.0, "missing", "--set core_count=1, or ask for more: aws service-quotas"),
+        ([], 5.0, "missing", "ask for more: aws service-quotas request-service-quota-increase"),
+        (["core_count=5"], 16.0, "missing", "--set core_count=3, or ask for more"),
+        (["task_count=5"], 12.0, "missing", "--set task_count=3, or ask for more"),
+        ([], "AccessDeniedException", "warning", "AWS refused GetServiceQuota: AccessDenied"),
     ],
 )
 def test_the_quota_of_vcpus_says_which_setting_fits(
-    tmp_path: Path, overrides: list[str], quota: float | str, done: bool | None, words: str
+    tmp_path: Path, overrides: list[str], quota: float | str, status: str, words: str
 ) -> None:
     session = boto3.Session("any key", "any secret", region_name="eu-west-1")
     client, market = session.client("service-quotas"), "SPOT" if "task" in str(overrides) else "ON_DEMAND"
@@ -43,8 +43,8 @@ def test_the_quota_of_vcpus_says_which_setting_fits(
         else:
             stub.add_response("get_service_quota", {"Quota": {"Value": quota}}, asked)
         line = _compare_quota(context, market)
-    assert line[1] is done
-    assert words in str(line[0 if done else 2])
+    assert line.status == status
+    assert words in str(line)
 
 
 def test_what_is_there_is_ticked(with_cluster: Cloud) -> None:
