@@ -21,7 +21,7 @@ from fruits.notebook import WARNINGS
 from fruits.ownership import write_marker
 from fruits.params import RunParams, load_params
 from fruits_cli import cli, process
-from fruits_cli.commands import care
+from fruits_cli.commands import storage
 
 FRUITS = str(Path(sys.executable).with_name("fruits"))
 
@@ -185,7 +185,7 @@ def test_whatever_is_raised_ends_in_a_sentence_and_a_trace_that_it_names(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(care, "load_params", fail)
+    monkeypatch.setattr(storage, "load_params", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     done = fruits("fetch", "MINI")
     assert done.returncode == 1

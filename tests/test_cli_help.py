@@ -90,12 +90,11 @@ def ask_keys(*words: str) -> dict[str, str]:
 @pytest.mark.parametrize(("mode", "target"), [(mode, target) for mode in list_modes() for target in TARGETS[:2]])
 def test_keys_have_their_values_and_what_is_allowed(mode: str, target: str) -> None:
     said = ask_keys(mode, "--target", target)
-    assert [line.partition("=")[0] for line in said] == [*KEYS]
+    assert [line.partition("=")[0] for line in said] == [key for key in KEYS if key not in ("mode", "target")]
     # What is shown may be typed after --set.
     settings = dict(line.split("=", 1) for line in said)
-    assert load_params("MINI", target, settings | {"mode": "MINI"}) == dataclasses.replace(
-        load_params(mode, target), mode="MINI"
-    )
+    taken = load_params("MINI", target, settings)
+    assert taken == dataclasses.replace(load_params(mode, target), mode="MINI")
     assert all(f"allowed: {KEYS[line.partition('=')[0]].metadata['allowed']}" in text for line, text in said.items())
 
 

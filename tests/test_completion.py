@@ -35,7 +35,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, line: str, *, kind: str = "bash") -> 
         ("fruits run MINI --target ", ["sample", "local", "emr"]),
         ("fruits run MINI --target=lo", ["local"]),
         ("fruits run MINI --set ba", ["batch_size=", "backbone="]),
-        ("fruits run MINI --set ", [f"{key}=" for key in KEYS]),
+        ("fruits run MINI --set ", [f"{key}=" for key in KEYS if key not in ("mode", "target")]),
         ("fruits run MINI --fr", ["--fresh"]),
         ("fruits completion ", ["bash", "zsh", "fish"]),
         ("fruits compare MINI AP", ["APPLES"]),

@@ -72,7 +72,7 @@ def test_json_is_all_that_is_printed(ask: Ask) -> None:
     }
     assert checks["images"]["status"] == "missing"
     assert checks["images"]["cure"] == "fruits fetch MINI --target local, or --set input_dir=FOLDER"
-    assert str(done.exception) == "missing for target local: images; do what stands behind the arrows."
+    assert str(done.exception) == "missing for target local: images. Each check says what to do."
     assert json.loads(ask("--json").stdout)["ok"] is True
 
 

@@ -3,14 +3,15 @@
 import click
 
 from fruits import __version__
-from fruits_cli.commands import care, pages, runs
+from fruits_cli.commands import guidance, pages, runs, storage
 from fruits_cli.completion import register_shells
 from fruits_cli.process import run_command
 
 _COMMANDS = (
     *(runs.run, runs.evaluate, runs.project, runs.neighbours, runs.deliver),
     *(pages.report, pages.reports, pages.compare, pages.history),
-    *(care.fetch, care.pack, care.clean, care.doctor, care.keys, care.completion),
+    *(storage.fetch, storage.pack, storage.clean),
+    *(guidance.doctor, guidance.keys, guidance.completion),
 )
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 

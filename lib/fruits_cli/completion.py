@@ -18,7 +18,7 @@ from click.shell_completion import (
 from fruits.folders import as_folder
 from fruits.local import LocalFolder
 from fruits.params import KEYS, list_modes, load_params
-from fruits_cli.keys import describe_modes
+from fruits_cli.keys import SETTABLE, describe_modes
 
 
 class Mode(click.ParamType):
@@ -52,7 +52,7 @@ class Setting(click.ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer the keys, with what is allowed."""
-        allowed = {f"{key}=": field.metadata["allowed"] for key, field in KEYS.items()}
+        allowed = {f"{key}=": KEYS[key].metadata["allowed"] for key in SETTABLE}
         return [CompletionItem(key, help=said) for key, said in allowed.items() if key.startswith(incomplete)]
 
 

@@ -9,6 +9,9 @@ from typing import Any
 from fruits.params import KEYS, keys_of, list_modes, load_params, repository
 from fruits.yaml_text import read_comments, read_yaml
 
+# All but those that name the two files.
+SETTABLE = [key for key in KEYS if key not in {"mode", "target"}]
+
 
 def describe_modes() -> dict[str, str]:
     """Return the modes, each with the comment that begins its file; none if params/ cannot be read."""
@@ -26,6 +29,8 @@ def list_keys(mode: str, target: str, settings: Mapping[str, str]) -> Iterator[t
         there, comments = read_yaml(file), read_comments(file)
         rows = []
         for key in keys_of(group):
+            if key not in SETTABLE:
+                continue
             origin = "by --set" if key in settings else "" if key in there else "not in the file: the default"
             said = (comments.get(key, ""), f"allowed: {KEYS[key].metadata['allowed']}", origin)
             rows.append((f"{key}={_spell(values[key])}", "; ".join(filter(None, said))))
