@@ -270,10 +270,27 @@ def test_full_or_missing_temporary_folder_is_refused(local: Make, monkeypatch: p
         check_run(local())
 
 
-def test_another_pyspark_is_refused(local: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not hasattr(os, "ST_NOEXEC"), reason="Linux only")
+def test_temporary_folder_without_programs_is_refused(
+    local: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    with pytest.raises(UsageError, match=f"temporary folder {tmp_path} is mounted with noexec, .*; set TMPDIR"):
+        check_run(local())
+
+
+@pytest.mark.parametrize("metadata", [False, True])
+def test_another_pyspark_is_refused(
+    local: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metadata: bool
+) -> None:
     (tmp_path / "pyspark").mkdir()
     (tmp_path / "pyspark/__init__.py").touch()
+    if metadata:  # as `pip install --target` leaves it
+        (tmp_path / "pyspark-4.1.1.dist-info").mkdir()
+        (tmp_path / "pyspark-4.1.1.dist-info/METADATA").write_text("Name: pyspark\nVersion: 4.1.1\n")
     monkeypatch.delitem(sys.modules, "pyspark", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match=f"PySpark would be imported from {tmp_path}/pyspark, .*PYTHONPATH"):
         check_run(local())

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from pathlib import Path
 
 from fruits.errors import UsageError
@@ -22,11 +22,11 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 def check_python(*, cluster: bool) -> None:
     """Refuse another PySpark, a Python that prints; for the executors of `local-cluster`, a user without a name."""
-    try:
-        own = distribution("pyspark").locate_file("pyspark")
-    except PackageNotFoundError:
-        own = find_pyspark()
-    if not find_pyspark().samefile(str(own)):
+    # Another PySpark may have come with its metadata: what PYTHONPATH names is not this environment.
+    theirs = {Path(path).resolve() for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
+    paths = [path for path in sys.path if Path(path).resolve() not in theirs]
+    own = next(iter(distributions(name="pyspark", path=paths)), None)
+    if own and not find_pyspark().samefile(str(own.locate_file("pyspark"))):
         raise UsageError(
             f"PySpark would be imported from {find_pyspark()}, not from this environment",
             cure="remove that folder from PYTHONPATH",
@@ -51,6 +51,11 @@ def find_temporary_folder() -> Path:
         raise UsageError(str(error.strerror), cure="set TMPDIR to a folder that can be written") from error
     if "," in folder or ":" in folder:
         raise UsageError(f"TMPDIR={folder}: Spark allows no comma and no colon there", cure="name another folder")
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):  # macOS has no name for it
+        raise UsageError(
+            f"the temporary folder {folder} is mounted with noexec, and Java unpacks libraries there",
+            cure="set TMPDIR to another folder",
+        )
     measure_space(Path(folder), what="the temporary folder", cure="set TMPDIR to another folder")
     return Path(folder)
 
