@@ -34,7 +34,7 @@ def cli() -> None:
     """From nothing to FULL on EMR and back to nothing.
 
     The seven: create-bucket, upload-dataset, create-cluster, connect, run, download-results, terminate.
-    Each may be repeated: it does what is left to do.
+    Each may be repeated: it does what is left to do. `scripts/aws_setup.sh COMMAND --help` shows an example.
     """
 
 
