@@ -154,6 +154,10 @@ def test_legend_entries_switch_classes_off(reader: Reader, tmp_path: Path) -> No
     write_atlas(make_two_classes(), tmp_path / "atlas.html", title="A", read_image=lambda path: None)
     reader.open(tmp_path / "atlas.html")
     assert reader.count_colours() == 3, "two classes and the paper"
+    for hidden in (True, False):
+        reader.run("document.querySelector('.map').hidden = arguments[0]", hidden)
+        time.sleep(0.2)  # the page draws in its own time
+    reader.wait_for(lambda: reader.count_colours() == 3)
 
     red = reader.chrome.find_elements("css selector", "#legend button")[1]
     assert red.text.split() == ["red", "40"]

@@ -235,6 +235,7 @@ function listen() {
   click("more", list);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   new ResizeObserver(() => {
+    if (!marks.clientWidth || !marks.clientHeight) return;
     const first = width === 1;
     [width, height, ratio] = [marks.clientWidth, marks.clientHeight, devicePixelRatio];
     for (const canvas of [points, marks]) [canvas.width, canvas.height] = [width * ratio, height * ratio].map(Math.round);
