@@ -7,15 +7,11 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from conftest import find_tag
+from test_front import MANIFEST, QUALITY
 
 from fruits.errors import UsageError
+from fruits_cli.front import describe_front
 from fruits_cli.index import INDEX, Report, render_index, write_index
-
-
-def make_manifest(started: str, **more: Any) -> dict[str, Any]:
-    counts = {"listed": 1005, "features": 1000, "errors": 5}
-    pca = {"kept": 50, "cumulative": 0.9312}
-    return {"started": started, "counts": counts, "pca": pca, "images_per_second": None} | more
 
 
 def read_tiles(page: BeautifulSoup) -> list[dict[str, str]]:
@@ -26,17 +22,16 @@ def read_tiles(page: BeautifulSoup) -> list[dict[str, str]]:
 
 
 def test_runs_are_listed_newest_first_with_what_they_found() -> None:
-    rates = {"2": {"nn1": 0.2}, "50": {"nn1": 0.955, "linear": 1.0}, "10": {"nn1": 0.9}, "all": {"nn1": 1}}
-    quality = {"official": {"accuracy": rates}, "by_group": {"0->r": {"accuracy": rates}, "r->0": None}}
-    new = make_manifest("2026-11-02T10:00:00+00:00", quality=quality, images_per_second=101.4)
-    old = make_manifest("2026-11-01T10:00:00+00:00", quality={"official": None, "by_group": None})
+    new = MANIFEST | {"started": "2026-11-02T10:00:00+00:00", "quality": QUALITY}
+    old = MANIFEST | {"started": "2026-11-01T10:00:00+00:00"}
     html = render_index([Report("local", "old", old), Report("local", "my pears", new, ["run.html", "atlas.html"])])
     page = BeautifulSoup(html, "html.parser")
 
     assert [heading.text for heading in page.find_all("h2")] == ["my pears (local)", "old (local)"]
-    few = {"images": "1,000", "errors": "5", "components kept": "50", "variance kept": "93.1%"}
-    accuracies = dict.fromkeys(["official: accuracy of k = 50", "0 → r: accuracy of k = 50"], "95.5%")
-    assert read_tiles(page) == [few | accuracies | {"images/s": "101"}, few]
+    fronts = [describe_front(manifest) for manifest in (new, old)]
+    assert read_tiles(page) == [dict(front.tiles) for front in fronts]
+    assert all(f"{front.asked} {front.answer}" in page.text for front in fronts)
+    assert page.text.count("Images: Fruits-360 by Horea Muresan") == 2
     addresses = ["local/my%20pears/run.html", "local/my%20pears/atlas.html", "local/old/run.html"]
     assert [link["href"] for link in page.find_all("a")] == addresses
     assert "2026-11-02 10:00 UTC" in page.text
@@ -47,11 +42,11 @@ def test_runs_are_listed_newest_first_with_what_they_found() -> None:
 def test_a_manifest_of_another_form_is_no_error(content: Any) -> None:
     page = BeautifulSoup(render_index([Report("local", "<b>", content)]), "html.parser")
     assert find_tag(page, "h2").text == "<b> (local)"
-    assert read_tiles(page) == [{}]
+    assert read_tiles(page) == []
 
 
 def test_the_page_is_made_of_the_reports_in_a_folder_and_replaces_only_itself(tmp_path: Path) -> None:
-    for name, text in {"local/A": json.dumps(make_manifest("2026")), "emr/B": "{", "local/.draft": "{}"}.items():
+    for name, text in {"local/A": json.dumps({"started": "2026"}), "emr/B": "{", "local/.draft": "{}"}.items():
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "manifest.json").write_text(text)
         (tmp_path / name / "run.html").touch()

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from fruits import folders
 from fruits.errors import UsageError
-from fruits.manifest import find_value, list_rates, show_test
-from fruits.pca import format_share
+from fruits.manifest import find_value
 from fruits.redaction import redact_secrets
+from fruits_cli.front import describe_front
 
 INDEX = "index.html"
 # The folder of a comparison, beside those of the targets.
@@ -77,37 +77,16 @@ def render_index(reports: Sequence[Report], *, compared: bool = False) -> str:
 
 
 def _describe(report: Report) -> dict[str, Any]:
-    links = [(_PAGES[page], quote(f"{report.target}/{report.name}/{page}")) for page in report.pages]
+    front = None
+    with suppress(LookupError, TypeError, ValueError, AttributeError):
+        front = describe_front(report.manifest)
     when = find_value(report.manifest, "started")
     with suppress(ValueError, TypeError):
         when = datetime.fromisoformat(when).strftime("%Y-%m-%d %H:%M %Z")
-    told = report.manifest if isinstance(report.manifest, dict) else None
+    told = isinstance(report.manifest, dict)
     return {
         "title": f"{report.name} ({report.target})",
         "when": when or ("No date" if told else "The manifest cannot be read"),
-        "links": links,
-        "tiles": _list_tiles(told or {}),
+        "links": [(_PAGES[page], quote(f"{report.target}/{report.name}/{page}")) for page in report.pages],
+        "front": front,
     }
-
-
-def _list_tiles(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return names and texts of the figures that a manifest holds."""
-    rows = [
-        ("images", find_value(manifest, "counts", "features"), "{:,}".format),
-        ("errors", find_value(manifest, "counts", "errors"), "{:,}".format),
-        ("components kept", find_value(manifest, "pca", "kept"), "{:,}".format),
-        ("variance kept", find_value(manifest, "pca", "cumulative"), format_share),
-        *_list_accuracies(manifest),
-        ("images/s", find_value(manifest, "images_per_second"), "{:,.0f}".format),
-    ]
-    return [(name, write(value)) for name, value, write in rows if isinstance(value, int | float)]
-
-
-def _list_accuracies(manifest: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return the accuracies of 1-nearest neighbour at the largest number of components."""
-    rows = []
-    for name, rates in list_rates(manifest).items():
-        if counts := [int(key) for key in rates if key.isdecimal()]:
-            title = f"{show_test(name)}: accuracy of k = {max(counts)}"
-            rows.append((title, rates[str(max(counts))], "{:.1%}".format))
-    return rows
