@@ -52,7 +52,8 @@ def test_without_quality_the_answer_is_the_variance() -> None:
 
 
 def test_with_quality_the_answer_is_the_number_recommended_by_group_and_both_accuracies() -> None:
-    front = describe_front(MANIFEST | {"quality": QUALITY, "author": "É. Example", "images_per_second": 56.4})
+    told = {"author": "É. Example", "images_per_second": 56.4, "cost": "about 0.76 EUR an hour"}
+    front = describe_front(MANIFEST | told | {"quality": QUALITY})
 
     assert front.answer.startswith("50 components are enough: ")
     assert "68.6% (0 → r) and 76.9% (r → 0)" in front.answer
@@ -61,7 +62,15 @@ def test_with_quality_the_answer_is_the_number_recommended_by_group_and_both_acc
     assert tiles["right, official, k = 50"] == "97.6%"
     assert tiles["right, 0 → r, k = 50"] == "68.6%"
     assert tiles["images/s"] == "56"
-    assert ("author", "É. Example") in front.facts
+    assert {("author", "É. Example"), ("cost", "the cluster costs about 0.76 EUR an hour")} < {*front.facts}
+
+
+def test_the_official_accuracy_is_explained_by_the_share_that_finds_its_own_group() -> None:
+    front = describe_front(MANIFEST | {"quality": QUALITY | {"nearest_in_same_group": 0.9274}})
+
+    assert front.answer.endswith(
+        "it is right for 97.6%: 92.7% of its images have their nearest training image in their own group and class."
+    )
 
 
 def test_where_no_number_of_components_is_enough_all_features_are_named() -> None:

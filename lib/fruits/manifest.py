@@ -18,6 +18,7 @@ from fruits.eventlog import find_place
 from fruits.features.model import Backbone
 from fruits.params import RunParams, find_repository
 from fruits.pca import PCA, count_components, format_share, format_target
+from fruits.session import HOUR
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -84,6 +85,7 @@ def build_manifest(
         "pca": describe_pca(pca, variance_target=params.variance_target),
         "quality": quality,
         "seconds": dict(stopwatch.seconds),
+        "cost": spark.conf.get(HOUR, None),
         "versions": read_versions(spark),
         "spark": {"application": spark.sparkContext.applicationId, "event_log_dir": find_place(spark)},
     }

@@ -7,10 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fruits.manifest import list_rates, show_test
+from fruits.manifest import find_value, list_rates, show_test
 from fruits.pca import format_share, format_target
 
 _DATASET, _CREDIT = "fruits-360", "Fruits-360 by Horea Muresan and Mihai Oltean, MIT licence"
+_ENOUGH = ("quality", "components_within_one_point")
 _SHOWN_VERSIONS = ("fruits", "python", "spark", "java", "platform")
 
 
@@ -51,7 +52,7 @@ def _answer(manifest: Mapping[str, Any]) -> str:
             f"{found}: trained on one group of images and tested on another (in Fruits-360: a film), a "
             f"nearest-neighbour classifier is then right for {films}, within one point of the best k tried."
         )
-        return first + f" On the other split it is right for {official}." * bool(official)
+        return first + f" On the other split it is right for {official}{_explain_official(manifest)}." * bool(official)
     kept = f"{format_share(pca['cumulative'])} of the variance of {manifest['counts']['features']:,} images"
     needed, target = pca["components_for_target"], format_target(pca["variance_target"])
     reached = f"is reached with {needed:,}" if needed else "is not reached"
@@ -61,16 +62,21 @@ def _answer(manifest: Mapping[str, Any]) -> str:
     return f"{pca['kept']:,} components keep {kept}. " + (second if official else f"The target of {target} {reached}.")
 
 
+def _explain_official(manifest: Mapping[str, Any]) -> str:
+    share = find_value(manifest, "quality", "nearest_in_same_group")
+    said = "of its images have their nearest training image in their own group and class"
+    return f": {100 * share:.1f}% {said}" if share else ""
+
+
 def find_best(manifest: Mapping[str, Any]) -> int | None:
     """Return the number of components that the quality by group recommends; None if it was not measured."""
-    best = ((manifest.get("quality") or {}).get("components_within_one_point") or {}).get("by_group")
+    best = find_value(manifest, *_ENOUGH, "by_group")
     return None if best is None else int(best)
 
 
 def _find_count(manifest: Mapping[str, Any]) -> int:
     """Return the number of components whose accuracies are shown."""
-    enough = (manifest.get("quality") or {}).get("components_within_one_point") or {}
-    return int(enough.get("by_group") or enough.get("official") or manifest["pca"]["kept"])
+    return find_best(manifest) or int(find_value(manifest, *_ENOUGH, "official") or manifest["pca"]["kept"])
 
 
 def _list_accuracies(manifest: Mapping[str, Any], count: int) -> list[tuple[str, str]]:
@@ -82,7 +88,8 @@ def _list_accuracies(manifest: Mapping[str, Any], count: int) -> list[tuple[str,
 
 def _list_tiles(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     counts, pca, best, count = manifest["counts"], manifest["pca"], find_best(manifest), _find_count(manifest)
-    tiles = [
+    rate = manifest["images_per_second"]
+    return [
         ("images", f"{counts['features']:,}"),
         ("errors", f"{counts['errors']:,}"),
         ("ignored files", f"{manifest['ignored']:,}"),
@@ -90,10 +97,8 @@ def _list_tiles(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("variance kept", format_share(pca["cumulative"])),
         *([("components enough", f"{best:,}")] if best else []),
         *((f"right, {name}, k = {count}", share) for name, share in _list_accuracies(manifest, count)),
+        *([("images/s", f"{rate:,.0f}")] if rate else []),
     ]
-    if rate := manifest["images_per_second"]:
-        tiles.append(("images/s", f"{rate:,.0f}"))
-    return [*tiles, *([("cost", str(manifest["cost"]))] if manifest.get("cost") else [])]
 
 
 def _list_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -106,6 +111,7 @@ def _list_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "commit": f"{manifest['git_commit'] or 'unknown'}{' (edited since)' * bool(manifest['git_dirty'])}",
         "images": _name_data(params),
         "network": f"{model['backbone']}, {weights}, {model['input_size']} pixels, {model['features']:,} features",
+        "cost": manifest.get("cost") and f"the cluster costs {manifest['cost']}",
         "versions": ", ".join(named),
     }
     return [(name, value) for name, value in facts.items() if value]
