@@ -233,6 +233,7 @@ def test_without_groups_only_the_official_split_is_tested(evaluate: Evaluate, da
     assert [trial.name for trial in quality.trials] == ["official"]
     assert tell(quality)["by_group"] is None
     assert tell(quality)["nearest_in_same_group"] is None
+    assert "- By group: not evaluated; the parameter `group` finds fewer than two groups" in describe_quality(quality)
     assert [len(quality.tables[f"model_info/{name}.csv"]) for name in ("confusions", "suspects")] == [0, 0]
 
 

@@ -155,8 +155,9 @@ def test_what_single_images_and_classes_are_rated_by() -> None:
     assert make_trial([("A", "0")], ["A"], ks=("all",)).shown_k == "all"
     official = make_trial([("A", "0"), ("C", "0")], ["AA", "AA"], name="official")
     by_group = make_trial([("A", "0"), ("A", "r")], ["AA", "BB"])
+    around = surround("ABCDA", "vwxyv", [0, 1, 2, 3, 0.001], splits=["Training"] * 4 + ["Test"])
     pca = PCA(mean=np.zeros(9), components=np.eye(2, 9), spectrum=np.zeros(2), requested=2)
-    quality = Quality(trials=[official, by_group], pca=pca)
+    quality = Quality(trials=[official, by_group], around=around, pca=pca)
     rated = quality.rate_classes()
     assert rated.loc["A"].tolist() == [1, 0.5]
     assert rated.loc["C", "official"] == 0
@@ -164,11 +165,15 @@ def test_what_single_images_and_classes_are_rated_by() -> None:
     assert official.share_in_same_group() == 0.5  # the other one is nearest to another class of its group
     assert make_trial([("A", ""), ("A", "")], ["AA", "AA"]).share_in_same_group() is None
     said = describe_quality(quality)
-    assert "**Official**: trained on 3 images and tested on 2, the nearest neighbour is right for 50.0%" in said
+    assert "**Official**: trained on 3 images and tested on 2 of 2 classes, with 2 components, the nearest" in said
+    assert "neighbour is right for 50.0% (95 % interval: 0.0 to 100.0) and the linear classifier for 50.0%" in said
     assert "**Group 0 to group r**" in said
     assert "**2 components** are enough" in said
+    assert "- Classes left out of the tests by group, as not both groups have images of them: 1." in said
+    assert "- Suspects: 0 images. Duplicates: 1 pairs of images are equal and 0 nearly equal; 1 of these pairs" in said
     told = quality.describe()
     assert told is not None
+    assert told["by_group"]["0->r"]["classes_left_out"] == 1
     assert told["by_group"]["0->r"]["accuracy"] == {
         "2": {"nn1": 0.5, "linear": 0.5},
         "all": {"nn1": 0.5, "linear": 0.5},

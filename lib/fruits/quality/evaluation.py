@@ -106,6 +106,8 @@ def evaluate_quality(
                 trials.append(run_trial(spark, name, train, test, pca=pca, store=store, fitted=name == OFFICIAL))
             except FruitsError as error:
                 notes.append(f"{name}: not evaluated; {error}")
+        if not find_pair(images):
+            notes.append("By group: not evaluated; the parameter `group` finds fewer than two groups in file names.")
         around = look_around(spark, images, pca=pca, store=store)
     return Quality(trials=trials, notes=notes, errors=tests.errors, around=around, pca=pca, seed=seed)
 
@@ -186,11 +188,12 @@ class Quality:
         """The trials on groups."""
         return [trial for trial in self.trials if trial.name != OFFICIAL]
 
-    def _count_left_out(self, trial: Trial) -> int:
-        """Return how many classes only one of the two groups of a trial has."""
-        images = self.around.images if self.around else trial.test
-        named = {*trial.train["group"], *trial.test["group"]}
-        return int(images.loc[images["group"].isin(named), "label"].nunique() - trial.train["label"].nunique())
+    @property
+    def left_out(self) -> int:
+        """How many classes the trials on groups leave out, because not both groups have images of them."""
+        if not (self.around and self.by_group):
+            return 0
+        return int(self.around.images["label"].nunique() - self.by_group[0].train["label"].nunique())
 
     def rate_classes(self) -> pd.DataFrame:
         """Return for each class, by name, the accuracy of the nearest neighbour: official and by_group (float64)."""
@@ -220,7 +223,7 @@ class Quality:
         parts = {trial.name: trial.describe(features=features, seed=self.seed) for trial in self.trials}
         official = parts.pop(OFFICIAL, None)
         for trial in self.by_group:
-            parts[trial.name]["classes_left_out"] = self._count_left_out(trial)
+            parts[trial.name]["classes_left_out"] = self.left_out
         return {
             "official": official,
             "by_group": parts or None,

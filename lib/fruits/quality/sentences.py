@@ -1,12 +1,16 @@
 """What an evaluation found, in sentences for readers of a report."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fruits.quality.components import find_components
 from fruits.quality.evaluation import Quality
 from fruits.quality.trial import ALL, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def describe_quality(quality: Quality) -> str:
@@ -15,7 +19,10 @@ def describe_quality(quality: Quality) -> str:
 
 
 def _list_sentences(quality: Quality) -> Iterator[str]:
-    yield from map(_describe_trial, quality.trials)
+    for trial in quality.trials:
+        yield _describe_trial(trial, quality.accuracies)
+    if quality.left_out:
+        yield f"Classes left out of the tests by group, as not both groups have images of them: {quality.left_out:,}."
     if quality.official and (share := quality.official.share_in_same_group()) is not None:
         yield (
             f"{100 * share:.1f}% of the test images of the official split have their nearest training image, by all "
@@ -39,20 +46,31 @@ def _list_sentences(quality: Quality) -> Iterator[str]:
         )
     if quality.by_group:
         yield "Both groups of a class may show the same object from other sides: no test here uses a new object."
+    if quality.around:
+        pairs = quality.around.list_duplicates()
+        exact, across = (pairs["kind"] == "exact").sum(), (pairs["split"] != pairs["other_split"]).sum()
+        yield (
+            f"Suspects: {len(quality.around.list_suspects()):,} images. Duplicates: {exact:,} pairs of images are "
+            f"equal and {len(pairs) - exact:,} nearly equal; {across:,} of these pairs lie across the splits."
+        )
     yield from quality.notes
     if quality.errors:
         yield f"{len(quality.errors):,} images to test on could not be read: `quality_errors.csv` says why."
 
 
-def _describe_trial(trial: Trial) -> str:
-    k, largest = trial.shown_k, trial.test["label"].value_counts(normalize=True).max()
-    nearest, linear = (f"{100 * trial.right(name, k).mean():.1f}%" for name in ("nn1", "linear"))
+def _describe_trial(trial: Trial, accuracies: "pd.DataFrame") -> str:
+    k, frequent = trial.shown_k, trial.test["label"].value_counts(normalize=True)
     train, _, test = trial.name.partition("->")
     named = f"Group {train} to group {test}" if test else "Official"
+    rows = accuracies[(accuracies["split"] == trial.name) & (accuracies["k"] == k)]
+    nearest, linear = (
+        f"{100 * row.accuracy:.1f}% (95 % interval: {100 * row.low:.1f} to {100 * row.high:.1f})"
+        for row in rows.itertuples()
+    )
     return (
-        f"**{named}**: trained on {len(trial.train):,} images and tested on {len(trial.test):,}, the nearest neighbour "
-        f"is right for {nearest} and the linear classifier for {linear}, with {k} components. Always the most frequent "
-        f"class would be right for {100 * largest:.1f}%."
+        f"**{named}**: trained on {len(trial.train):,} images and tested on {len(trial.test):,} of {len(frequent):,} "
+        f"classes, with {k} components, the nearest neighbour is right for {nearest} and the linear classifier for "
+        f"{linear}. Always the most frequent class would be right for {100 * frequent.max():.1f}%."
     )
 
 
