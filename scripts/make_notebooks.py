@@ -18,7 +18,7 @@ TARGET = REPOSITORY / "params" / "emr.example.yaml"
 
 KERNEL = {"display_name": "PySpark", "language": "python", "name": "pysparkkernel"}
 TITLE = ", in JupyterHub on EMR"
-# In place of the last paragraph of the title cell.
+# The last paragraph of the title cell.
 KERNEL_TEXT = """\
 Its kernel is **PySpark**: each cell runs on the cluster, in a Spark session that Livy opens with the first cell and
 keeps until the kernel is shut down. It is made from `pipeline.ipynb` by `make notebooks`."""
@@ -45,7 +45,7 @@ LAST = [
     new_markdown_cell(
         id="leave-text",
         source="""\
-## 10. Closing the session
+## 11. Closing the session
 
 An open session keeps the cluster running, and the cluster costs money. The next cell closes the session of this
 notebook only; `%%cleanup -f` would close those of all notebooks. Any cell after it opens a new session. The cluster
@@ -72,7 +72,7 @@ def make_hub_notebook(pipeline: NotebookNode) -> NotebookNode:
 def _change_cell(cell: NotebookNode) -> NotebookNode:
     source = cell.source
     if cell.id == "cell-00":
-        heading, *paragraphs, _ = source.split("\n\n")
+        heading, *paragraphs = source.split("\n\n")
         source = "\n\n".join([heading + TITLE, *paragraphs, KERNEL_TEXT])
     elif "parameters" in cell.metadata.get("tags", []):
         source = fill_parameters(source, read_yaml(TARGET))

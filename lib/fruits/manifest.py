@@ -69,7 +69,6 @@ def build_manifest(
     ignored_kinds, quality
         Number of other files in the class folders, of each kind; what `Quality.describe` returns.
     """
-    rate = counts["computed"] / (stopwatch.seconds["extraction"] or 1)
     return {
         **{name: getattr(params, name) for name in ("mode", "target")},
         "started": stopwatch.started,
@@ -81,7 +80,7 @@ def build_manifest(
         "ignored": sum(ignored_kinds.values()),
         "ignored_kinds": dict(ignored_kinds),
         "notes": list(notes),
-        "images_per_second": round(rate, 2) or None,
+        "images_per_second": round(counts["computed"] / (stopwatch.seconds["extraction"] or 1), 2) or None,
         "pca": describe_pca(pca, variance_target=params.variance_target),
         "quality": quality,
         "seconds": dict(stopwatch.seconds),
