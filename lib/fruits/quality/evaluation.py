@@ -41,18 +41,8 @@ def select_tests(
 ) -> tuple[pd.DataFrame, str]:
     """Select the images that a run is tested on: those of the other split, of the same classes.
 
-    Parameters
-    ----------
-    split, against
-        The split of the run and the one to test on. Empty: Test for Training, and Training for Test.
-    wanted
-        False selects none.
-
-    Returns
-    -------
-    tuple of DataFrame and str
-        As `select_images`; and, if there are none, a sentence that says why. If `against` names a split without
-        images, a UsageError is raised instead.
+    Without `against`, that is Test for Training, and Training for Test. If there are none, the text says why; a split
+    without images that `against` names raises UsageError instead.
     """
     if not wanted:
         return images[:0], "Nothing was evaluated (evaluate = false)."
@@ -83,14 +73,7 @@ def evaluate_quality(
 ) -> "Quality":
     """Measure how well images are told apart: on the other split, and on groups that were not trained on.
 
-    Parameters
-    ----------
-    images, tests
-        Images of the run that have features in the store, and what `compute_features` returned for those to test on.
-    group
-        The pattern of `add_groups`.
-    wanted
-        False evaluates nothing.
+    All images have features in the store; `tests` are those to test on, `group` is the pattern of `add_groups`.
     """
     if not wanted:
         return Quality()
@@ -128,18 +111,9 @@ def _plan_trials(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Quality:
-    """What an evaluation found.
+    """What an evaluation found: trials, why others are missing, images to test on that could not be read.
 
-    Attributes
-    ----------
-    trials : list of Trial
-        The official split, if there is another split; and two groups, each trained on the other.
-    notes : list of str
-        Why a trial is missing.
-    errors : list of ErrorRow
-        The images to test on that could not be read.
-    around : Surroundings or None
-        Neighbours of all images; None if nothing was evaluated.
+    `around`, the neighbours of all images, and `pca` are None if nothing was evaluated.
     """
 
     trials: list[Trial] = field(default_factory=list)

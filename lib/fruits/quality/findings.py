@@ -119,13 +119,7 @@ class Surroundings:
 
 
 def look_around(spark: "SparkSession", images: pd.DataFrame, *, pca: PCA, store: "Path") -> Surroundings:
-    """Find the neighbours of all images on the first components.
-
-    Parameters
-    ----------
-    images
-        path, label, split, digest, group and frame, in the order of the paths, with features in the store.
-    """
+    """Find the neighbours of all images, in the order of their paths, on the first components."""
     numbered = images.assign(label=[*map(str, range(len(images)))])
     codes = images["group"].astype("category").cat.codes.to_numpy(np.int64)
     features = read_features(spark, numbered, store=store)

@@ -40,14 +40,7 @@ def predict_classes(
 ) -> Predictions:
     """Find the nearest neighbour of each image among known ones, and its linear class, on the first k coordinates.
 
-    Parameters
-    ----------
-    queries, known
-        Images; rows are counted in the order of their paths.
-    ks
-        Ascending; at most r.
-    linear
-        For each k a classifier.
+    Rows are counted in the order of the paths; `ks` ascend.
     """
     context = queries.sparkSession.sparkContext
     shared = context.broadcast((known.blocks, basis, dict(linear)))
@@ -72,14 +65,7 @@ def choose_shrinkages(
 ) -> dict[int, int]:
     """Return for each k the place of the classifier that is right most often on the images of the folds left out.
 
-    Parameters
-    ----------
-    train
-        Its column `split` names the fold of an image.
-    codes
-        The number of each class.
-    probes
-        For each k and fold the classifiers to choose from.
+    The column `split` names the fold of an image, `codes` number the classes; `probes` are by k and by fold.
     """
     shared = train.sparkSession.sparkContext.broadcast((basis, dict(codes), dict(probes)))
 
@@ -149,12 +135,7 @@ def find_neighbours(
 ) -> tuple[Floats, Neighbours, Neighbours]:
     """Return the coordinates of images, and their nearest other images: among all, and among those of another code.
 
-    Parameters
-    ----------
-    images
-        Their column `label` holds the numbers of the rows, from 0, in the order of the paths.
-    codes
-        A code for each row, such as the number of its group.
+    The column `label` holds the numbers of the rows, from 0, in the order of the paths.
     """
     shared = images.sparkSession.sparkContext.broadcast((images.blocks, basis, codes))
 

@@ -32,11 +32,11 @@ def _list_sentences(quality: Quality) -> Iterator[str]:
     if quality.by_group and quality.pca:
         features = len(quality.pca.mean)
         k = find_components(quality.by_group, features=features)
-        everything = _mean_accuracy(quality.by_group, ALL)
+        everything = np.mean([trial.right("nn1", ALL).mean() for trial in quality.by_group])
         enough = f"**All {k:,} features** are needed" if k == features else f"**{k:,} components** are enough"
         yield (
             f"{enough} for the nearest neighbour: of the numbers tried the smallest whose mean accuracy by group is "
-            f"within one point of the best. With all features it is right for {everything}. As k is "
+            f"within one point of the best. With all features it is right for {everything:.1%}. As k is "
             "chosen on these tests, its accuracy is slightly too high."
         )
     if quality.above_chance is not None:
@@ -72,7 +72,3 @@ def _describe_trial(trial: Trial, accuracies: "pd.DataFrame") -> str:
         f"classes, with {k} components, the nearest neighbour is right for {nearest} and the linear classifier for "
         f"{linear}. Always the most frequent class would be right for {100 * frequent.max():.1f}%."
     )
-
-
-def _mean_accuracy(trials: list[Trial], k: str) -> str:
-    return f"{100 * np.mean([trial.right('nn1', k).mean() for trial in trials]):.1f}%"

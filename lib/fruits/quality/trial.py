@@ -106,12 +106,7 @@ def run_trial(
 ) -> Trial:
     """Train on some images and test on others, both with features in the store.
 
-    Parameters
-    ----------
-    train, test
-        path, label, split, digest, group and frame.
-    pca
-        Of the run. With `fitted`, its components are those of `train`; else a PCA is fitted on `train` alone.
+    With `fitted`, the components of `pca` are those of `train`; else a PCA is fitted on `train` alone.
     """
     train, test = (images.sort_values("path", ignore_index=True) for images in (train, test))
     classes = sorted(set(train["label"]))
