@@ -85,6 +85,14 @@ def test_unexpected_exception_is_one_sentence(raised: Exception, sentence: str) 
     assert "\n" not in said
 
 
+def test_packages_of_another_python_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ImportError("Error importing numpy: you should not\ntry")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert describe_exception(error) == "unexpected ImportError: Error importing numpy: you should not."
+    monkeypatch.setenv("PYTHONPATH", "/opt/other")
+    assert describe_exception(error).endswith(" PYTHONPATH=/opt/other may hold packages of another Python: unset it.")
+
+
 def test_text_of_other_machines_cannot_change_a_terminal() -> None:
     written = "a\x1b[1;31mred\x1b[0m\tb\r\n\x1b]0;title\x07x\x1b]8;;a\x1b\\y\x1b]0;no end\nz\x1bcé\x9b2J\x1b\x1b[2J"
     assert strip_controls(written) == "ared\tb\nxy\nzé"

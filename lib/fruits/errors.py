@@ -72,7 +72,10 @@ def describe_exception(error: Exception) -> str:
         return f"{error.filename}: {error.strerror or error}; {hint}."
     if isinstance(error, MemoryError):
         return f"{_describe('MemoryError', str(error))}."
-    return f"unexpected {_describe(type(error).__name__, str(error))}."
+    hint = ""
+    if isinstance(error, ImportError) and (path := os.environ.get("PYTHONPATH")):
+        hint = f" PYTHONPATH={path} may hold packages of another Python: unset it."
+    return f"unexpected {_describe(type(error).__name__, str(error))}.{hint}"
 
 
 def describe_cell_error(name: str, text: str) -> str:

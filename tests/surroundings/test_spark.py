@@ -44,9 +44,14 @@ def write_hostile_settings(folder: Path) -> dict[str, str]:
         "log4j2.properties": "rootLogger.level = trace\n",
         "bash_env": "export HADOOP_CONF_DIR=/nowhere; exit 7\n",
     }
-    folder.mkdir()
+    # What an active conda environment puts in front of the PATH.
+    programs = {"java": "echo 'openjdk version \"25.0.1\"' >&2", "python": "exit 7", "python3": "exit 7"}
+    (folder / "bin").mkdir(parents=True)
     for name, text in texts.items():
         (folder / name).write_text(text)
+    for name, text in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "bin" / name).chmod(0o755)
     folders = ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "HIVE_CONF_DIR")
     return dict.fromkeys(folders, str(folder)) | {
         "SPARK_HOME": "/nowhere/spark",
@@ -58,6 +63,14 @@ def write_hostile_settings(folder: Path) -> dict[str, str]:
         "SPARK_AUTH_SOCKET_TIMEOUT": "never",
         "PYSPARK_SUBMIT_ARGS": "--master yarn",
         "PYSPARK_PYTHON": "/nowhere/python",
+        "PYSPARK_DRIVER_PYTHON": "jupyter",
+        "PYSPARK_DRIVER_PYTHON_OPTS": "notebook",
+        "CONDA_PREFIX": str(folder),
+        "CONDA_DEFAULT_ENV": "base",
+        "VIRTUAL_ENV": "/nowhere/venv",
+        "LD_LIBRARY_PATH": "/nowhere/lib",
+        "JAVA_LD_LIBRARY_PATH": "/nowhere/lib/server",
+        "PATH": f"{folder}/bin:{os.environ['PATH']}",
         "PYSPARK_GATEWAY_PORT": "9",
         "PYSPARK_GATEWAY_SECRET": "secret",
         "HADOOP_HOME": "/nowhere/hadoop",
@@ -78,7 +91,7 @@ def run_sample(folder: Path, *, models: Path, environ: dict[str, str], prefix: S
     command = [*prefix, FRUITS, "run", "MINI", "--set=max_images=18", "--set=evaluate=false", *more]
     log = folder / "run.log"
     with log.open("w") as stream:
-        process = subprocess.Popen(command, env=environ, stdout=stream, stderr=stream, cwd=folder)
+        process = subprocess.Popen(command, env=environ, stdout=stream, stderr=stream, cwd=folder, umask=0o077)
     addresses: set[str] = set()
     watcher = threading.Thread(target=watch_ports, args=(process, addresses))
     watcher.start()
