@@ -9,7 +9,7 @@ HUB := .hub/venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab s3 livy hub test coverage test-faults test-integration rehearse-aws example bench notebooks hooks lint format lock clean
+.PHONY: help env run lab packed-env s3 livy hub test coverage test-faults test-integration rehearse-aws example bench notebooks hooks lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,20 @@ run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
 
 lab: env ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+# A venv leads to the Python it was made from; this one to that of EMR's nodes. Not by --python-prefix of venv-pack2
+# 0.9.2, which makes it /usr/bin/python3.113.11.
+ARCH ?= x86_64
+packed-env: .packed/$(ARCH).tar.gz ## pack the nodes' Python packages into .packed, for packed: true in emr/cluster.yaml [ARCH=aarch64 for Graviton]
+
+.packed/%.tar.gz: emr/requirements-worker.txt | $(READY)
+	$(PYTHON) -m venv --without-pip --clear .packed/venv
+	$(BIN)/uv pip install --quiet --no-config --python .packed/venv --python-platform $*-manylinux_2_28 --require-hashes \
+		--only-binary :all: --requirement $<
+	printf 'home = /usr/bin\ninclude-system-site-packages = false\n' >.packed/venv/pyvenv.cfg
+	ln -sf /usr/bin/python3.11 .packed/venv/bin/python3.11
+	$(BIN)/venv-pack --quiet --force --prefix .packed/venv --output $@
+	rm -rf .packed/venv
 
 s3: .s3/.ready ## fetch what Spark on this machine needs for s3:// folders into .s3 (270 MB, by Maven)
 

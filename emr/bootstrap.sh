@@ -3,8 +3,11 @@
 # ends the cluster and says so.
 #
 #   bootstrap.sh VENV REQUIREMENTS [WHEELHOUSE]      the last two are files or folders here, or s3:// places
+#   bootstrap.sh VENV ENVIRONMENT.tar.gz             unpacks it for the driver, on the primary node only: Spark brings
+#                                                    it to the executors
 #
 # FRUITS_PYTHON  the interpreter (default: /usr/bin/python3.11, which EMR 7.1 and later have)
+# FRUITS_NODE    what EMR says of this node (default: /mnt/var/lib/info/instance.json)
 set -euo pipefail
 trap 'echo "bootstrap.sh: line $LINENO failed: the environment is not installed" >&2' ERR
 
@@ -22,6 +25,13 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then
   exit 1
 fi
 
+packed=
+case $requirements in *.tar.gz) packed=1 ;; esac
+if [ -n "$packed" ] && ! grep -q '"isMaster": *true' "${FRUITS_NODE:-/mnt/var/lib/info/instance.json}"; then
+  echo "bootstrap.sh: nothing to do here: Spark brings the environment to its executors"
+  exit 0
+fi
+
 # On a node the parent folder belongs to root and this script runs as hadoop.
 parent=$(dirname "$venv")
 if ! mkdir -p "$parent" 2>/dev/null || [ ! -w "$parent" ]; then
@@ -30,8 +40,8 @@ if ! mkdir -p "$parent" 2>/dev/null || [ ! -w "$parent" ]; then
 fi
 
 case $requirements in
-  s3://*) aws s3 cp --only-show-errors "$requirements" "$work/requirements.txt" ;;
-  *) cp "$requirements" "$work/requirements.txt" ;;
+  s3://*) aws s3 cp --only-show-errors "$requirements" "$work/given" ;;
+  *) cp "$requirements" "$work/given" ;;
 esac
 case $wheelhouse in
   s3://*)
@@ -47,8 +57,13 @@ if [ -n "$wheelhouse" ]; then
   options+=(--no-index --find-links "$wheelhouse")
 fi
 rm -rf "$venv"
-"$python" -m venv "$venv"
-"$venv/bin/pip" install --quiet "${options[@]}" -r "$work/requirements.txt"
+if [ -n "$packed" ]; then
+  mkdir "$venv"
+  tar -xzf "$work/given" -C "$venv"
+else
+  "$python" -m venv "$venv"
+  "$venv/bin/pip" install --quiet "${options[@]}" -r "$work/given"
+fi
 
 # What only fails when a task first imports it would fail after minutes that were paid for.
 "$venv/bin/python" - <<'PYTHON'

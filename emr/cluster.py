@@ -32,6 +32,7 @@ def build_parameters(settings: Settings, *, bucket: str, now: datetime) -> dict[
         "IdleSeconds": settings.idle_minutes * 60,
         "EndAt": f"{now + timedelta(hours=settings.max_hours):%Y-%m-%dT%H:%M:%S}",
         "Wheelhouse": str(settings.wheelhouse).lower(),
+        "Packed": str(settings.packed).lower(),
         "HourlyPrice": f"about {hour} an hour, prices of {settings.prices['date']}",
     }
     return stacks.fill_parameters(settings, *_PARAMETERS, **more, **size_spark(settings))

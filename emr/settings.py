@@ -41,6 +41,7 @@ class Settings:
     livy_minutes: int
     zone: str
     wheelhouse: bool
+    packed: bool
     log_days: int
     multipart_days: int
     dataset: dict[str, int]

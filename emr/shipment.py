@@ -19,7 +19,9 @@ from fruits.workers import zip_code
 from fruits.yaml_text import read_yaml, replace_value
 
 PLAIN = ("bootstrap.sh", "step.sh", "requirements-worker.txt", "sparkmagic.json")
+ENVIRONMENT = f"{CODE}environment.tar.gz"
 _KERAS_MODELS = f"{CODE}keras/models/"
+_PINS = Path(__file__).with_name("requirements-worker.txt")
 _PREPARED = ("model.json", "model.tflite", "weights.npz")
 # Nodes of EMR 7 run Amazon Linux 2023 (glibc 2.34).
 _PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
@@ -75,6 +77,7 @@ def input_prefix(context: Context) -> str:
 def count_objects(context: Context) -> dict[str, int]:
     """Count what no run can be without, below the places where it is looked for."""
     places = {"code": f"{CODE}bootstrap.sh", "a model": MODELS, "images": input_prefix(context)}
+    places |= {"the packed environment": ENVIRONMENT} if context.settings.packed else {}
     client = context.client("s3")
     return {what: len(list_objects(client, context.bucket, place)) for what, place in places.items()}
 
@@ -96,6 +99,7 @@ def make_code(context: Context, folder: Path, *, weights: Path | None = None) ->
     more = {"pyproject.toml": root / "pyproject.toml", "params/emr.yaml": context.params_file}
     files[f"{CODE}fruits.zip"] = zip_code(folder / "fruits.zip", root / "lib", "fruits")
     files[f"{CODE}repository.zip"] = zip_code(folder / "repository.zip", root, *folders, more=more)
+    files |= {ENVIRONMENT: find_environment(context)} if context.settings.packed else {}
     return files | {CODE + name: root / "emr" / name for name in PLAIN}
 
 
@@ -134,17 +138,34 @@ def find_models(context: Context) -> dict[str, Path]:
     return found
 
 
+def find_environment(context: Context) -> Path:
+    """Return the packed environment of the nodes; a UsageError says how to make it if it is missing or older."""
+    machine, *others = find_machines(context)
+    if others:
+        raise UsageError("packed: true: allowed: nodes of one architecture; choose all of them with Graviton, or none.")
+    archive = context.home / ".packed" / f"{machine}.tar.gz"
+    if not archive.is_file() or archive.stat().st_mtime < _PINS.stat().st_mtime:
+        raise UsageError(
+            f"packed: true needs {archive}, which is missing or older than {_PINS.name}; "
+            f"first run: make packed-env ARCH={machine}"
+        )
+    return archive
+
+
+def find_machines(context: Context) -> list[str]:
+    """Return the architectures of the nodes; a g after the generation of an instance type means Graviton."""
+    kinds = [kind for kind, _, _ in context.settings.node_types]
+    return sorted({"aarch64" if re.match(r"[a-z]+\d+g", kind) else "x86_64" for kind in kinds})
+
+
 def fetch_wheels(context: Context, folder: Path) -> dict[str, Path]:
     """Fetch the pinned wheels of the nodes' environment by pip, which checks their hashes, and return them by key."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--only-binary=:all:"]
     # As in bootstrap.sh, where the last option is explained.
     command += ["--python-version=3.11", "--implementation=cp", f"--dest={folder}", "--ignore-requires-python"]
-    kinds = [kind for kind, _, _ in context.settings.node_types]
-    pins = Path(__file__).with_name("requirements-worker.txt")
-    # A g after the generation means Graviton.
-    for machine in sorted({"aarch64" if re.match(r"[a-z]+\d+g", kind) else "x86_64" for kind in kinds}):
+    for machine in find_machines(context):
         platforms = [f"--platform={platform}_{machine}" for platform in _PLATFORMS]
-        done = subprocess.run([*command, *platforms, "-r", str(pins)], check=False)
+        done = subprocess.run([*command, *platforms, "-r", str(_PINS)], check=False)
         if done.returncode:
             raise FruitsError(f"pip could not fetch the wheels (exit {done.returncode}); see its lines above.")
     context.say("Set wheelhouse: true in emr/cluster.yaml, so that the nodes take the wheels that are sent now.")

@@ -53,7 +53,8 @@ trap 'exit 143' TERM
 trap 'exit 130' INT
 trap 'exit 129' HUP
 
-aws s3 cp --only-show-errors --recursive "$bucket/code/" "$work/code/" --exclude "wheelhouse/*" --exclude "weights/*"
+aws s3 cp --only-show-errors --recursive "$bucket/code/" "$work/code/" --exclude "wheelhouse/*" --exclude "weights/*" \
+  --exclude environment.tar.gz
 "$venv/bin/python" -m zipfile -e "$work/code/repository.zip" "$work/fruits"
 
 export SPARK_HOME=$spark

@@ -72,3 +72,24 @@ def test_archives_hold_what_the_nodes_import(context: Context, tmp_path: Path) -
     wanted = {"lib/fruits/params.py", "lib/fruits_cli/cli.py", "notebooks/pipeline.ipynb", "params/MINI.yaml"}
     assert wanted | {"params/emr.yaml", "pyproject.toml"} <= tree
     assert not any("__pycache__" in name or ".ipynb_checkpoints" in name for name in package | tree)
+
+
+def test_a_packed_environment_is_sent_if_the_settings_say_so_and_it_is_of_these_pins(tmp_path: Path) -> None:
+    def make(*overrides: str) -> Context:
+        settings = load_settings(["packed=true", *overrides])
+        return Context(settings=settings, home=tmp_path, say=lambda _: None, ask=lambda _: None)
+
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params/emr.yaml").write_text("weights: random\n")
+    archive = tmp_path / ".packed/aarch64.tar.gz"
+    graviton = [f"{role}_type=m7g.xlarge" for role in ("primary", "core")]
+    with pytest.raises(UsageError, match=rf"needs {archive}, which is missing .* run: make packed-env ARCH=aarch64"):
+        shipment.make_code(make(*graviton), tmp_path)
+    archive.parent.mkdir()
+    archive.touch()
+    assert shipment.make_code(make(*graviton), tmp_path)[shipment.ENVIRONMENT] == archive
+    assert shipment.ENVIRONMENT not in shipment.make_code(make("packed=false"), tmp_path)
+    os.utime(archive, (0, 0))
+    for nodes, message in ((graviton, "older than requirements-worker"), (graviton[:1], "nodes of one architecture")):
+        with pytest.raises(UsageError, match=message):
+            shipment.make_code(make(*nodes), tmp_path)

@@ -132,6 +132,16 @@ def test_spark_livy_and_the_hub_are_told_what_they_need(cluster: dict[str, Any])
     assert (magic["use_auto_viz"], magic["all_errors_are_fatal"], magic["session_configs"]) == ("false", "true", "{}")
 
 
+def test_a_packed_environment_takes_the_place_of_the_installation() -> None:
+    archive, packed = f"s3://{BUCKET}/code/environment.tar.gz", read_cluster("packed=true")
+    assert packed["BootstrapActions"][0]["ScriptBootstrapAction"]["Args"] == [VENV, archive]
+    spark, plain = (read_properties(made["Configurations"], "spark-defaults") for made in (packed, read_cluster()))
+    changed = {name: value for name, value in spark.items() if plain.get(name) != value}
+    workers = {"spark.executorEnv.PYSPARK_PYTHON": "./environment/bin/python"}
+    assert changed == workers | {"spark.yarn.dist.archives": f"{archive}#environment"}
+    assert "spark.yarn.dist.archives" not in plain
+
+
 def test_the_disks_are_encrypted_and_credentials_need_imdsv2() -> None:
     resources = read_resources("cluster")
     security = resources["Security"]["Properties"]["SecurityConfiguration"]
