@@ -122,13 +122,7 @@ def find_log(folder: Path, application: str) -> Path | None:
 
 
 def read_event_log(path: Path) -> SparkRun:
-    """Read a log, of Spark 3.5 or 4, compressed by zstd or not at all; it may be unfinished.
-
-    Raises
-    ------
-    FruitsError
-        If the file holds no event log.
-    """
+    """Read a log, of Spark 3.5 or 4, compressed by zstd or not at all; it may be unfinished."""
     try:
         events = gather_events(read_lines(path))
         (started,) = events["ApplicationStart"]

@@ -34,13 +34,7 @@ def _is_in_s3(location: str | Path) -> bool:
 
 
 def resolve(location: str, *, base: Path | None) -> Path:
-    """Make a location absolute; a relative one starts at `base`.
-
-    Raises
-    ------
-    UsageError
-        For a location that is neither a local folder nor one of S3, and for a relative one without a base.
-    """
+    """Make a location absolute; a relative one starts at `base`, and is a UsageError without one."""
     if "\0" in location:
         raise UsageError(f"{location!r} holds a NUL, which no folder's name can; name a local folder.")
     if _is_in_s3(location):
@@ -125,13 +119,7 @@ def fetch_folder(folder: Path) -> Path:
 
 
 def fetch_file(file: Path) -> Path:
-    """Return a local file of the same content: itself, or a copy made just now; neither need exist.
-
-    Raises
-    ------
-    FruitsError
-        If it lies in S3, which refuses it or does not answer.
-    """
+    """Return a local file of the same content: itself, or a copy made just now; neither need exist."""
     if not _is_in_s3(file):
         return file
     # Files of the same name in other folders are others, and another process may be using their copies.
@@ -164,10 +152,7 @@ def find_home() -> Path | None:
 def readable_by_spark(folder: Path, *, here: bool) -> Iterator[str]:
     """Yield the address of a folder for Spark's readers, which take `*?[]{}` for a pattern and fail at a colon.
 
-    Parameters
-    ----------
-    here
-        Whether all of Spark is on this machine: then a link without colons and commas leads there during the block.
+    If all of Spark is `here`, on this machine, a link without colons and commas leads there during the block.
     """
     with tempfile.TemporaryDirectory() as temporary:
         if here and not _is_in_s3(folder) and re.search("[:,]", str(folder)):
@@ -179,13 +164,7 @@ def readable_by_spark(folder: Path, *, here: bool) -> Iterator[str]:
 
 
 def check_spelling(folder: Path, *, key: str, here: bool) -> None:
-    """Refuse a folder that Spark cannot read, before any work is lost; `here` as in `readable_by_spark`.
-
-    Raises
-    ------
-    UsageError
-        Naming the parameter, `key`, and the path.
-    """
+    """Refuse a folder, of the parameter `key`, that Spark cannot read; `here` as in `readable_by_spark`."""
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:

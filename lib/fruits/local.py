@@ -157,19 +157,13 @@ class LocalFolder:
             ) from error
 
     def hold(self) -> None:
-        """Lock the folder for this process until it ends, together with other runs; wait while `fruits clean` runs.
-
-        A FruitsError says that the folder or its lock cannot be made or opened.
-        """
+        """Lock the folder for this process until it ends, together with other runs; wait while `fruits clean` runs."""
         if self.path not in _held:
             _held[self.path] = self._lock(fcntl.LOCK_SH)
 
     @contextmanager
     def held_alone(self) -> Iterator[None]:
-        """Keep other processes from working in the folder during the block.
-
-        A FruitsError says that a run is at work in it, or as in `hold`.
-        """
+        """Keep other processes from working in the folder during the block; refuse if a run is at work in it."""
         lock = self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             yield
@@ -201,13 +195,7 @@ class LocalFolder:
 
 
 def put_in_place(draft: Path, final: Path, old: Path) -> None:
-    """Give `draft` the name of `final`, also while other processes do the same.
-
-    Raises
-    ------
-    OSError
-        If the system refuses it, or every attempt failed.
-    """
+    """Give `draft` the name of `final`, also while other processes do the same."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             if not os.path.lexists(final):

@@ -60,15 +60,7 @@ def build_manifest(
     notes: Sequence[str] = (),
     quality: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Gather the manifest of a run.
-
-    Parameters
-    ----------
-    counts
-        `listed`, `features`, `errors`, `reused` and `computed`.
-    ignored_kinds, quality
-        Number of other files in the class folders, of each kind; what `Quality.describe` returns.
-    """
+    """Gather the manifest of a run; `counts` is of `reconcile`, `quality` of `Quality.describe`."""
     return {
         **{name: getattr(params, name) for name in ("mode", "target")},
         "started": stopwatch.started,

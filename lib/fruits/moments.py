@@ -83,13 +83,7 @@ def add_up(partials: "RDD[tuple[int, T]]") -> T | None:
 
 
 def read_features(batch: pa.RecordBatch) -> Matrix:
-    """Return the column `features` of a batch as a matrix of shape (n, d), float64.
-
-    Raises
-    ------
-    FruitsError
-        For rows of different lengths, and for null.
-    """
+    """Return the column `features` of a batch as a matrix of shape (n, d), float64; refuse null and unequal lengths."""
     lists = batch.column("features")
     lengths = np.diff(np.from_dlpack(lists.offsets))
     if lists.null_count or lists.flatten().null_count:

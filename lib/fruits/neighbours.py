@@ -28,20 +28,10 @@ class Neighbourhood:
     labels: npt.NDArray[np.object_]
 
     def find(self, paths: Sequence[str], scores: Scores, *, count: int = 3) -> "pd.DataFrame":
-        """Find the nearest classes and images, by Euclidean distance. A class is as near as its nearest image.
+        """Find the nearest `count` classes and images, by Euclidean distance. A class is as near as its nearest image.
 
-        Parameters
-        ----------
-        paths, scores
-            m paths and their scores (m, k), as `PCA.transform` gives them.
-        count
-            How many classes and how many images at most.
-
-        Returns
-        -------
-        DataFrame
-            `path` (str), `kind` (str: class or image), `rank` (int64, from 1), `label` (str), `nearest` (str: path of
-            the image of the run), `distance` (float64).
+        Returns path, kind (class or image), rank (from 1), label, nearest (path of the image of the run) and
+        distance.
         """
         import pandas as pd
         from scipy.spatial.distance import cdist
@@ -70,13 +60,7 @@ class Neighbourhood:
 
 
 def load_neighbourhood(folder: Path) -> Neighbourhood:
-    """Load the scores that a run saved in `<output_dir>/<MODE>`.
-
-    Raises
-    ------
-    FruitsError
-        If the folder holds no finished results, or scores of more than one run.
-    """
+    """Load the scores that a run saved in `<output_dir>/<MODE>`; refuse those of an unfinished run, or of two."""
     check_whole(folder, below=SCORES)
     scores = read_scores(folder)
     texts = (np.array(scores[name].to_pylist(), dtype=object) for name in ("path", "label"))

@@ -96,13 +96,7 @@ DEFAULT = NETWORKS["mobilenet_v2"]
 
 
 def find_network(backbone: str, input_size: int = 0) -> tuple[Network, int]:
-    """Return a network by its name, and an input size that it takes: its own for 0.
-
-    Raises
-    ------
-    UsageError
-        If there is no such network, or it does not take the size.
-    """
+    """Return a network by its name, and an input size that it takes: its own for 0."""
     if backbone not in NETWORKS:
         raise UsageError(f"backbone {backbone!r}: allowed: {', '.join(NETWORKS)}.")
     network = NETWORKS[backbone]

@@ -44,19 +44,11 @@ _INJECTED = "# Parameters"  # the first line of the cell that papermill injects
 
 
 def read_params(namespace: Mapping[str, Any]) -> RunParams:
-    """Build the parameters from the variables of a notebook whose `parameters` cell has run.
+    """Build the parameters from the `globals()` of a notebook whose `parameters` cell has run.
 
-    Parameters
-    ----------
-    namespace
-        The notebook's `globals()`. IPython keeps the source of each cell in `In`: the parameters are the names that
-        the last `parameters` cell and the last cell of papermill assign. Livy keeps no sources: there all variables
-        with the name of a parameter are taken, and a wrong name is not noticed (papermill warns).
-
-    Raises
-    ------
-    UsageError
-        As `load_params`. Also if papermill's cell ran before the `parameters` cell, which then replaced its values.
+    IPython keeps the source of each cell in `In`: the parameters are the names that the last `parameters` cell and
+    the last cell of papermill assign. Livy keeps no sources: there all variables with the name of a parameter are
+    taken, and a wrong name is not noticed (papermill warns).
     """
     names = KEYS.keys() & namespace.keys()
     if "In" in namespace:

@@ -82,11 +82,6 @@ def check_owner(folder: Path, kind: Kind, *, owner: dict[str, Any], replace: boo
 
     With `replace`, results of another owner may be replaced. Returns sentences that say what is taken over, or
     replaced by something different.
-
-    Raises
-    ------
-    UsageError
-        Naming the files of others, or what differs.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the {kind.name} of {folder.name} goes into a folder of this name.")

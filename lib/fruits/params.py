@@ -178,19 +178,9 @@ def check_mode(mode: str) -> None:
 
 
 def load_params(mode: str, target: str, overrides: Mapping[str, str] | None = None) -> RunParams:
-    """Read a mode file and a target file, put the overrides on top, and check it all.
+    """Read a mode file and a target file, put the texts of `--set` on top, and check it all.
 
-    Parameters
-    ----------
-    mode, target
-        Names of files in `params/`, without `.yaml`.
-    overrides
-        Parameter name to text, as `--set` takes them: see `parse_setting`.
-
-    Raises
-    ------
-    UsageError
-        One message that lists every unknown, missing and mistyped key with its file, value and what is allowed.
+    One UsageError lists every unknown, missing and mistyped key with its file, value and what is allowed.
     """
     check_mode(mode)
     if target not in TARGETS:

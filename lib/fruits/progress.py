@@ -22,16 +22,9 @@ _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv
 def track_rows(
     spark: "SparkSession", *, total: int, node: str = "MapInArrow", unit: str = " images", every: float = 1.0
 ) -> Iterator[None]:
-    """Show how many rows the queries run in the block have put out, with rate and time left.
+    """Show how many of `total` rows the queries run in the block have put out, with rate and time left.
 
-    Parameters
-    ----------
-    total
-        The rows to expect.
-    node
-        How the name of the plan node ends that is counted (Spark 3.5: PythonMapInArrow, 4: MapInArrow).
-    every
-        Seconds between looks.
+    Counted are plan nodes whose name ends with `node` (Spark 3.5: PythonMapInArrow, 4: MapInArrow).
     """
     from py4j.protocol import Py4JError
 

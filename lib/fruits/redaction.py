@@ -19,12 +19,7 @@ _GONE = "[redacted]"
 def redact_secrets(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Replace AWS keys, what signs a presigned URL, and logins in URLs by `[redacted]`.
 
-    Parameters
-    ----------
-    text
-        A message, or a whole notebook as JSON: no quote or brace is touched.
-    environ
-        Where the keys of this process are looked up, to be found literally.
+    In a notebook as JSON no quote or brace is touched. The keys in `environ` are found literally.
     """
     for name in _SECRET_VARIABLES:
         if len(value := environ.get(name, "")) >= 8:

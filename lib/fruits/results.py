@@ -52,13 +52,7 @@ class Saved:
 
 
 def reconcile(*, listed: int, features: int, computed: int, errors: int) -> dict[str, int]:
-    """Return the counts: `listed` = `features` + `errors`, and `features` = `reused` + `computed`.
-
-    Raises
-    ------
-    FruitsError
-        If a listed image became neither features nor an error row.
-    """
+    """Return the counts; refuse them unless `listed` = `features` + `errors`. `features` = `reused` + `computed`."""
     if listed != features + errors:
         raise FruitsError(
             f"{listed} images were listed, but {features} have features and {errors} an error: "
@@ -97,14 +91,8 @@ def save_results(
 ) -> Saved:
     """Write all tables of a mode and read them back; they replace those in the folder together, or not at all.
 
-    Parameters
-    ----------
-    scores, images, ignored, errors, more
-        What `pca.transform`, `select_images`, `list_ignored`, `compute_features` and `Quality.tables` return.
-    owner, replace, csv
-        What `ownership.describe_owner` returns; whether another owner's results may be replaced; of `tables.FORMATS`.
-
-    Raises FruitsError if the disk is full, the folder holds foreign files, or what is read back differs.
+    `more` is what `Quality.tables` returns, `owner` what `ownership.describe_owner` does. FruitsError if the disk
+    is full, the folder holds foreign files, or what is read back differs.
     """
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
@@ -181,24 +169,10 @@ def read_scores(folder: Path) -> pa.Table:
 def check_results(
     spark: "SparkSession", folder: Path, *, scores: pa.Table, paths: Sequence[str], csv: str = "international"
 ) -> pd.DataFrame:
-    """Read the CSV and the model back and compare them with the Parquet scores.
+    """Read the CSV and the model back, and return what was compared with the Parquet scores (check) and found (found).
 
-    Parameters
-    ----------
-    scores, paths
-        What `read_scores` returns; the sorted paths of the images that have features.
-    csv
-        As in `save_results`.
-
-    Returns
-    -------
-    DataFrame
-        check (str), found (str): what was compared and what came out.
-
-    Raises
-    ------
-    FruitsError
-        If rows are missing or of other images, or CSV and Parquet differ by more than 1e-6.
+    `paths` are those of the images that have features, sorted. FruitsError if rows are missing or of other images,
+    or if CSV and Parquet differ by more than 1e-6.
     """
     from pyspark.ml.feature import PCAModel
 

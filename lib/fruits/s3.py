@@ -172,12 +172,7 @@ def _make_tag(facts: dict[str, Any]) -> str:
 def explain_refusal(place: Any, *, doing: str) -> Iterator[None]:
     """Turn what S3 and the network answer in the block into a sentence: `PLACE cannot be DOING`.
 
-    Raises
-    ------
-    UsageError
-        If there are no keys or there is no such bucket.
-    FruitsError
-        If S3 refuses or does not answer.
+    UsageError if there are no keys or there is no such bucket, else FruitsError.
     """
     from botocore.exceptions import BotoCoreError
 

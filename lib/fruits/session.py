@@ -67,19 +67,8 @@ def open_session(
 ) -> "SparkSession":
     """Return the session of this process, or start one; a local one ignores what the user has set for other Sparks.
 
-    Parameters
-    ----------
-    master
-        A Spark master such as `local[*]` or `spark://host:7077`; empty takes the settings of the cluster.
-    driver_memory
-        Heap of the driver's JVM such as `4g`; with a local master the executor shares it.
-    event_log
-        The folder for Spark's event log, which must exist; a running session and a cluster keep their own settings.
-
-    Raises
-    ------
-    FruitsError
-        If there is no usable Java, or Spark does not start; the message quotes Java's log.
+    An empty `master` takes the settings of the cluster; with a local one the executor shares the driver's memory.
+    The folder `event_log` must exist; a running session and a cluster keep their own settings.
     """
     settings, environment, log = _QUERY_SETTINGS | {"spark.app.name": name}, {}, None
     if master and not has_session():
@@ -185,10 +174,7 @@ def find_s3_jars() -> list[Path]:
 def connect_s3(jars: list[Path], *, local: bool, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the settings that make S3 locations work as on EMR; empty without jars. Keys come from the AWS chain.
 
-    Parameters
-    ----------
-    local
-        Whether Spark is one JVM, which reads the jars in place; other executors are sent 270 MB.
+    A `local` Spark is one JVM, which reads the jars in place; other executors are sent 270 MB.
     """
     if not jars:
         return {}

@@ -24,19 +24,8 @@ def choose_params(
 ) -> tuple[RunParams, list[str]]:
     """Return the parameters of a run, and sentences that say what was chosen for the user.
 
-    Parameters
-    ----------
-    mode, target
-        None takes every image of the folder; target `local` for a folder, else `sample`.
-    images, name
-        A folder, relative to the current one, and what the results are called, by default as the folder is.
-    settings
-        As `--set` takes them; they win over all others.
-
-    Raises
-    ------
-    UsageError
-        If the parameters are not valid, or the folder's name is not one for results.
+    Without a mode every image of the folder is taken; the results are called as the folder is. The target is
+    `local` for a folder, else `sample`. `settings`, as `--set` takes them, win over all others.
     """
     chosen = {} if name is None else {"name": name}
     if images is None:
@@ -63,21 +52,9 @@ def _find_split(params: RunParams) -> tuple[RunParams, list[str]]:
 
 
 def read_stored_params(name: str, *, target: str, against: str, settings: Mapping[str, str]) -> RunParams:
-    """Return the parameters of a finished run, set to evaluate it.
+    """Return the parameters of a finished run, of a mode or a name, set to evaluate it.
 
-    Parameters
-    ----------
-    name
-        The mode or the name of the run.
-    against
-        The split to test on; empty keeps that of the run.
-    settings
-        Parameters other than those of the run, as `--set` takes them.
-
-    Raises
-    ------
-    UsageError
-        If there is no finished run of that name.
+    `against` is the split to test on; empty keeps that of the run. `settings` win, as `--set` takes them.
     """
     base = load_params(_MODE, target, settings)
     file = base.path("report_dir") / target / name / "manifest.json"

@@ -15,24 +15,10 @@ _FILES = ("run.html", "run.ipynb", FAILED, LOG)
 
 
 def compare_runs(runs: Sequence[str], *, params: RunParams, say: Callable[[str], None]) -> Path:
-    """Compare runs side by side and in pairs; the notebook and its page replace those of an earlier comparison.
+    """Compare runs side by side and in pairs, and return the page, `<report_dir>/compare/run.html`.
 
-    Parameters
-    ----------
-    runs
-        As `comparison.runs.find_manifests` takes them.
-    params
-        Of any mode of the target; only its folders matter.
-
-    Returns
-    -------
-    Path
-        The page, `<report_dir>/compare/run.html`.
-
-    Raises
-    ------
-    UsageError
-        If a run is not there, or the folder holds files of others.
+    Notebook and page replace those of an earlier comparison. `runs` are as `find_manifests` takes them; of
+    `params`, which are of any mode of the target, only the folders matter.
     """
     reports = params.path("report_dir")
     manifests = find_manifests(runs, target=params.target, report_dir=reports)

@@ -28,14 +28,7 @@ _DRAWS = re.compile(r"\bplots\.(plot|draw)_")
 
 
 def check_notebook(notebook: Path, *, names: Collection[str]) -> None:
-    """Refuse a notebook into which papermill could not inject: it would run with its own values, green.
-
-    Raises
-    ------
-    FruitsError
-        If not exactly one code cell has the tag `parameters`, the cell assigns other names, or the file is no
-        notebook.
-    """
+    """Refuse a notebook into which papermill could not inject: it would run with its own values, green."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
@@ -53,13 +46,7 @@ def check_notebook(notebook: Path, *, names: Collection[str]) -> None:
 
 
 def check_figures(notebook: Path) -> None:
-    """Refuse an executed notebook in which a cell that draws shows no picture: its page would lack a figure.
-
-    Raises
-    ------
-    FruitsError
-        With the numbers of the cells.
-    """
+    """Refuse an executed notebook in which a cell that draws shows no picture: its page would lack a figure."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     bare = [
         str(cell["execution_count"])
@@ -79,21 +66,10 @@ def check_figures(notebook: Path) -> None:
 def execute_notebook(
     notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, say: Callable[[str], None]
 ) -> None:
-    """Execute a notebook with these parameters.
+    """Execute a notebook with these parameters; `run.failed.ipynb` is left in `folder` if a cell fails.
 
-    Parameters
-    ----------
-    output
-        The executed notebook, in a draft of `folder`; `notebook.DRAFT_VARIABLE` tells the kernel where the draft is.
-    folder
-        Where `run.failed.ipynb` is left if a cell fails.
-    say
-        Shows a sentence to whoever started it.
-
-    Raises
-    ------
-    FruitsError
-        If the notebook does not take these parameters, a cell fails, or a figure is missing.
+    `output` is the executed notebook, in a draft of `folder`; `notebook.DRAFT_VARIABLE` tells the kernel where the
+    draft is.
     """
     replace_home()
     check_notebook(notebook, names=parameters)

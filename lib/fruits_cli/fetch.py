@@ -58,17 +58,8 @@ def fetch_images(
 ) -> FetchReport:
     """Bring the images of a mode to `<destination>/<split>/<class>/<file>`; run it again to resume.
 
-    Parameters
-    ----------
-    split, classes, max_images, seed
-        As in a mode file; the choice is the one `select_images` makes of the whole archive.
-    archive
-        An `http(s)://` URL whose server answers byte ranges, or a local zip file.
-
-    Raises
-    ------
-    FruitsError
-        If the archive or its split, a class or an image is missing or damaged, or the disk cannot be written.
+    The choice is the one that `select_images` makes of the whole archive: a local zip file, or an `http(s)://` URL
+    whose server answers byte ranges.
     """
     _check_destination(destination)
     origin = hide_secrets(archive)

@@ -23,13 +23,7 @@ _START_SECONDS = 60.0
 
 
 def find_logs(reports: Path) -> list[Path]:
-    """Return the event logs in `<reports>/<name>/spark/`.
-
-    Raises
-    ------
-    UsageError
-        If there is none.
-    """
+    """Return the event logs in `<reports>/<name>/spark/`; UsageError if there is none."""
     names = folders.as_folder(reports).list_folders()
     places = [reports / name / eventlog.FOLDER for name in names if not name.startswith(".")]
     logs = [place / name for place in places for name in folders.as_folder(place).list_files()]
@@ -42,15 +36,7 @@ def find_logs(reports: Path) -> list[Path]:
 def serve_history(logs: list[Path], *, port: int = PORT) -> Iterator[str]:
     """Serve event logs, here or in S3, by Spark's History Server during the block; yield its address.
 
-    Parameters
-    ----------
-    port
-        On 127.0.0.1; if it is taken, a free one is used.
-
-    Raises
-    ------
-    FruitsError
-        If there is no usable Java, or the server does not start; the message quotes its log.
+    It is on 127.0.0.1, on another port if that one is taken. If it does not start, the FruitsError quotes its log.
     """
     port = _find_port(port)
     with tempfile.TemporaryDirectory(prefix="fruits-history-") as place:

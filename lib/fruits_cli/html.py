@@ -35,13 +35,7 @@ _NUMBERED = re.compile(r"^(##+) \d+\. ", re.MULTILINE)
 
 
 def write_page(notebook: Path, page: Path) -> None:
-    """Write the page of any executed notebook, whichever program ran it; secrets are redacted.
-
-    Raises
-    ------
-    UsageError
-        If there is no such notebook, it has no outputs, or the page would replace a notebook.
-    """
+    """Write the page of any executed notebook, whichever program ran it; secrets are redacted."""
     if page.suffix == ".ipynb":
         raise UsageError(f"{page} would replace a notebook; name an .html file: --output FILE.")
     try:
@@ -64,18 +58,13 @@ def render_html(
 ) -> str:
     """Render an executed notebook as a self-contained page without code.
 
-    Cells tagged `hide` are left out, and so is what cells that did not fail wrote to stderr. Cells tagged `appendix`
-    are moved to the end. Progress bars are shown as they ended, in words. The page contains its styles and pictures,
-    runs no script, and loads nothing.
+    Cells tagged `hide` are left out, and so is what cells that did not fail wrote to stderr. Cells tagged
+    `appendix` are moved to the end. Progress bars are shown as they ended, in words. The page contains its styles
+    and pictures, runs no script, and loads nothing. Pictures that its texts name by a relative path are embedded if
+    it is a file.
 
-    Parameters
-    ----------
-    notebook
-        Pictures that its texts name by a relative path are embedded if it is a file.
-    title, banner
-        The page's title, also its first heading if the notebook has none of level 1; plain text for a box at the top.
-    front
-        Shown below the question, the first paragraph of the page.
+    `title` is the first heading too, if the notebook has none of level 1; `banner` is a text for a box at the top;
+    `front` is shown below the first paragraph, the question.
     """
     page = BeautifulSoup(_export(notebook, title=title, banner=banner, front=front), "html.parser")
     for main in page.find_all("main"):

@@ -35,13 +35,7 @@ class Report:
 
 
 def write_index(root: Path) -> Path:
-    """Write `index.html` into a folder of reports, local or in S3.
-
-    Raises
-    ------
-    UsageError
-        If somebody else's `index.html` is there; it stays as it is.
-    """
+    """Write `index.html` into a folder of reports, local or in S3; one that somebody else made stays as it is."""
     page = root / INDEX
     if page.exists() and _SIGNATURE not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page} was not made by `fruits reports` and stays as it is; move it, to have an index here.")

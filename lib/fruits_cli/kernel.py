@@ -89,11 +89,6 @@ def private_kernels(log: Path) -> Iterator[type[AsyncKernelManager]]:
 
     The folder is their working directory and their place for configuration and connection; it lasts as long as the
     block. Nothing is looked for by name, so that no kernelspec of the user takes the place of this Python.
-
-    Raises
-    ------
-    KernelStartError
-        By the manager's `start_kernel`, if the kernel ends at once or does not answer in `START_SECONDS`.
     """
     made: list[AsyncKernelManager] = []
     with tempfile.TemporaryDirectory(prefix="fruits-kernel-", ignore_cleanup_errors=True) as folder:

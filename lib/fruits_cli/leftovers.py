@@ -19,11 +19,6 @@ def find_leftovers(params: RunParams) -> list[Path]:
     """Return what `remove_leftovers` would remove from the folders of a target, sorted.
 
     It is looked for where runs write and nowhere else; links below the two folders are not followed.
-
-    Raises
-    ------
-    UsageError
-        If a folder lies in S3, where nobody can tell who is at work in it.
     """
     for folder in map(params.path, _FOLDERS):
         if not isinstance(as_folder(folder), LocalFolder):
@@ -43,18 +38,7 @@ def find_leftovers(params: RunParams) -> list[Path]:
 
 
 def remove_leftovers(params: RunParams) -> list[Path]:
-    """Remove what dead runs left in the folders of a target; finished batches, results and reports stay.
-
-    Returns
-    -------
-    list of Path
-        What was removed.
-
-    Raises
-    ------
-    FruitsError
-        If a run is at work in one of the folders.
-    """
+    """Remove and return what dead runs left; finished batches, results and reports stay. Refuse if a run is at work."""
     with ExitStack() as stack:
         for folder in sorted({params.path(key).resolve() for key in _FOLDERS}):
             if folder.is_dir():

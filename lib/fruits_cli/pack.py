@@ -39,20 +39,9 @@ class PackReport:
 def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_BYTES) -> PackReport:
     """Bundle all images of a folder into shards; the same images make the same bytes.
 
-    Parameters
-    ----------
-    input_dir
-        The folder that holds the splits, such as `Training/` and `Test/`: all folders with images in class folders. One
-        without splits, or with a `labels.csv`, is packed as it is listed.
-    output_dir
-        A new or empty folder, or an older pack, which is replaced when the new one is whole.
-    shard_bytes
-        Bytes of images in a shard, about.
-
-    Raises
-    ------
-    UsageError
-        If there is nothing to pack, or `output_dir` holds other things.
+    `input_dir` holds the splits, such as `Training/` and `Test/`: all folders with images in class folders. One
+    without splits, or with a `labels.csv`, is packed as it is listed. `output_dir` is new or empty, or an older
+    pack, which is replaced when the new one is whole.
     """
     tree = _check_folders(input_dir, output_dir)
     images = _list_everything(tree)

@@ -54,17 +54,8 @@ class Projection:
 def load_saved(model: str, *, target: str, settings: Mapping[str, str]) -> SavedModel:
     """Load the PCA and the network of a mode, a name, or a results folder.
 
-    Parameters
-    ----------
-    model
-        A folder below the target's `output_dir`, or the path of a results folder.
-    settings
-        Parameters other than those of the target and of the run, as `--set` takes them.
-
-    Raises
-    ------
-    UsageError
-        If there are no such results, or their features are of another network, input size, weights or recipe.
+    `settings`, as `--set` takes them, win over the parameters of the target and of the run. UsageError if there are
+    no such results, or their features are of another network, input size, weights or recipe.
     """
     params = load_params(list_modes()[0], target, settings)  # any mode does: the folders are the target's
     folder = _find_results(model, params)
@@ -112,13 +103,7 @@ def _find_results(model: str, params: RunParams) -> Path:
 
 
 def find_images(places: Sequence[str]) -> "pd.DataFrame":
-    """List files, and the images in and below folders: path, label and split.
-
-    Raises
-    ------
-    UsageError
-        If a place does not exist, or a folder holds no images.
-    """
+    """List files, and the images in and below folders: path, label and split."""
     import pandas as pd
 
     tables = []
@@ -134,13 +119,7 @@ def find_images(places: Sequence[str]) -> "pd.DataFrame":
 
 
 def project_images(saved: SavedModel, images: "pd.DataFrame", *, count: int = 3) -> Projection:
-    """Compute the scores of images and find what is nearest; on Spark if there are more than 100.
-
-    Raises
-    ------
-    FruitsError
-        If none of the images can be read.
-    """
+    """Compute the scores of images and find what is nearest; on Spark if there are more than 100."""
     project = _project_here if len(images) <= _WITHOUT_SPARK else _project_on_spark
     scores, errors = project(saved, images)
     if not len(scores):
@@ -170,13 +149,7 @@ def _project_on_spark(saved: SavedModel, images: "pd.DataFrame") -> tuple[pa.Tab
 
 
 def save_projection(projection: Projection, folder: Path, *, csv: str) -> None:
-    """Write scores (Parquet and CSV), neighbours and errors; they replace those of an earlier projection.
-
-    Raises
-    ------
-    UsageError
-        If the folder holds other files.
-    """
+    """Write scores (Parquet and CSV), neighbours and errors; they replace those of an earlier projection."""
     scores = projection.scores.sort_by("path")
     with ownership.replaced_folder(folder, names=FILES) as draft:
         pq.write_table(scores, draft / "projected.parquet")

@@ -19,22 +19,9 @@ from fruits_cli.index import write_index
 
 
 def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
-    """Execute the notebook with these parameters and render its report.
+    """Execute the notebook with these parameters, and return the page of its report.
 
-    Parameters
-    ----------
-    say
-        Shows a sentence to whoever started the run.
-
-    Returns
-    -------
-    Path
-        The HTML report.
-
-    Raises
-    ------
-    FruitsError
-        If a check or a cell fails. A failing cell leaves `run.failed.ipynb` beside the last good report.
+    A failing cell leaves `run.failed.ipynb` beside the last good report.
     """
     for note in check_run(params, replaces_report=True):
         say(note)

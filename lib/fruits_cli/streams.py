@@ -61,13 +61,7 @@ def without_stderr() -> Iterator[None]:
 
 
 class ProgressWriter:
-    """Writes text with tqdm's bars to a stream: as it is to a terminal, elsewhere a plain line each tenth of the way.
-
-    Parameters
-    ----------
-    stream
-        A stream that does not raise.
-    """
+    """Writes text with tqdm's bars to a stream: as it is to a terminal, elsewhere a line each tenth of the way."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

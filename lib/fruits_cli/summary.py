@@ -18,19 +18,7 @@ MOST_LINES = 12
 def describe_run(manifest: Mapping[str, Any], *, results_dir: Path, report: Path, seconds: float) -> list[str]:
     """Say what a run did: images, errors, ignored files, components, seconds, notes, and where the results lie.
 
-    Parameters
-    ----------
-    manifest
-        As `manifest.json` beside the report holds it.
-    results_dir, report
-        The folder of the tables, and the page.
-    seconds
-        Wall time of the whole command.
-
-    Returns
-    -------
-    list of str
-        At most 12 lines; only one that a file's name or a long word makes longer has more than 80 columns.
+    Returns at most 12 lines; only one that a file's name or a long word makes longer has more than 80 columns.
     """
     counts, pca, stages = manifest["counts"], manifest["pca"], manifest["seconds"]
     lines = [
@@ -92,15 +80,7 @@ def _wrap(text: str, *, most: int) -> list[str]:
 
 
 def describe_stop(output_dir: Path, *, began: datetime, fresh: bool) -> str:
-    """Say what a run that was stopped has kept, and how to go on.
-
-    Parameters
-    ----------
-    began
-        When it began, in UTC.
-    fresh
-        Whether it was told to use no stored features.
-    """
+    """Say what a run that began at a time, in UTC, and was stopped has kept, and how to go on."""
     stores = [batches for store in (output_dir / "features").glob("*") if (batches := list_batches(store))]
     # The store that was written last is that of the run, if the run has written anything.
     batches = max(stores, key=lambda found: found[-1].name, default=[])

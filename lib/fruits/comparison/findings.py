@@ -164,12 +164,9 @@ def compare_neighbours(left: Run, right: Run, images: "pd.DataFrame") -> Finding
 
 
 def find_nearest(results: "Path", paths: Sequence[str], *, count: int) -> npt.NDArray[np.int64]:
-    """Find among some images those nearest to each, by the scores of a run's results.
+    """Find among some images those nearest to each, by the scores of a run's results: places in `paths`, (n, count).
 
-    Returns
-    -------
-    ndarray of shape (n, count), int64
-        Places in `paths`, the nearest first. More than `QUERIES` images are thinned out evenly: n is smaller then.
+    The nearest comes first. More than `QUERIES` images are thinned out evenly.
     """
     scores = read_scores(results)
     rows = {path: row for row, path in enumerate(scores["path"].to_pylist())}

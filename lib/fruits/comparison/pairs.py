@@ -115,12 +115,9 @@ def _show(value: Any) -> str:
 
 
 def read_images(run: Run) -> "pd.DataFrame | None":
-    """Return the images of a run; None without its results.
+    """Return path, label, split and length of the images of a run; None without its results.
 
-    Returns
-    -------
-    DataFrame
-        path, label, split (str), length (int64), and where the store knows the image: digest, file (str) and row.
+    Where the store knows the image, there are its digest, file and row too.
     """
     if run.results is None:
         return None

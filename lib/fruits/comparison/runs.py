@@ -28,20 +28,11 @@ _EQUAL = 1e-9
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """A finished run.
+    """A finished run, by a name that no other has of those read together, and the folder of its report.
 
-    Attributes
-    ----------
-    name : str
-        Different for each of the runs that are read together.
-    folder : Path
-        Of the report.
-    results : Path or None
-        The folder of the tables, if it still holds those of this run; else `note` says why not.
-    variance : ndarray of shape (k,) or None
-        The share of the total variance of each component, from the results.
-    cluster : dict
-        What `cluster.json` says; empty for a run on one machine.
+    `results` is the folder of the tables and `variance` the share of each component, if that folder still holds
+    those of this run; else `note` says why not. `cluster` is what `cluster.json` says; empty for a run on one
+    machine.
     """
 
     name: str
@@ -58,17 +49,9 @@ class Run:
 
 
 def find_manifests(runs: Sequence[str], *, target: str, report_dir: Path) -> list[Path]:
-    """Find the manifests of some runs.
+    """Find the manifests of runs: modes or names of the target, folders of reports, or manifests.
 
-    Parameters
-    ----------
-    runs
-        Modes or names of runs of the target, folders of reports, or manifests; none: all modes that have a report.
-
-    Raises
-    ------
-    UsageError
-        If one of them has no manifest, or no mode has one; it lists what is there.
+    Without any, those of all modes that have a report. A UsageError lists what is there.
     """
     reports = report_dir / target
     names = [name for name in folders.as_folder(reports).list_folders() if (reports / name / MANIFEST).is_file()]
@@ -93,13 +76,7 @@ def _find_manifest(run: str, reports: Path, *, names: Sequence[str], there: str)
 
 
 def read_runs(manifests: Iterable[Path]) -> list[Run]:
-    """Read runs from their manifests and, where they are, their results.
-
-    Raises
-    ------
-    UsageError
-        If a file is no manifest of a finished run.
-    """
+    """Read runs from their manifests and, where they are, their results."""
     found = []
     for file in manifests:
         try:

@@ -106,15 +106,7 @@ def _extract(
 def extract_here(
     images: "pd.DataFrame | Sequence[str | Path]", model: Backbone, *, batch_size: int = 16
 ) -> tuple[pa.Table, list[ErrorRow]]:
-    """Compute the features of a few images in this process, without Spark, one image after the other.
-
-    Returns
-    -------
-    Table
-        `path`, `label`, `split` (string), `features` (list of float), as `extract_features` gives them.
-    list of ErrorRow
-        The images that cannot be read.
-    """
+    """Compute features as `extract_features` does, of a few images, in this process and without Spark."""
     rows, lost = _complete_rows(_read_columns(images)), LocalErrors()
     extractor = _PathExtractor.of(
         model,

@@ -41,16 +41,8 @@ _EARLIER = (
 class Computation:
     """What became of the images.
 
-    Attributes
-    ----------
-    images : DataFrame
-        Those that have features in the store now, with their digests.
-    computed : int
-        How many of them this run computed.
-    errors : list of ErrorRow
-        The others.
-    notes : list of str
-        Sentences that a reader should know, such as why features were computed anew.
+    `images` have features in the store now, with their digests, `computed` of them by this run; `errors` are the
+    others. `notes` say what a reader should know, such as why features were computed anew.
     """
 
     images: pd.DataFrame
@@ -77,17 +69,8 @@ def compute_features(
 ) -> Computation:
     """Send the images that the store lacks through the model, with a progress bar, and store their features.
 
-    Parameters
-    ----------
-    batch_size, images_per_task
-        Images a forward pass, at most; images a task (and so a file), about.
-    fresh
-        Compute all images; the store keeps what it holds.
-
-    Raises
-    ------
-    FruitsError
-        If the model, Spark or the disk fails; an image that cannot be decoded is an error row instead.
+    A forward pass has at most `batch_size` images, a task (and so a file) about `images_per_task`. `fresh` computes
+    all images; the store keeps what it holds. An image that cannot be decoded is an error row.
     """
     source = open_images(input_dir)
     images = hash_images(images, source=source, known=list_known(store)[: 0 if fresh else None])
@@ -134,13 +117,7 @@ def _reconcile(
 
 
 def cut_batches(images: pd.DataFrame, *, tasks: int, cores: int, images_per_task: int) -> list[pd.DataFrame]:
-    """Cut the images into equal batches that keep all cores busy to the end.
-
-    Parameters
-    ----------
-    tasks
-        Tasks a batch, of at most `images_per_task` images each.
-    """
+    """Cut the images into equal batches, of so many tasks each, that keep all cores busy to the end."""
     rounds = math.ceil(len(images) / (cores * images_per_task))
     count = min(len(images), math.ceil(rounds * cores / tasks))
     bounds = np.linspace(0, len(images), count + 1).round().astype(int)

@@ -21,17 +21,9 @@ if TYPE_CHECKING:
 
 
 def build_model(network: Network, weights: Path | None, *, size: int, seed: int = 0) -> "Model":
-    """Build a network without its head, average-pooled.
+    """Build a network without its head, average-pooled: (n, size, size, 3) float32, prepared, to (n, d) float32.
 
-    Parameters
-    ----------
-    weights
-        Keras .h5 file; None gives untrained weights, drawn with `seed`.
-
-    Returns
-    -------
-    keras.Model
-        (n, size, size, 3) float32, prepared, to (n, d) float32.
+    Without a file of weights they are untrained, drawn with `seed`.
     """
     import keras
 

@@ -151,13 +151,7 @@ def find_model_id(
     folder: Path,
     base: Path | None,
 ) -> str | None:
-    """Return the `model_id` of what `load_model` would load; None for untrained weights that are not converted yet.
-
-    Raises
-    ------
-    FruitsError
-        If the weights are missing, are not the network's, or cannot be downloaded.
-    """
+    """Return the `model_id` of what `load_model` would load; None for untrained weights that are not converted yet."""
     network, size = find_network(backbone, input_size)
     if file := find_weights(source, base=base, network=network, size=size):
         return _name_features(hash_file(file), engine, network, size)

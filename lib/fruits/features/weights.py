@@ -21,10 +21,7 @@ def find_weights(
 ) -> Path | None:
     """Return the checked file of the weights, downloaded or copied from S3 if need be; None for `random`.
 
-    Parameters
-    ----------
-    url
-        Where to download from in place of the network's own address.
+    `url` is where to download from in place of the network's own address.
     """
     if source == "random":
         return None

@@ -43,29 +43,14 @@ class DecodeError(Exception):
 
 
 def decode_image(content: bytes, *, size: int = DEFAULT.size) -> Pixels:
-    """Decode an image and resize it as the field does.
+    """Decode an image and resize it as the field does, to an array of shape (size, size, 3), uint8.
 
-    PIL's `convert("RGB").resize((size, size))`, which is bicubic, as the EMR run had it that the tests compare with: it
-    shows the colours under transparent pixels, and takes the first of several frames. Other than it, the picture is
-    then turned as EXIF says, grey of 12 or 16 bits keeps its upper 8, and text or zeros before it are left out.
+    PIL's `convert("RGB").resize((size, size))`, which is bicubic, as the EMR run had it that the tests compare
+    with: it shows the colours under transparent pixels, and takes the first of several frames. Other than it, the
+    picture is then turned as EXIF says, grey of 12 or 16 bits keeps its upper 8, and text or zeros before it are
+    left out.
 
-    Parameters
-    ----------
-    content
-        The bytes of a file in one of `FORMATS`, whatever its name.
-    size
-        Height and width of the result, pixels.
-
-    Returns
-    -------
-    ndarray of shape (size, size, 3), uint8
-
-    Raises
-    ------
-    DecodeError
-        For bytes that are empty, truncated, or no image that is read (`MAX_PIXELS`, `MAX_SIDE`); one line, for people.
-    MemoryError
-        Naming what was decoded.
+    A DecodeError says in one line, for people, why bytes are no image that is read.
     """
     if not content:
         raise DecodeError("empty file (0 bytes)")

@@ -111,13 +111,7 @@ def explain_ignored_name(name: str) -> Why | None:
 
 
 def explain_ignored_file(name: str, *, read_head: Callable[[], bytes]) -> Why | None:
-    """Return why a file is not listed as an image; None if it is.
-
-    Parameters
-    ----------
-    read_head
-        Returns its first bytes or raises OSError; called for names without a suffix only.
-    """
+    """Return why a file is not listed as an image; None if it is. Only of names without a suffix the head is read."""
     if not has_suffix(name):
         reason = _explain_head(read_head)
         return ("no suffix", f"no suffix, and {reason}") if reason else None

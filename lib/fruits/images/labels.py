@@ -72,13 +72,7 @@ class LabelledImages(ClassFolders):
 
 
 def read_labels(file: Path) -> list[Label]:
-    """Read `labels.csv`: UTF-8, comma or semicolon, columns in any order; an empty split is "all".
-
-    Raises
-    ------
-    UsageError
-        Naming the first problems with their lines.
-    """
+    """Read `labels.csv`: UTF-8, comma or semicolon, columns in any order; an empty split is "all"."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -16,23 +16,10 @@ if TYPE_CHECKING:
 def match_classes(
     labels: Iterable[str], globs: Sequence[str], *, where: str, empty: Mapping[str, str] | None = None
 ) -> set[str]:
-    """Return the classes that any of the globs matches.
+    """Return the classes that any of the globs matches; refuse a glob that matches no class with images.
 
     Case counts, the form of accents does not. A class whose name equals the glob is the only one it matches.
-
-    Parameters
-    ----------
-    labels
-        The classes that hold images.
-    where
-        What they are classes of, for the message: "class folders with images of data/Training".
-    empty
-        Class folders with ignored files, and a text that counts these.
-
-    Raises
-    ------
-    UsageError
-        Naming a glob that matches nothing, and similar names or the reason why nothing there is listed.
+    `where` says what they are classes of; `empty` counts, by class folder, files that are ignored.
     """
     names, empty = set(labels), empty or {}
     found: set[str] = set()
@@ -69,24 +56,10 @@ def _explain(names: Sequence[str], glob: str, *, where: str, empty: Mapping[str,
 
 
 def select_images(images: "pd.DataFrame", *, max_images: int, seed: int) -> "pd.DataFrame":
-    """Choose images: class after class in turn, until there are enough.
+    """Choose `max_images` images (0: all), class after class in turn, and sort them by path.
 
     Each class gives its images in the order of a hash of seed and path. So the choice depends neither on the order
     of the rows nor on the files of other classes. When a class has no images left, the other classes go on.
-
-    Parameters
-    ----------
-    images
-        Table with `path` (unique) and `label`.
-    max_images
-        How many to keep; 0 keeps all.
-    seed
-        Another seed gives another choice.
-
-    Returns
-    -------
-    DataFrame
-        The chosen rows, same columns, sorted by path.
     """
     import pandas as pd
 

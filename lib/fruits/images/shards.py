@@ -48,15 +48,7 @@ def list_shards(folder: Path) -> list[Path]:
 
 
 def open_shard(file: Path) -> pq.ParquetFile:
-    """Open a shard.
-
-    Raises
-    ------
-    FruitsError
-        For a file that cannot be read.
-    UsageError
-        For a Parquet file with other columns than a shard has.
-    """
+    """Open a shard; FruitsError if it cannot be read, UsageError if it has other columns."""
     try:
         shard = open_parquet(file)
     except (OSError, pa.ArrowInvalid) as error:

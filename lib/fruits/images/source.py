@@ -49,27 +49,15 @@ class ImageSource(ABC):
 
     @abstractmethod
     def list_images(self, *, split: str, classes: Sequence[str]) -> "pd.DataFrame":
-        """List the images of some classes, whether or not they can be read.
+        """List the images of some classes, whether or not they can be read: the columns `rows.LISTED`, sorted by path.
 
-        Parameters
-        ----------
-        split
-            `Training`, `Test`, or any other folder there; `rows.ALL` is every image.
-        classes
-            Globs on the labels: see `selection.match_classes`.
+        `path` is written as `walk.spell_name` does. `label` is the name of the folder that holds the image;
+        where every image is asked for (the split `rows.ALL`), its path, below its split if it has one. `length`
+        and `modified` are 0 where the file cannot be looked at. `digest` is known for packed images
+        (`hash_content`) and in S3 (their tag), and empty for local files.
 
-        Returns
-        -------
-        DataFrame
-            One row an image, sorted by path, with the columns `rows.LISTED`. `path` is written as `walk.spell_name`
-            does. `label` is the name of the folder that holds the image; its path, below its split if it has one,
-            where every image is asked for. `length` and `modified` are 0 where the file cannot be looked at. `digest`
-            is known for packed images (`hash_content`) and in S3 (their tag), and empty for local files.
-
-        Raises
-        ------
-        UsageError
-            If the split is missing, a folder cannot be listed, or a glob matches no class that holds images.
+        UsageError if the split is missing, a folder cannot be listed, or a glob matches no class that holds
+        images.
         """
 
     @abstractmethod
@@ -137,15 +125,10 @@ def tag_of(digest: str) -> str:
 
 
 def hash_images(images: "pd.DataFrame", *, source: ImageSource, known: "pd.DataFrame") -> "pd.DataFrame":
-    """Fill in missing digests by reading the images whose length is among the `known` ones.
+    """Fill in missing digests by reading the images whose length is among the `known` ones (`store.list_known`).
 
     The digest stays empty for images of other lengths, and for those that cannot be read. Images in S3 are read if
     their tag is known as an earlier version wrote it.
-
-    Parameters
-    ----------
-    known
-        `length` and `etag` of images, as `store.list_known` returns them.
     """
     earlier = images["digest"].str.replace(TAG, EARLIER_TAG, regex=False).isin({*known["etag"]} - {""})
     unknown = (images["digest"].eq("") | earlier) & images["length"].isin(known["length"])

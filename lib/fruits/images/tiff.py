@@ -32,15 +32,7 @@ class UnreadTiffError(Exception):
 
 
 def check_tiff(content: bytes) -> None:
-    """Refuse a TIFF whose pixels PIL would get wrong.
-
-    Raises
-    ------
-    UnreadTiffError
-        Naming bits a sample, their format and the photometric interpretation; or a camera's RAW picture.
-    Exception
-        What PIL raises for a damaged directory.
-    """
+    """Refuse, by an UnreadTiffError, a TIFF whose pixels PIL would get wrong."""
     tags = _read_tags(content)
     # The first picture of these is a thumbnail.
     if _DNG in tags or (tags.get(_SUBFILE, 0) & 1 and _PREVIEWED in tags):

@@ -20,13 +20,7 @@ _MARKERS = "osD^vPX"
 
 
 def plot_stage_seconds(seconds: "pd.DataFrame", *, ax: "Axes") -> "Axes":
-    """Plot the seconds that the stages of runs took, one bar a run.
-
-    Parameters
-    ----------
-    seconds
-        A row for each run, a column for each stage.
-    """
+    """Plot the seconds that the stages (columns) of runs (rows) took, one bar a run."""
     from matplotlib.transforms import ScaledTranslation
 
     places, left = np.arange(len(seconds)), np.zeros(len(seconds))
@@ -49,13 +43,7 @@ def plot_stage_seconds(seconds: "pd.DataFrame", *, ax: "Axes") -> "Axes":
 
 
 def plot_variance_curves(shares: Mapping[str, Floats], *, ax: "Axes") -> "Axes":
-    """Plot the variance that the first k components of runs keep together, one curve a run.
-
-    Parameters
-    ----------
-    shares
-        By the names of the runs the shares of the total variance of their components, (k,), 0 to 1.
-    """
+    """Plot the variance that the first k components of runs keep together, one curve a run."""
     said, looks = [], _list_looks()
     for (name, share), (colour, line, _) in zip(shares.items(), looks, strict=False):
         percent = 100 * np.cumsum(share)
@@ -70,13 +58,7 @@ def plot_variance_curves(shares: Mapping[str, Floats], *, ax: "Axes") -> "Axes":
 
 
 def plot_run_accuracies(accuracies: "pd.DataFrame", *, ax: "Axes") -> "Axes":
-    """Plot the accuracy of runs in each test, with its interval where that is known.
-
-    Parameters
-    ----------
-    accuracies
-        run, test (str), accuracy, low, high (0 to 1) of one number of components.
-    """
+    """Plot accuracy, with low and high (0 to 1) where they are known, of each run in each test."""
     tests, names = (list(dict.fromkeys(accuracies[column])) for column in ("test", "run"))
     step, said = 0.8 / len(names), []
     for number, (name, (colour, _, marker)) in enumerate(zip(names, _list_looks(), strict=False)):

@@ -22,18 +22,9 @@ _GAP, _ROW = 0.5, 2.15
 def find_ends(scores: Floats, labels: Sequence[str], *, components: int = 6, count: int = 4) -> NDArray[np.intp]:
     """Choose images with the lowest and the highest scores, of as many classes as there are among the outermost 5 %.
 
-    Without that rule they would be neighbouring frames of one film.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_images, k), float
-        The images on the components.
-
-    Returns
-    -------
-    ndarray of shape (components, 2, count), int
-        Rows of `scores`: of each component the lowest first, then the highest, which comes last. There are fewer
-        components and images if the scores have no more.
+    Without that rule they would be neighbouring frames of one film. Returns rows of `scores`, in the shape
+    (components, 2, count): of each component the lowest first, then the highest, which comes last. There are fewer
+    components and images if the scores have no more.
     """
     orders = [np.argsort(column, kind="stable") for column in scores.T[:components]]
     count = min(count, len(scores))
@@ -61,16 +52,7 @@ def plot_ends(
 ) -> "Axes":
     """Plot the images at both ends of each component, a row a component, the lowest scores on the left.
 
-    Parameters
-    ----------
-    ends
-        What `find_ends` returns.
-    images
-        An array of shape (height, width, 3), uint8, for each row of `ends`, in their order.
-    labels
-        The class of each row of the scores.
-    explained_variance_ratio
-        The shares of the total variance of the components, 0 to 1.
+    `images` are those of the rows in `ends`, in their order; `labels` those of all rows of the scores.
     """
     components, _, count = ends.shape
     pictures, said = iter(images), []

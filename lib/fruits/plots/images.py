@@ -29,14 +29,9 @@ def figure_height(classes: int) -> float:
 
 
 def plot_class_counts(counts: "pd.Series[int]", *, ax: "Axes") -> "Axes":
-    """Plot the images of each class as bars, the largest class on top.
+    """Plot the images of each class as bars, the largest class on top, in a figure as tall as `figure_height` says.
 
     Above 40 classes, the 15 largest and the 15 smallest are named; the bars between them are thin.
-
-    Parameters
-    ----------
-    counts
-        Images (int) by class name. `figure_height` tells how tall a figure they need.
     """
     counts = counts.sort_index().sort_values(ascending=False, kind="stable")
     rank = np.arange(len(counts))
@@ -63,16 +58,9 @@ def plot_class_counts(counts: "pd.Series[int]", *, ax: "Axes") -> "Axes":
 def draw_contact_sheets(
     examples: Sequence[tuple[str, NDArray[np.uint8]]], *, classes: int, new_figure: "Callable[..., Figure]"
 ) -> "list[Figure]":
-    """Draw images on as many figures as they need, each small enough for a page of paper.
+    """Draw labelled images on as many figures as they need, each small enough for a page of paper.
 
-    Parameters
-    ----------
-    examples
-        A label and an array of shape (height, width, 3), uint8, for each image.
-    classes
-        Their number in the run: the last figure says how many are not shown.
-    new_figure
-        Makes an empty figure of a `figsize`, as `matplotlib.pyplot.figure` does.
+    The last figure says how many of the `classes` of the run are not shown. `new_figure` is pyplot's `figure`.
     """
     figures, left_out = [], classes - len({label for label, _ in examples})
     for start in range(0, len(examples), _COLUMNS * _ROWS):
@@ -86,15 +74,7 @@ def draw_contact_sheets(
 
 
 def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], *, ax: "Axes") -> "Axes":
-    """Lay out images with their titles in rows of five, each image at its own proportions, and hide the axes.
-
-    Parameters
-    ----------
-    images
-        Arrays of shape (height, width, 3), uint8, 0 to 255.
-    titles
-        One text for each image.
-    """
+    """Lay out images with their titles in rows of five, each image at its own proportions, and hide the axes."""
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
         left, top = place % _COLUMNS, _ROW * (place // _COLUMNS)
         place_image(image, left=left, top=top, ax=ax)
@@ -110,15 +90,7 @@ def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str
 
 
 def plot_pairs(images: Sequence[NDArray[np.uint8]], texts: Sequence[str], *, ax: "Axes") -> "Axes":
-    """Lay out images in rows of two, with a text beside each row, and hide the axes.
-
-    Parameters
-    ----------
-    images
-        Arrays of shape (height, width, 3), uint8: the first and the second make a pair, and so on.
-    texts
-        One for each pair; its lines are not wrapped.
-    """
+    """Lay out images in rows of two, with a text, which is not wrapped, beside each row, and hide the axes."""
     for place, (image, text) in enumerate(zip(images, np.repeat(texts, 2), strict=True)):
         place_image(image, left=place % 2, top=place // 2, ax=ax)
         if place % 2:

@@ -22,22 +22,10 @@ MAX_POINTS = 20_000
 def plot_scores(
     scores: Floats, labels: Sequence[str], *, ax: "Axes", explained_variance_ratio: Sequence[float]
 ) -> "Axes":
-    """Plot the images on the first two components, coloured by class.
+    """Plot the images on the first two components, coloured by class; with one component they lie on a line.
 
-    Up to 14 classes are named in the legend, which stands below; more are put together by the first
-    word of their names, and the smallest groups as `others`. Above 20,000 images, every class is thinned alike.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_images, k), float
-        The images on the components; without a second one they lie on a line.
-    explained_variance_ratio
-        The shares of the total variance of the components, 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many labels as rows.
+    Up to 14 classes are named in the legend, which stands below; more are put together by the first word of their
+    names, and the smallest groups as `others`. Above 20,000 images, every class is thinned alike.
     """
     if scores.ndim != 2 or len(scores) != len(labels):
         raise ValueError(f"scores have shape {scores.shape}; with {len(labels)} labels it must be ({len(labels)}, k).")

@@ -18,13 +18,7 @@ _THIN = 0.002
 
 
 def plot_stages(stages: "pd.DataFrame", *, ax: "Axes") -> "Axes":
-    """Plot a bar from start to end for each stage, the first one on top; the 12 longest are named, failures are red.
-
-    Parameters
-    ----------
-    stages
-        As in `eventlog.SparkRun`.
-    """
+    """Plot a bar from start to end for each stage, the first one on top; the 12 longest are named, failures are red."""
     whole = _find_end(stages)
     named = set(stages["seconds"].nlargest(_NAMED).index)
     rows = range(len(stages))
@@ -48,11 +42,6 @@ def plot_tasks(tasks: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     """Plot a bar from start to end for each task, in as many lanes for each executor as it had tasks at one time.
 
     Neighbouring stages have different colours.
-
-    Parameters
-    ----------
-    tasks
-        As in `eventlog.SparkRun`.
     """
     whole = _find_end(tasks)
     colours = {stage: PALETTE[place % 6] for place, stage in enumerate(sorted(tasks["stage"].unique()))}

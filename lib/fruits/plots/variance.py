@@ -14,14 +14,9 @@ if TYPE_CHECKING:
 
 
 def plot_scree(share: Floats, *, ax: "Axes", marked: int | None = None) -> "Axes":
-    """Plot the share of the total variance that each component holds.
+    """Plot the share of the total variance (0 to 1) that each component holds, the largest first.
 
-    Parameters
-    ----------
-    share : ndarray of shape (k,), float
-        Shares of the total variance, 0 to 1, largest first; all 0 if the features do not vary.
-    marked
-        A number of components, 1 to k: these stand out, and the last one's share is written down.
+    The first `marked` components stand out, and the share of the last of them is written down.
     """
     count, percent = len(share), 100.0 * np.asarray(share)
     first = count if marked is None else marked
@@ -38,15 +33,7 @@ def plot_scree(share: Floats, *, ax: "Axes", marked: int | None = None) -> "Axes
 
 
 def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float) -> "Axes":
-    """Plot the share of the total variance that the first components hold together.
-
-    Parameters
-    ----------
-    cumulative : ndarray of shape (k,), float
-        Cumulative shares of the total variance, 0 to 1.
-    target
-        The share asked for, 0 to 1.
-    """
+    """Plot the share of the total variance (0 to 1) that the first components hold together, and the target."""
     reached_at = count_components(np.asarray(cumulative), target)
     count, percent, goal = len(cumulative), 100.0 * np.asarray(cumulative), 100 * target
     ax.plot(np.arange(1, count + 1), percent, color=BLUE, linewidth=2)

@@ -60,16 +60,10 @@ def make_table(
     widths: Sequence[float] = (),
     **more: Any,
 ) -> Block:
-    """Make a table of texts.
+    """Make a table of texts; `more` may have `file` and `note`, the name of a file and a sentence above the table.
 
-    Parameters
-    ----------
-    right
-        The columns that are aligned on the right; they are as wide as they need.
-    widths
-        How the other columns share what is left, a number each; equally by default.
-    more
-        `file` and `note`: the name of a file, and a sentence, above the table.
+    The columns in `right` are aligned there, and as wide as they need. The others share what is left by `widths`, a
+    number each; equally by default.
     """
     shares = iter(widths or [1.0] * len(header))
     sizes = [{"right": place in right, "share": 0 if place in right else next(shares)} for place in range(len(header))]

@@ -55,12 +55,8 @@ def _read_table(file: Path, form: CsvFormat, *, rows: int | None = None) -> "pd.
 def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
     """Find a finished run by its mode or name; one of AWS where `aws_setup.sh` downloads it.
 
-    `settings` may name other folders, `report_dir` and `output_dir`.
-
-    Raises
-    ------
-    UsageError
-        If there is no report of it, or its results are missing or of another run.
+    `settings` may name other folders, `report_dir` and `output_dir`. UsageError if there is no report of it, or its
+    results are missing or of another run.
     """
     if unknown := settings.keys() - _DOWNLOADED.keys():
         raise UsageError(f"--set {sorted(unknown)[0]}: allowed here: {', '.join(_DOWNLOADED)}.")

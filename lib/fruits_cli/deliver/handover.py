@@ -31,11 +31,6 @@ def deliver_run(
     """Make the deliverables of a finished run, in its report folder, and return their paths.
 
     All are made before the first is written, so that a failure leaves the earlier ones as they are.
-
-    Raises
-    ------
-    UsageError
-        If there is no such run, no screenshot in the folder that was named, or no letter in the author's name.
     """
     spelt = spell_author(author)
     run, spoken = find_run(name, target=target, settings=settings), Language(language)

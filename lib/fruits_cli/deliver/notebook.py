@@ -23,13 +23,7 @@ def make_notebook(file: Path, *, language: str) -> bytes:
 
 
 def read_notebook(file: Path) -> dict[str, Any]:
-    """Read an executed notebook.
-
-    Raises
-    ------
-    UsageError
-        If there is none.
-    """
+    """Read an executed notebook; UsageError if there is none."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

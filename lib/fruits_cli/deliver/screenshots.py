@@ -23,13 +23,7 @@ class Screenshot(NamedTuple):
 
 
 def read_screenshots(folder: Path) -> tuple[list[Screenshot], list[str]]:
-    """Read the pictures of a folder, in the order of their names, and name the other files.
-
-    Raises
-    ------
-    UsageError
-        If the folder holds no picture, or cannot be read.
-    """
+    """Read the pictures of a folder, in the order of their names, and name the other files; refuse one without any."""
     try:
         files = sorted((file for file in folder.iterdir() if not file.name.startswith(".")), key=_order)
     except OSError as error:

@@ -18,23 +18,11 @@ from fruits_cli.deliver.language import TEMPLATES, Language
 def typeset(
     name: str, data: Mapping[str, Any], *, language: Language, files: Mapping[str, bytes], **options: Any
 ) -> bytes:
-    """Return the PDF of a template.
+    """Return the PDF of a template, `presentation` or `images`; a FruitsError says where it does not compile.
 
-    Parameters
-    ----------
-    name
-        `presentation` or `images`.
-    data
-        What `data.json` beside the template holds, besides the language and the palette.
-    files
-        Pictures by the names under which the template finds them, such as `figures/variance.svg`.
-    options
-        For `typst.compile_with_warnings`, such as `format` and `ppi`.
-
-    Raises
-    ------
-    FruitsError
-        If the template does not compile; it says where.
+    `data` is what `data.json` beside the template holds, besides the language and the palette. `files` are pictures
+    by the names under which the template finds them, such as `figures/variance.svg`. `options` are those of
+    `typst.compile_with_warnings`, such as `format` and `ppi`.
     """
     import typst
 
