@@ -1,6 +1,5 @@
 """The event log in a report: from the folder of a cluster, of a Spark that still ends, and where there is none."""
 
-import json
 import threading
 import time
 from pathlib import Path
@@ -21,12 +20,10 @@ def draft(tmp_path: Path) -> Path:
 
 
 def collect(draft: Path, place: str | None) -> tuple[dict[str, object], list[str]]:
-    """Return the manifest after it, and what is said."""
-    told = {"mode": "MINI", "spark": {"application": ID, "event_log_dir": place}}
-    (draft / "manifest.json").write_text(json.dumps(told))
+    """Return the manifest with it, and what is said."""
     said: list[str] = []
-    event_log.collect_log(draft, say=said.append)
-    return json.loads((draft / "manifest.json").read_text()), said
+    told = {"application": ID, "event_log_dir": place}
+    return {"mode": "MINI"} | event_log.collect_log(draft / "spark", told, say=said.append), said
 
 
 def test_the_log_of_a_cluster_is_brought_along(draft: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Spark's event log in a report: kept when the notebook's kernel has ended, and what is made of it."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -16,20 +15,18 @@ from fruits.tables import FORMATS
 _PATIENCE = 20.0
 
 
-def collect_log(draft: Path, *, say: Callable[[str], None]) -> None:
-    """Complete `spark/` in the draft of a report, and `spark` in its manifest; say it if there is no log.
+def collect_log(folder: Path, told: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Complete `spark/` in the draft of a report, and return `spark` for its manifest; say it if there is no log.
 
-    The notebook leaves in the manifest the application's id and the place of its log.
+    `told` is what the notebook leaves there: the application's id and the place of its log.
     """
-    manifest = json.loads((draft / "manifest.json").read_text())
-    told, folder = manifest.pop("spark"), draft / eventlog.FOLDER
     try:
-        manifest["spark"] = _keep(told, folder)
+        return {"spark": _keep(told, folder)}
     except Exception as error:  # a computation of hours does not fail because of its log
         shutil.rmtree(folder, ignore_errors=True)
         said = str(error) if isinstance(error, FruitsError) else describe_exception(error)
         say(f"the report has no event log of Spark: {said}")
-    folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+        return {}
 
 
 def _keep(told: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -60,14 +57,12 @@ def _wait_for_log(application: str, place: Path) -> Path:
     end = time.monotonic() + _PATIENCE
     while True:
         log = eventlog.find_log(place, application)
-        if log and not log.name.endswith(eventlog.UNFINISHED):
+        over = time.monotonic() > end  # the JVM was killed, or still writes
+        if log and (over or not log.name.endswith(eventlog.UNFINISHED)):
             return log
-        if time.monotonic() > end:
-            break
+        if over:
+            raise FruitsError(f"{place} holds none of {application}.")
         time.sleep(0.1 if log else 1)
-    if log:  # the JVM was killed, or still writes
-        return log
-    raise FruitsError(f"{place} holds none of {application}.")
 
 
 def _draw(run: eventlog.SparkRun, file: Path) -> None:

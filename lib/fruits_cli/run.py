@@ -29,9 +29,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     with folders.as_folder(folder).staged() as draft, explain_failures(draft, folder=folder):
         execute_notebook(notebook, draft / "run.ipynb", parameters=dataclasses.asdict(params), folder=folder, say=say)
         say("writing the report")
-        collect_log(draft, say=say)
-        _render(draft, params=params)
-        _finish(draft, params=params)
+        _complete_report(draft, params=params, say=say)
     try:
         write_index(params.path("report_dir"))
     except Exception as error:
@@ -39,19 +37,23 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     return params.report_folder / "run.html"
 
 
-def _render(draft: Path, *, params: RunParams) -> None:
-    """Write the page, and add what that took to the manifest."""
+def _complete_report(draft: Path, *, params: RunParams, say: Callable[[str], None]) -> None:
+    """Add log, page, manifest and marker to the notebook, and bring along what outlives the report that is replaced."""
     from fruits_cli.html import render_html
 
-    started = time.perf_counter()
     manifest = json.loads((draft / "manifest.json").read_text())
-    title = f"Fruits! {params.title} ({params.target})"
+    manifest |= collect_log(draft / eventlog.FOLDER, manifest.pop("spark"), say=say)
+    started, title = time.perf_counter(), f"Fruits! {params.title} ({params.target})"
     front = describe_front(manifest, links=_list_links(draft, params=params, title=title))
     html = render_html(draft / "run.ipynb", title=title, banner=banner(params), front=front)
     (draft / "run.html").write_text(html, encoding="utf-8")
     seconds = manifest["seconds"]["report"] + time.perf_counter() - started
     manifest["seconds"]["report"] = round(seconds, 3)
     folders.write_bytes(draft / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    owner = ownership.describe_owner(params, model_id=manifest["model"]["model_id"])
+    ownership.write_marker(draft, owner=owner, kind=ownership.REPORT)
+    ownership.keep_folders(params.report_folder, draft, ownership.REPORT)
+    ownership.check_again(params.report_folder, ownership.REPORT, owner=owner, replace=params.replace)
 
 
 def _list_links(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:
@@ -73,12 +75,3 @@ def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> dict[str, str]
     write_atlas(pd.read_parquet(file), draft / "atlas.html", title=title, read_image=source.open_picture)
     file.unlink()
     return {"atlas.html": "All images as points on a map, with search and selection"}
-
-
-def _finish(draft: Path, *, params: RunParams) -> None:
-    """Say whose the report is, and bring along what outlives the one that it replaces."""
-    manifest = json.loads((draft / "manifest.json").read_text())
-    owner = ownership.describe_owner(params, model_id=manifest["model"]["model_id"])
-    ownership.write_marker(draft, owner=owner, kind=ownership.REPORT)
-    ownership.keep_folders(params.report_folder, draft, ownership.REPORT)
-    ownership.check_again(params.report_folder, ownership.REPORT, owner=owner, replace=params.replace)
