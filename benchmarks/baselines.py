@@ -194,7 +194,7 @@ def _build_model(tensors: list[Any]) -> Any:
     from fruits.features.keras_model import build_model
     from fruits.networks import DEFAULT
 
-    model = build_model(DEFAULT, None, size=DEFAULT.size)
+    model = build_model(DEFAULT, None)
     model.set_weights(tensors)
     return model
 

@@ -22,7 +22,7 @@ DRAWS = """
 import json
 from fruits.features.keras_model import build_model, describe_tensors
 from fruits.networks import DEFAULT
-models = [build_model(DEFAULT, None, size=224, seed=seed) for seed in (3, 3, 4)]
+models = [build_model(DEFAULT, None, seed=seed) for seed in (3, 3, 4)]
 print(json.dumps([describe_tensors(model.get_weights())["values_sha256"] for model in models]))
 """
 

@@ -65,7 +65,7 @@ def test_trained_weights_at_another_size_are_other_features(shared: Path, tmp_pa
     small = fruits.load_model(weights, input_size=160, folder=tmp_path)
     image = next((shared / "fruits-360/Training/Kiwi").iterdir())
     pixels = np.asarray(Image.open(image).convert("RGB").resize((160, 160)))[None]
-    assert small.model_id != dataclasses.replace(small, input_size=224).model_id
+    assert small.model_id != dataclasses.replace(small, network=DEFAULT).model_id
     assert small.describe()["input"] == "160 x 160 pixels"
     litert, tensorflow = (
         local_engine(dataclasses.replace(small, engine=name))()(pixels) for name in ("litert", "tensorflow")
@@ -97,7 +97,7 @@ def test_what_no_row_has_is_refused(name: str, size: int, said: str) -> None:
 def test_a_row_is_whole() -> None:
     assert len({row.recipe for row in NETWORKS.values()}) == len(NETWORKS)
     for name, row in NETWORKS.items():
-        assert find_network(name) == (row, row.size)
+        assert find_network(name) == row
         assert row.size in row.sizes
         assert "{size}" in row.recipe
         assert sorted(row.channels) == [0, 1, 2]

@@ -1,7 +1,7 @@
 """The networks whose features are computed, as data: another network is another row of `NETWORKS`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fruits.errors import UsageError
 
@@ -22,7 +22,7 @@ class Network:
     tensors, parameters, features
         How many tensors and float32 parameters it has, and how many features it makes of an image.
     size, sizes
-        Its own input size in pixels, and all that are allowed.
+        Its input size in pixels, by default its own, and all that are allowed.
     channels, scale, offset
         Its `preprocess_input`: the order of red (0), green and blue, then x * scale + offset, for all or for each.
     recipe
@@ -47,6 +47,16 @@ class Network:
     def counts(self) -> tuple[int, int, int]:
         """Tensors, parameters and bytes of its weights."""
         return self.tensors, self.parameters, 4 * self.parameters
+
+    @property
+    def weights_file(self) -> str:
+        """The name of the file of weights for its size."""
+        return self.file.format(size=self.size)
+
+    @property
+    def preparation(self) -> str:
+        """Its recipe at its size."""
+        return self.recipe.format(size=self.size)
 
 
 # Sizes, files and preprocessing: keras/src/applications/*.py of Keras 3.11; counts: `get_weights()` of its models.
@@ -95,8 +105,8 @@ NETWORKS = {
 DEFAULT = NETWORKS["mobilenet_v2"]
 
 
-def find_network(backbone: str, input_size: int = 0) -> tuple[Network, int]:
-    """Return a network by its name, and an input size that it takes: its own for 0."""
+def find_network(backbone: str, input_size: int = 0) -> Network:
+    """Return a network by its name, at an input size that it takes: its own for 0."""
     if backbone not in NETWORKS:
         raise UsageError(f"backbone {backbone!r}: allowed: {', '.join(NETWORKS)}.")
     network = NETWORKS[backbone]
@@ -104,4 +114,4 @@ def find_network(backbone: str, input_size: int = 0) -> tuple[Network, int]:
         some = isinstance(network.sizes, range)
         allowed = f"{network.sizes[0]} to {network.sizes[-1]}" if some else ", ".join(map(str, network.sizes))
         raise UsageError(f"input_size = {input_size}: {backbone} takes {allowed}; 0 means its own, {network.size}.")
-    return network, input_size or network.size
+    return replace(network, size=input_size or network.size)

@@ -142,8 +142,8 @@ def _find_space(folder: Path, key: str) -> str:
 def _find_weights(params: RunParams) -> str:
     from fruits.features.weights import describe_weights
 
-    network, size = find_network(params.backbone, params.input_size)
-    return describe_weights(params.weights, base=find_repository(), network=network, size=size)
+    network = find_network(params.backbone, params.input_size)
+    return describe_weights(params.weights, base=find_repository(), network=network)
 
 
 def _find_images(params: RunParams) -> str:

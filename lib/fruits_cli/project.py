@@ -79,7 +79,7 @@ def _check_settings(folder: Path, run: Mapping[str, Any], params: RunParams) -> 
     for key in ("backbone", "input_size", "engine"):
         asked, used = getattr(params, key), run.get(key)
         if key == "input_size" and used is not None:
-            asked, used = (find_network(run["backbone"], size)[1] for size in (asked, used))
+            asked, used = (find_network(run["backbone"], size).size for size in (asked, used))
         if used not in (None, asked):
             raise UsageError(f"{folder} was computed with {key} = {used}, here it is {asked}; leave out --set {key}.")
 

@@ -61,7 +61,6 @@ class TensorFlowEngine:
 
     tensors: "Broadcast[list[npt.NDArray[Any]]]"
     network: Network = DEFAULT
-    size: int = DEFAULT.size
 
     def __call__(self) -> Predict:
         """Freeze the graph; predict maps (n, size, size, 3) uint8 to (n, d) float32."""
@@ -74,7 +73,7 @@ class TensorFlowEngine:
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        model = build_model(self.network, None, size=self.size)
+        model = build_model(self.network, None)
         model.set_weights(self.tensors.value)
         scaled = add_scaling(model, self.network)
         pixels = tf.TensorSpec((None, *scaled.input_shape[1:]), tf.uint8)
@@ -101,4 +100,4 @@ def _make_engine(backbone: "Backbone", *, share: Callable[[Any], Any]) -> LiteRT
         return LiteRTEngine(share(read_flatbuffer(backbone)))
     with np.load(backbone.tensors_file) as tensors:
         shared = share([tensors[name] for name in tensors.files])
-    return TensorFlowEngine(shared, backbone.network, backbone.input_size)
+    return TensorFlowEngine(shared, backbone.network)

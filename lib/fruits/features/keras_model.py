@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fruits.networks import NETWORKS, Network
+from fruits.networks import Network, find_network
 
 if TYPE_CHECKING:
     from keras import Model
 
 
-def build_model(network: Network, weights: Path | None, *, size: int, seed: int = 0) -> "Model":
+def build_model(network: Network, weights: Path | None, *, seed: int = 0) -> "Model":
     """Build a network without its head, average-pooled: (n, size, size, 3) float32, prepared, to (n, d) float32.
 
     Without a file of weights they are untrained, drawn with `seed`.
     """
     import keras
 
-    application = getattr(keras.applications, network.application)
-    model: Model = application(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+    application, shape = getattr(keras.applications, network.application), (network.size, network.size, 3)
+    model: Model = application(weights=None, include_top=False, pooling="avg", input_shape=shape)
     if weights is None:
         draw_kernels(model, seed=seed)
     else:
@@ -92,9 +92,9 @@ def describe_tensors(tensors: list[npt.NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def export_model(weights: Path | None, folder: Path, *, network: Network, size: int, seed: int) -> None:
+def export_model(weights: Path | None, folder: Path, *, network: Network, seed: int) -> None:
     """Write `weights.npz`, `model.tflite` and, last, `model.json` into a folder."""
-    model = build_model(network, weights, size=size, seed=seed)
+    model = build_model(network, weights, seed=seed)
     tensors = model.get_weights()
     np.savez(folder / "weights.npz", *tensors)
     flatbuffer = convert_to_flatbuffer(add_scaling(model, network))
@@ -106,4 +106,4 @@ def export_model(weights: Path | None, folder: Path, *, network: Network, size: 
 if __name__ == "__main__":
     source, target, backbone, pixels, number = sys.argv[1:]
     place = Path(source) if source else None
-    export_model(place, Path(target), network=NETWORKS[backbone], size=int(pixels), seed=int(number))
+    export_model(place, Path(target), network=find_network(backbone, int(pixels)), seed=int(number))

@@ -13,7 +13,7 @@ from pathlib import Path
 from fruits.errors import FruitsError, UsageError
 from fruits.features.weights import check_counts, find_weights
 from fruits.folders import fetch_folder, find_cache, hash_file
-from fruits.networks import DEFAULT, NETWORKS, Network, find_network
+from fruits.networks import DEFAULT, Network, find_network
 from fruits.ownership import replaced_folder
 from fruits.params import ENGINES
 
@@ -36,13 +36,17 @@ class Backbone:
     bytes: int
     folder: Path
     network: Network = DEFAULT
-    input_size: int = DEFAULT.size
     flatbuffer_sha256: str = ""
 
     @property
     def model_id(self) -> str:
         """Name of the features this model makes: changes with weights, preprocessing and engine."""
-        return _name_features(self.sha256, self.engine, self.network, self.input_size)
+        return _name_features(self.sha256, self.engine, self.network)
+
+    @property
+    def input_size(self) -> int:
+        """The side in pixels of the squares that images are resized to."""
+        return self.network.size
 
     @property
     def features(self) -> int:
@@ -105,26 +109,24 @@ def load_model(
     """
     if engine not in ENGINES:
         raise UsageError(f"engine {engine!r}: allowed: {', '.join(ENGINES)}.")
-    network, size = find_network(backbone, input_size)
-    file = find_weights(source, base=base, network=network, size=size)
+    network = find_network(backbone, input_size)
+    file = find_weights(source, base=base, network=network)
     sha256 = hash_file(file) if file else None
-    name = _name_converted(sha256, network.recipe.format(size=size), seed=seed)
+    name = _name_converted(sha256, network, seed=seed)
     converted = (folder or find_cache() / "models") / name
     if not all((converted / part).is_file() for part in CONVERTED):
         with replaced_folder(converted, names=CONVERTED) as draft:
-            _convert(file, draft, backbone=backbone, size=size, seed=seed)
-    return _read_model(fetch_folder(converted), network, size, weights=str(source), sha256=sha256, engine=engine)
+            _convert(file, draft, backbone=backbone, network=network, seed=seed)
+    return _read_model(fetch_folder(converted), network, weights=str(source), sha256=sha256, engine=engine)
 
 
-def _read_model(
-    folder: Path, network: Network, size: int, *, weights: str, sha256: str | None, engine: str
-) -> Backbone:
+def _read_model(folder: Path, network: Network, *, weights: str, sha256: str | None, engine: str) -> Backbone:
     facts = json.loads((folder / "model.json").read_text())
     counts = {name: facts[name] for name in ("tensors", "parameters", "bytes")}
-    check_counts(weights, (*counts.values(),), network, remedy=f"name {network.file.format(size=size)}")
+    check_counts(weights, (*counts.values(),), network, remedy=f"name {network.weights_file}")
     sha256 = sha256 or facts["values_sha256"]
     # Models that earlier versions made have no hash of the flatbuffer.
-    known = {"network": network, "input_size": size, "flatbuffer_sha256": facts.get("flatbuffer_sha256", ""), **counts}
+    known = {"network": network, "flatbuffer_sha256": facts.get("flatbuffer_sha256", ""), **counts}
     return Backbone(weights=weights, sha256=sha256, engine=engine, folder=folder, **known)
 
 
@@ -152,32 +154,32 @@ def find_model_id(
     base: Path | None,
 ) -> str | None:
     """Return the `model_id` of what `load_model` would load; None for untrained weights that are not converted yet."""
-    network, size = find_network(backbone, input_size)
-    if file := find_weights(source, base=base, network=network, size=size):
-        return _name_features(hash_file(file), engine, network, size)
+    network = find_network(backbone, input_size)
+    if file := find_weights(source, base=base, network=network):
+        return _name_features(hash_file(file), engine, network)
     try:
-        name = _name_converted(None, network.recipe.format(size=size), seed=seed)
+        name = _name_converted(None, network, seed=seed)
         facts = json.loads((folder / name / "model.json").read_bytes())
-        return _name_features(facts["values_sha256"], engine, network, size)
+        return _name_features(facts["values_sha256"], engine, network)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _name_features(sha256: str, engine: str, network: Network, size: int) -> str:
-    digest = hashlib.sha256(f"{sha256} {engine} {network.recipe.format(size=size)}".encode()).hexdigest()
+def _name_features(sha256: str, engine: str, network: Network) -> str:
+    digest = hashlib.sha256(f"{sha256} {engine} {network.preparation}".encode()).hexdigest()
     return f"{network.application.lower()}-{engine}-{digest[:12]}"
 
 
-def _name_converted(sha256: str | None, recipe: str, *, seed: int) -> str:
+def _name_converted(sha256: str | None, network: Network, *, seed: int) -> str:
     """Name a folder of converted files, which another recipe must not find; untrained weights by how they are drawn."""
     drawn = sha256[:16] if sha256 else f"random-he-{seed}"
-    return f"{drawn}-{hashlib.sha256(recipe.encode()).hexdigest()[:4]}"
+    return f"{drawn}-{hashlib.sha256(network.preparation.encode()).hexdigest()[:4]}"
 
 
-def _convert(file: Path | None, folder: Path, *, backbone: str, size: int, seed: int) -> None:
+def _convert(file: Path | None, folder: Path, *, backbone: str, network: Network, seed: int) -> None:
     if importlib.util.find_spec("keras") is None:
         raise FruitsError(f"there is no converted copy of the weights, and no TensorFlow to make one; {_ELSEWHERE}")
-    arguments = (str(file or ""), str(folder), backbone, str(size), str(seed))
+    arguments = (str(file or ""), str(folder), backbone, str(network.size), str(seed))
     command = [sys.executable, "-m", "fruits.features.keras_model", *arguments]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
@@ -187,6 +189,6 @@ def _convert(file: Path | None, folder: Path, *, backbone: str, size: int, seed:
         if done.returncode < 0:
             reason = f"killed by signal {-done.returncode} (9: out of memory?)"
         raise FruitsError(
-            f"weights {file or 'random'}: they could not be loaded into {NETWORKS[backbone].application} without its "
+            f"weights {file or 'random'}: they could not be loaded into {network.application} without its "
             f"head and converted: {reason}"
         )

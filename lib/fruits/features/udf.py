@@ -25,7 +25,7 @@ from fruits.features.engines import Features, Predict
 from fruits.images.decode import DecodeError, Pixels, decode_image
 from fruits.images.rows import STORED, ErrorRow, arrow_schema, spark_schema
 from fruits.images.source import ImageReader, read_as_listed, tag_of
-from fruits.networks import DEFAULT
+from fruits.networks import DEFAULT, Network
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, SparkContext
@@ -99,8 +99,7 @@ class Extractor:
     source: ImageReader
     batch_size: int
     errors: "Accumulator[list[ErrorRow]] | LocalErrors"
-    size: int = DEFAULT.size
-    length: int = DEFAULT.features
+    network: Network = DEFAULT
     image_seconds: float = IMAGE_SECONDS
     slice_seconds: float = SLICE_SECONDS
     stop: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), f"fruits-stop-{uuid.uuid4().hex}"))
@@ -108,7 +107,7 @@ class Extractor:
     @classmethod
     def of(cls, backbone: "Backbone", **options: Any) -> Self:
         """Make the extractor of a model; `options` are the fields that the model does not give."""
-        return cls(model_id=backbone.model_id, size=backbone.input_size, length=backbone.features, **options)
+        return cls(model_id=backbone.model_id, network=backbone.network, **options)
 
     def extract(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the features of the images that can be decoded; note the others in `errors`.
@@ -128,7 +127,7 @@ class Extractor:
 
     def _predict(self, pixels: list[Pixels]) -> Features:
         if not pixels:
-            return np.empty((0, self.length), np.float32)
+            return np.empty((0, self.network.features), np.float32)
         if self.model_id not in _PREDICTORS:
             _PREDICTORS.clear()
             _PREDICTORS[self.model_id] = self.make_predict()
@@ -142,7 +141,7 @@ class Extractor:
                 with limit_image(self.image_seconds):
                     content, digest = self._read(row)
                     stage = "decode"
-                    pixels.append(decode_image(content, size=self.size))
+                    pixels.append(decode_image(content, size=self.network.size))
                 kept.append(index)
                 digests.append(digest)
             except TimeoutError as error:
@@ -156,7 +155,7 @@ class Extractor:
                 raise MemoryError(f"{row['path']!r}: {str(error) or f'no memory to {stage} it'}") from error
         if len(kept) < rows.num_rows:
             rows = rows.take(to_column(np.array(kept, np.int64)))
-        return _to_batch(rows, digests, self._predict(pixels), length=self.length)
+        return _to_batch(rows, digests, self._predict(pixels), length=self.network.features)
 
     def _read(self, row: dict[str, Any]) -> tuple[bytes, str]:
         return read_as_listed(self.source, row["path"], length=row["length"], digest=row["digest"])

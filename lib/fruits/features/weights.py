@@ -16,9 +16,7 @@ from fruits.networks import DEFAULT, Network
 _PATIENCE = 8
 
 
-def find_weights(
-    source: str, *, base: Path | None, network: Network = DEFAULT, size: int = DEFAULT.size, url: str = ""
-) -> Path | None:
+def find_weights(source: str, *, base: Path | None, network: Network = DEFAULT, url: str = "") -> Path | None:
     """Return the checked file of the weights, downloaded or copied from S3 if need be; None for `random`.
 
     `url` is where to download from in place of the network's own address.
@@ -26,9 +24,9 @@ def find_weights(
     if source == "random":
         return None
     if source == "imagenet":
-        cached = _locate_cached(network, size=size)
+        cached = _locate_cached(network)
         if not cached.is_file():
-            return _download(_check_download(network, size=size, url=url), network)
+            return _download(_check_download(network, url=url), network)
         _check_tensors(cached, network, remedy="delete it, and it is downloaded again")
         return cached
     named = folders.resolve(str(source), base=base and base.absolute())
@@ -36,7 +34,7 @@ def find_weights(
         raise UsageError(
             f"weights: there is no file {named}", cure="allowed: imagenet, random, or the path of an .h5 file"
         )
-    _check_tensors(file, network, remedy=f"name {network.file.format(size=size)}")
+    _check_tensors(file, network, remedy=f"name {network.weights_file}")
     return file
 
 
@@ -48,15 +46,15 @@ def keras_cache() -> Path:
     return Path(os.environ.get("KERAS_HOME", home / ".keras")) / "models"
 
 
-def describe_weights(source: str, *, base: Path | None, network: Network, size: int) -> str:
+def describe_weights(source: str, *, base: Path | None, network: Network) -> str:
     """Return where a run takes the weights from, checked as `find_weights` does, but without a download."""
-    if source == "imagenet" and not _locate_cached(network, size=size).is_file():
-        return f"the first run downloads them from {_check_download(network, size=size)}"
-    return str(find_weights(source, base=base, network=network, size=size) or "random: none are needed")
+    if source == "imagenet" and not _locate_cached(network).is_file():
+        return f"the first run downloads them from {_check_download(network)}"
+    return str(find_weights(source, base=base, network=network) or "random: none are needed")
 
 
-def _locate_cached(network: Network, *, size: int) -> Path:
-    return keras_cache() / network.file.format(size=size)
+def _locate_cached(network: Network) -> Path:
+    return keras_cache() / network.weights_file
 
 
 def _check_tensors(file: Path, network: Network, *, remedy: str) -> None:
@@ -88,9 +86,9 @@ def _name_counts(counts: tuple[int, ...]) -> str:
     return ", ".join(f"{count:,} {what}" for count, what in named)
 
 
-def _check_download(network: Network, *, size: int, url: str = "") -> str:
+def _check_download(network: Network, *, url: str = "") -> str:
     """Return the address of the weights; refuse a machine that cannot download them."""
-    name = network.file.format(size=size)
+    name = network.weights_file
     origin = (url or network.url) + name
     if importlib.util.find_spec("keras") is None:
         raise UsageError(
