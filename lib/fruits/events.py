@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 STAGE_SUMS = ["task_seconds", "gc_seconds", "shuffle_read_bytes", "shuffle_write_bytes", "spilled_bytes"]
 _TIMES: dict[str, type] = {"started": float, "seconds": float}
 TASKS = ["stage", "executor", "started", "seconds"]
-_EXECUTORS = ["executor", "host", "cores", "added", "removed"]
-_JOBS = ["job", "started", "seconds", "result"]
-
 _TASK_END = ["stage", "executor", "launched", "finished", "failed", *STAGE_SUMS]
 _KINDS = frozenset({
     *("ApplicationStart", "ApplicationEnd", "BlockUpdated", "ExecutorAdded", "ExecutorRemoved", "JobStart", "JobEnd"),
@@ -77,7 +74,7 @@ def tabulate_jobs(events: Events, begin: int) -> "pd.DataFrame":
         end = ends.get(job)
         took, result = (since(at, end["Completion Time"]), end["Job Result"]["Result"]) if end else (None, None)
         rows.append((job, since(begin, at), took, result))
-    return pd.DataFrame(rows, columns=_JOBS).astype(_TIMES)
+    return pd.DataFrame(rows, columns=["job", *_TIMES, "result"]).astype(_TIMES)
 
 
 def tabulate_executors(events: Events, begin: int) -> "pd.DataFrame":
@@ -89,7 +86,8 @@ def tabulate_executors(events: Events, begin: int) -> "pd.DataFrame":
     for event in events["ExecutorAdded"]:
         name, about = event["Executor ID"], event["Executor Info"]
         rows.append((name, about["Host"], about["Total Cores"], since(begin, event["Timestamp"]), gone.get(name)))
-    return pd.DataFrame(rows, columns=_EXECUTORS).astype({"removed": float})
+    columns = ["executor", "host", "cores", "added", "removed"]
+    return pd.DataFrame(rows, columns=columns).astype({"removed": float})
 
 
 def tabulate_tasks(events: Events, begin: int) -> "pd.DataFrame":

@@ -61,10 +61,12 @@ def build_manifest(
     quality: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Gather the manifest of a run; `counts` is of `reconcile`, `quality` of `Quality.describe`."""
+    repository = find_repository()
     return {
         **{name: getattr(params, name) for name in ("mode", "target")},
         "started": stopwatch.started,
-        **read_origin(find_repository()),
+        **read_commit(repository),
+        "author": read_author(repository),
         "params": dataclasses.asdict(params),
         "model": {name: getattr(backbone, name) for name in _MODEL_KEYS} | {"backbone": params.backbone},
         "model_flatbuffer": str(backbone.flatbuffer),
@@ -123,15 +125,12 @@ def list_rates(manifest: Any) -> dict[str, dict[str, float]]:
 
     Empty where nothing was measured, and where an earlier version wrote something else.
     """
-    quality = manifest.get("quality") if isinstance(manifest, dict) else None
-    parts = quality if isinstance(quality, dict) else {}
-    groups = parts.get("by_group")
-    tests = {"official": parts.get("official"), **(groups if isinstance(groups, dict) else {})}
+    official, groups = (find_value(manifest, "quality", part) for part in ("official", "by_group"))
     found: dict[str, dict[str, float]] = {}
-    for name, test in tests.items():
-        rates = test.get("accuracy") if isinstance(test, dict) else None
+    for name, test in {"official": official, **(groups if isinstance(groups, dict) else {})}.items():
+        rates = find_value(test, "accuracy")
         rates = rates if isinstance(rates, dict) else {}
-        known = {k: rate["nn1"] for k, rate in rates.items() if isinstance(rate, dict) and rate.get("nn1") is not None}
+        known = {k: rate for k in rates if (rate := find_value(rates, k, "nn1")) is not None}
         found |= {name: known} if known else {}
     return found
 
@@ -161,11 +160,6 @@ def _read_version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def read_origin(folder: Path | None) -> dict[str, Any]:
-    """Return `git_commit`, `git_dirty` and `author`: which code ran, and who git says works here."""
-    return {**read_commit(folder), "author": read_author(folder)}
 
 
 def read_commit(folder: Path | None) -> dict[str, Any]:

@@ -13,45 +13,38 @@ if TYPE_CHECKING:
 
 # What the bar is wide: one line of a small terminal.
 BAR_COLUMNS = 79
-_METRIC = "number of output rows"
+# Its name in Spark 4; in 3.5 it is PythonMapInArrow.
+_NODE, _METRIC = "MapInArrow", "number of output rows"
 # tqdm's own, with a rate that is never turned round ("s/image").
 _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 @contextmanager
-def track_rows(
-    spark: "SparkSession", *, total: int, node: str = "MapInArrow", unit: str = " images", every: float = 1.0
-) -> Iterator[None]:
-    """Show how many of `total` rows the queries run in the block have put out, with rate and time left.
-
-    Counted are plan nodes whose name ends with `node` (Spark 3.5: PythonMapInArrow, 4: MapInArrow).
-    """
+def track_rows(spark: "SparkSession", *, total: int, every: float = 1.0) -> Iterator[None]:
+    """Show how many of `total` images the queries run in the block have put out, with rate and time left."""
     from py4j.protocol import Py4JError
 
     store = spark._jsparkSession.sharedState().statusStore()
     earlier = set(_list_executions(store))
     stop = threading.Event()
     # The bar is one line of standard output, in a terminal, in Jupyter and in the executed notebook alike.
-    with tqdm(total=total, unit=unit, file=sys.stdout, mininterval=every, ncols=BAR_COLUMNS, bar_format=_FORMAT) as bar:
+    with tqdm(
+        total=total, unit=" images", file=sys.stdout, mininterval=every, ncols=BAR_COLUMNS, bar_format=_FORMAT
+    ) as bar:
 
         def look_on() -> None:
             with suppress(Py4JError, ConnectionError):  # a JVM that died is for the block to say
                 while not stop.wait(every):
-                    _advance(bar, min(total, _count_rows(store, earlier, node)))
+                    _advance(bar, min(total, _count_rows(store, earlier)))
 
         watcher = threading.Thread(target=look_on, daemon=True)
         watcher.start()
         try:
             yield
-            finished = True
-        except BaseException:
-            finished = False
-            raise
         finally:
             stop.set()
             watcher.join()
-            if finished:
-                _advance(bar, total)
+        _advance(bar, total)
 
 
 def _advance(bar: Any, count: int) -> None:
@@ -64,14 +57,14 @@ def _list_executions(store: Any) -> list[int]:
     return [executions.apply(index).executionId() for index in range(executions.size())]
 
 
-def _count_rows(store: Any, earlier: set[int], node: str) -> int:
-    """Add up the metric over the plan nodes of that name; 0 while Spark has not reported yet."""
+def _count_rows(store: Any, earlier: set[int]) -> int:
+    """Add up the metric over the plan nodes of `mapInArrow`; 0 while Spark has not reported yet."""
     count = 0
     for execution in set(_list_executions(store)) - earlier:
         values = store.executionMetrics(execution)
         nodes = store.planGraph(execution).allNodes()
         for position in range(nodes.size()):
-            if nodes.apply(position).name().endswith(node):
+            if nodes.apply(position).name().endswith(_NODE):
                 count += _read_metric(nodes.apply(position).metrics(), values)
     return count
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fruits import folders, ownership
-from fruits.comparison.runs import Run, find_manifests, read_runs
+from fruits.comparison.runs import find_manifests, read_runs
 from fruits.notebook import WARNINGS
 from fruits.params import RunParams, repository
 from fruits_cli.execution import FAILED, execute_notebook, explain_failures
@@ -30,13 +30,10 @@ def compare_runs(runs: Sequence[str], *, params: RunParams, say: Callable[[str],
         execute_notebook(notebook, draft / "run.ipynb", parameters=values, folder=folder, say=say)
         from fruits_cli.html import render_html
 
-        html = render_html(draft / "run.ipynb", title="Fruits! Runs compared", banner=_find_warning(found))
+        # The warning of sample images or untrained weights, if it is true of all.
+        kinds = {(run.find("target") == "sample", run.find("params", "weights") == "random") for run in found}
+        banner = WARNINGS.get(kinds.pop()) if len(kinds) == 1 else None
+        html = render_html(draft / "run.ipynb", title="Fruits! Runs compared", banner=banner)
         folders.write_bytes(draft / "run.html", html.encode())
     write_index(reports)
     return folder / "run.html"
-
-
-def _find_warning(runs: Sequence[Run]) -> str | None:
-    """Return the warning of reports of sample images or untrained weights, if it is true of all runs."""
-    kinds = {(run.find("target") == "sample", run.find("params", "weights") == "random") for run in runs}
-    return WARNINGS.get(kinds.pop()) if len(kinds) == 1 else None

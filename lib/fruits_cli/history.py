@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 from fruits import eventlog, folders
 from fruits.errors import FruitsError, UsageError
@@ -45,7 +46,10 @@ def serve_history(logs: list[Path], *, port: int = PORT) -> Iterator[str]:
         environment = choose_environment("local", os.environ)
         command = _build_command(Path(place), port=port, environment=environment)
         said = make_log()
-        with _start(command, environment=environment, said=said) as server:
+        with clean_environment(), said.open("wb") as stream:
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": stream, "stderr": stream}
+            started = subprocess.Popen(command, env=os.environ | environment, **streams)
+        with started as server:
             try:
                 _wait(server, folder=Path(place), port=port, said=said)
                 said.unlink()  # the server keeps it open; if it did not start, the message names it
@@ -75,13 +79,6 @@ def _build_command(folder: Path, *, port: int, environment: Mapping[str, str]) -
     # The settings folder is on the class path for its log4j2.properties.
     places = f"{environment['SPARK_CONF_DIR']}:{find_pyspark()}/jars/*"
     return [java, *options, "-cp", places, _SERVER]
-
-
-def _start(command: list[str], *, environment: Mapping[str, str], said: Path) -> subprocess.Popen[bytes]:
-    with clean_environment(), said.open("wb") as stream:
-        return subprocess.Popen(
-            command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
-        )
 
 
 def _wait(server: "subprocess.Popen[bytes]", *, folder: Path, port: int, said: Path) -> None:

@@ -1,7 +1,6 @@
 """A folder of images bundled into a few Parquet shards."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +48,8 @@ def pack_images(input_dir: Path, output_dir: Path, *, shard_bytes: int = SHARD_B
     as_folder(output_dir.parent).hold()
     with as_folder(output_dir).replaced() as draft:
         with tqdm(total=len(images), unit=" images", file=ProgressWriter(sys.stdout), ncols=BAR_COLUMNS) as bar:
-            for number, shard in enumerate(_cut_shards(images, shard_bytes=shard_bytes)):
+            place = (images["length"].cumsum() - images["length"]) // shard_bytes
+            for number, (_, shard) in enumerate(images.groupby(place)):
                 with (
                     open_output(draft / name_shard(number)) as stream,
                     pq.ParquetWriter(stream, SCHEMA, compression="NONE") as writer,
@@ -83,12 +83,6 @@ def _check_folders(input_dir: Path, output_dir: Path) -> ClassFolders:
     if how := relate(output_dir, input_dir):
         raise UsageError(f"{output_dir} {how} {input_dir}, the images to pack; name a folder outside of them.")
     return tree
-
-
-def _cut_shards(images: pd.DataFrame, *, shard_bytes: int) -> Iterator[pd.DataFrame]:
-    number = (images["length"].cumsum() - images["length"]) // shard_bytes
-    for _, shard in images.groupby(number):
-        yield shard
 
 
 def _read_group(tree: ClassFolders, images: pd.DataFrame, unreadable: list[str]) -> pa.Table:

@@ -24,7 +24,7 @@ def tabulate_runs(runs: Sequence[Run]) -> "pd.DataFrame":
 
 
 def _list_facts(run: Run, k: str | None) -> dict[str, str]:
-    target = run.find("pca", "variance_target")
+    needed, target = (run.find("pca", key) for key in ("components_for_target", "variance_target"))
     facts = {
         "mode, target": f"{run.find('mode')}, {run.find('target')}",
         "started": str(run.find("started") or UNKNOWN)[:16].replace("T", " "),
@@ -38,7 +38,9 @@ def _list_facts(run: Run, k: str | None) -> dict[str, str]:
         "seconds, all stages": _write(sum((run.find("seconds") or {}).values()) or None, "{:,.0f}".format),
         "components kept (k)": f"{run.find('pca', 'kept'):,}",
         "variance kept": _write(run.find("pca", "cumulative"), format_share),
-        f"components for {format_target(target)}" if target else "components for the target": _describe_needed(run),
+        f"components for {format_target(target) if target else 'the target'}": f"{needed:,}"
+        if needed
+        else f"more than {run.find('pca', 'kept'):,}",
         "components enough, by group": _write(
             run.find("quality", "components_within_one_point", "by_group"), "{:,}".format
         ),
@@ -47,11 +49,6 @@ def _list_facts(run: Run, k: str | None) -> dict[str, str]:
         if row.k == k:
             facts[f"accuracy, {show_test(row.test)}, k = {k}"] = f"{100 * row.accuracy:.1f}%"
     return facts | {"cost": _describe_cost(run)}
-
-
-def _describe_needed(run: Run) -> str:
-    needed = run.find("pca", "components_for_target")
-    return f"{needed:,}" if needed else f"more than {run.find('pca', 'kept'):,}"
 
 
 def _describe_cost(run: Run) -> str:

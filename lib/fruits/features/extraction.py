@@ -83,18 +83,12 @@ def compute_features(
         batch_size=batch_size,
         errors=collect_errors(spark.sparkContext),
     )
-    group = _name_group(spark)
+    # The job group that is set: Livy counts its tasks for a cell's progress, and cancels it with the cell. Asked for
+    # before other threads speak with the JVM: under Livy another thread of the JVM's may answer then.
+    group = spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
     with track_rows(spark, total=len(missing)):
         written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task, group=group)
     return _reconcile(images, missing, extractor.errors.value, store=store, written=written, fresh=fresh)
-
-
-def _name_group(spark: "SparkSession") -> str:
-    """Take the job group that is set: Livy counts its tasks for a cell's progress, and cancels it with the cell.
-
-    To be asked before other threads speak with the JVM: under Livy another thread of the JVM's may answer then.
-    """
-    return spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
 
 
 def _reconcile(

@@ -59,7 +59,9 @@ def decode_image(content: bytes, *, size: int = DEFAULT.size) -> Pixels:
     with warnings.catch_warnings(action="ignore"):
         try:
             with _open_image(content) as image:
-                return np.asarray(_turn(_to_rgb(image).resize((size, size)), content))
+                resized, orientation = _to_rgb(image).resize((size, size)), read_orientation(content)
+                # To turn it last is faster than to turn the large one.
+                return np.asarray(resized if orientation == UPRIGHT else resized.transpose(_TURNS[orientation]))
         except (DecodeError, TimeoutError):  # a worker's patience may end in here
             raise
         except MemoryError as error:
@@ -127,12 +129,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         widen_palette(image)
     # A conversion of RGB to RGB would be a second copy.
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _turn(image: Image.Image, content: bytes) -> Image.Image:
-    """Turn the resized picture: that is faster than to turn the large one."""
-    orientation = read_orientation(content)
-    return image if orientation == UPRIGHT else image.transpose(_TURNS[orientation])
 
 
 def _explain(error: Exception, content: bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from posixpath import normpath
-from typing import Any, NamedTuple
+from typing import Any
 
 from fruits.errors import UsageError
 from fruits.folders import as_folder, compose
@@ -19,14 +19,7 @@ LABELS = "labels.csv"
 _COLUMNS = "path (below this folder), label and, if you like, split and group"
 # So many problems are named.
 _MOST = 5
-
-
-class Label(NamedTuple):
-    """A row of `labels.csv`; the path is relative to its folder."""
-
-    path: str
-    label: str
-    split: str
+_Row = tuple[str, str, str]  # path below the folder, label, split
 
 
 class LabelledImages(ClassFolders):
@@ -71,7 +64,7 @@ class LabelledImages(ClassFolders):
         return S3Object(path, 0, 0, "") if isinstance(as_folder(self.folder), S3Folder) else self.folder / path
 
 
-def read_labels(file: Path) -> list[Label]:
+def read_labels(file: Path) -> list[_Row]:
     """Read `labels.csv`: UTF-8, comma or semicolon, columns in any order; an empty split is "all"."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -81,7 +74,7 @@ def read_labels(file: Path) -> list[Label]:
         ) from error
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;", key=first.count))
-    rows: list[Label] = []
+    rows: list[_Row] = []
     problems = list(_parse(reader, rows, folder=f"{file.parent}/"))
     if problems or not rows:
         more = f"\n  - and {len(problems) - _MOST} more" * (len(problems) > _MOST)
@@ -90,7 +83,7 @@ def read_labels(file: Path) -> list[Label]:
     return rows
 
 
-def _parse(reader: Any, rows: list[Label], *, folder: str) -> Iterator[str]:
+def _parse(reader: Any, rows: list[_Row], *, folder: str) -> Iterator[str]:
     """Append the rows that are right, and yield what is wrong with the others."""
     try:
         names = [name.strip().lower() for name in next(reader, [])]
@@ -115,6 +108,6 @@ def _parse(reader: Any, rows: list[Label], *, folder: str) -> Iterator[str]:
             elif (before := lines.setdefault(compose(path), line)) != line:
                 yield f"line {line}: {path!r} is in line {before} too"
             else:
-                rows.append(Label(path, label, cell.get("split") or ALL))
+                rows.append((path, label, cell.get("split") or ALL))
     except csv.Error as error:
         yield f"line {reader.line_num}: {error}"

@@ -30,11 +30,12 @@ _CHUNK = 256
 class ImageReader(Protocol):
     """Reads images by their paths; can be sent to a worker."""
 
+    @abstractmethod
     def read(self, path: str, *, tag: str = "") -> bytes:
         """Return the bytes of an image; raise OSError if it cannot be read or has another tag in S3 than `tag`."""
 
 
-class ImageSource(ABC):
+class ImageSource(ImageReader, ABC):
     """A folder of images; `fruits.images.open_images` finds out of which kind. Workers get it without its caches."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,10 +71,6 @@ class ImageSource(ABC):
     @abstractmethod
     def check_classes(self, *, split: str, classes: Sequence[str]) -> int:
         """Return how many images `list_images` lists; raise its errors. It does not look at each file."""
-
-    @abstractmethod
-    def read(self, path: str, *, tag: str = "") -> bytes:
-        """Return the bytes of an image; raise OSError if it cannot be read or has another tag in S3 than `tag`."""
 
     def open_picture(self, path: str) -> Image.Image | None:
         """Return a picture of an image (100 x 100), None if it can no longer be read."""

@@ -1,7 +1,7 @@
 """Images as files, local or in S3: `<split>/<class>/<image>` at any depth, or every image below a folder."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +78,10 @@ class ClassFolders(ImageSource):
         if not there:
             raise UsageError(f"{where} holds {_describe_nothing(folders)}")
         ignored = {found.label: found.ignored.values() for found in folders if found.label and found.ignored}
-        empty = {label: _describe_class(whys) for label, whys in ignored.items()}
+        empty = {
+            label: f"{len(whys)} file{'s' * (len(whys) > 1)}, none is an image: {_count_kinds(whys)}"
+            for label, whys in ignored.items()
+        }
         asked = match_classes(there, classes, where=f"class folders with images of {where}", empty=empty)
         return [found for found in folders if found.images and found.label in asked]
 
@@ -131,11 +134,6 @@ def _describe_nothing(folders: Iterable[Found]) -> str:
     there = f"but {_count_kinds(files.values())} (such as {quote_first(sorted(files))})"
     there = there if files else "and nothing else"
     return f"no images, {there}. Taken are {', '.join(IMAGE_SUFFIXES)}, and files without a suffix that are one."
-
-
-def _describe_class(ignored: Collection[Why]) -> str:
-    """Count the files of a class: "13 files, none is an image: 12 .txt, 1 hidden"."""
-    return f"{len(ignored)} file{'s' * (len(ignored) > 1)}, none is an image: {_count_kinds(ignored)}"
 
 
 def _count_kinds(ignored: Iterable[Why]) -> str:

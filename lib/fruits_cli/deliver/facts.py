@@ -161,7 +161,11 @@ def read_benchmark() -> dict[str, Any] | None:
     if not file.is_file():
         return None
     found = json.loads(file.read_text(encoding="utf-8"))
-    rates = {name: _rate(runs) for name, runs in found["runs"].items() if "images" in runs[0]}
+    rates = {
+        name: float(median(run["images"] / run["seconds"] for run in runs))
+        for name, runs in found["runs"].items()
+        if "images" in runs[0]
+    }
     curves: dict[str, dict[int, float]] = {
         name: {at: rates[job] for at in _SIZES if (job := f"{name} @ {at}") in rates} for name in _CURVES
     }
@@ -177,7 +181,3 @@ def read_benchmark() -> dict[str, Any] | None:
             for name, (ours, other) in PAIRS.items()
         },
     }
-
-
-def _rate(runs: list[dict[str, Any]]) -> float:
-    return float(median(run["images"] / run["seconds"] for run in runs))

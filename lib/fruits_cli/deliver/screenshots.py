@@ -25,7 +25,8 @@ class Screenshot(NamedTuple):
 def read_screenshots(folder: Path) -> tuple[list[Screenshot], list[str]]:
     """Read the pictures of a folder, in the order of their names, and name the other files; refuse one without any."""
     try:
-        files = sorted((file for file in folder.iterdir() if not file.name.startswith(".")), key=_order)
+        shown = (file for file in folder.iterdir() if not file.name.startswith("."))
+        files = sorted(shown, key=lambda file: (file.name.casefold(), file.name))
     except OSError as error:
         raise UsageError(f"--screenshots {folder} cannot be read ({error.strerror}); name a folder.") from error
     found = [(file, _read_picture(file)) for file in files]
@@ -33,10 +34,6 @@ def read_screenshots(folder: Path) -> tuple[list[Screenshot], list[str]]:
     if not pictures:
         raise UsageError(f"--screenshots {folder} holds no picture; allowed: {', '.join(sorted(_SUFFIXES))}.")
     return pictures, [file.name for file, picture in found if not picture]
-
-
-def _order(file: Path) -> tuple[str, str]:
-    return file.name.casefold(), file.name
 
 
 def _read_picture(file: Path) -> Screenshot | None:
