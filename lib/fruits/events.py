@@ -3,10 +3,9 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 STAGE_SUMS = ["task_seconds", "gc_seconds", "shuffle_read_bytes", "shuffle_write_bytes", "spilled_bytes"]
 _TIMES: dict[str, type] = {"started": float, "seconds": float}
@@ -63,10 +62,8 @@ def list_times(events: Events) -> Iterator[int]:
     yield from (finished for _, _, _, finished, *_ in events["TaskEnd"])
 
 
-def tabulate_jobs(events: Events, begin: int) -> "pd.DataFrame":
+def tabulate_jobs(events: Events, begin: int) -> pd.DataFrame:
     """Return job, started, seconds and result."""
-    import pandas as pd
-
     ends = {event["Job ID"]: event for event in events["JobEnd"]}
     rows = []
     for event in events["JobStart"]:
@@ -77,10 +74,8 @@ def tabulate_jobs(events: Events, begin: int) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["job", *_TIMES, "result"]).astype(_TIMES)
 
 
-def tabulate_executors(events: Events, begin: int) -> "pd.DataFrame":
+def tabulate_executors(events: Events, begin: int) -> pd.DataFrame:
     """Return executor, host, cores, added and removed."""
-    import pandas as pd
-
     gone = {event["Executor ID"]: since(begin, event["Timestamp"]) for event in events["ExecutorRemoved"]}
     rows = []
     for event in events["ExecutorAdded"]:
@@ -90,20 +85,16 @@ def tabulate_executors(events: Events, begin: int) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns).astype({"removed": float})
 
 
-def tabulate_tasks(events: Events, begin: int) -> "pd.DataFrame":
+def tabulate_tasks(events: Events, begin: int) -> pd.DataFrame:
     """Return a row for each task, with what `SparkRun.stages` adds up."""
-    import pandas as pd
-
     types = dict.fromkeys(["launched", "finished", *STAGE_SUMS], float) | {"failed": bool}
     tasks = pd.DataFrame(events["TaskEnd"], columns=_TASK_END).astype(types)
     started, seconds = tasks["launched"] - begin, tasks["finished"] - tasks["launched"]
     return tasks.assign(started=(started / 1000).round(3), seconds=(seconds / 1000).round(3))
 
 
-def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: int) -> "pd.DataFrame":
+def tabulate_stages(events: Events, tasks: pd.DataFrame, *, begin: int, end: int) -> pd.DataFrame:
     """Return the columns of `SparkRun.stages`, from all tasks; `end` is for stages that have not ended."""
-    import pandas as pd
-
     spans: dict[int, dict[str, Any]] = {}
     for event in [*events["StageSubmitted"], *events["StageCompleted"]]:
         about = event["Stage Info"]

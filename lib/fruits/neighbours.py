@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from fruits.ownership import check_whole
 from fruits.results import SCORES, read_scores, to_matrix
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Scores = npt.NDArray[np.float32]
 # Images whose distances to all images of a run are in memory at once: 35 MB beside Fruits-360.
@@ -27,13 +24,12 @@ class Neighbourhood:
     paths: npt.NDArray[np.object_]
     labels: npt.NDArray[np.object_]
 
-    def find(self, paths: Sequence[str], scores: Scores, *, count: int = 3) -> "pd.DataFrame":
+    def find(self, paths: Sequence[str], scores: Scores, *, count: int = 3) -> pd.DataFrame:
         """Find the nearest `count` classes and images, by Euclidean distance. A class is as near as its nearest image.
 
         Returns path, kind (class or image), rank (from 1), label, nearest (path of the image of the run) and
         distance.
         """
-        import pandas as pd
         from scipy.spatial.distance import cdist
 
         # Classes lie together, so that the nearest of each is a minimum over a slice.

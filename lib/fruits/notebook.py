@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from fruits import eventlog, folders, results
 from fruits.errors import UsageError
 from fruits.local import LocalFolder
@@ -24,7 +26,6 @@ from fruits.plots.quality import order_ks
 from fruits.redaction import redact_secrets
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
     from pyspark.sql import SparkSession
 
@@ -197,16 +198,14 @@ def describe_log(spark: "SparkSession", params: RunParams) -> str:
     return f"The event log of {quote(spark.sparkContext.applicationId)} is in {quote(place)} when Spark has ended."
 
 
-def show_summary(run: eventlog.SparkRun | None) -> "pd.DataFrame":
+def show_summary(run: eventlog.SparkRun | None) -> pd.DataFrame:
     """Return what Spark did, as a table for readers; empty without a log that can be read."""
-    import pandas as pd
-
     told = run.summarise() if run else {}
     shown = {name: f"{value:,}" if isinstance(value, int | float) else str(value) for name, value in told.items()}
     return pd.DataFrame({"value": {name.replace("_", " "): value for name, value in shown.items()}})
 
 
-def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
+def show_accuracies(accuracies: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `Quality.accuracies` for readers: a row for each k, a column for each test, in percent."""
     if accuracies.empty:
         return accuracies
@@ -218,7 +217,7 @@ def show_accuracies(accuracies: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def write_report_parts(
-    params: RunParams, *, manifest: dict[str, object], figure: "Figure", points: "pd.DataFrame | None" = None
+    params: RunParams, *, manifest: dict[str, object], figure: "Figure", points: pd.DataFrame | None = None
 ) -> None:
     """Write manifest.json, variance.png and, for `fruits run`, the points of the atlas, if there are any.
 

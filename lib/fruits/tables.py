@@ -5,14 +5,14 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from fruits.arrow import to_matrix
 from fruits.folders import open_output, write_bytes
 from fruits.images.rows import NAMES
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 _ROWS = 8192
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -39,17 +39,12 @@ class CsvFormat:
         writer.writerows([header, *([*map(self.spell, row)] for row in sorted(rows))])
         write_bytes(file, text.getvalue().encode(self.encoding))
 
-    def write_table(self, file: Path, table: "pd.DataFrame") -> None:
+    def write_table(self, file: Path, table: pd.DataFrame) -> None:
         """Write a table without its index."""
         write_bytes(file, self._format(table).encode(self.encoding))
 
-    def write_scores(self, file: Path, scores: "pa.Table", *, width: int) -> None:
+    def write_scores(self, file: Path, scores: pa.Table, *, width: int) -> None:
         """Write path, label, split and `pca` as `width` columns, pc_001 and so on, of a table with these columns."""
-        import pyarrow as pa
-        import pyarrow.csv as pa_csv
-
-        from fruits.arrow import to_matrix
-
         # Three digits until a thousand components ask for more, so that the columns sort.
         digits = max(3, len(str(width)))
         names = [*NAMES, *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
@@ -66,10 +61,8 @@ class CsvFormat:
                 else:
                     stream.write(self._format(table.to_pandas(), header=False).encode())
 
-    def read_table(self, file: Path, *, rows: int | None = None) -> "pd.DataFrame":
+    def read_table(self, file: Path, *, rows: int | None = None) -> pd.DataFrame:
         """Read what `write_table` or `write_scores` wrote, or its first rows; texts are as their cells hold them."""
-        import pandas as pd
-
         with file.open("rb") as stream:
             return pd.read_csv(
                 stream,
@@ -82,7 +75,7 @@ class CsvFormat:
                 nrows=rows,
             )
 
-    def _format(self, table: "pd.DataFrame", *, header: bool = True) -> str:
+    def _format(self, table: pd.DataFrame, *, header: bool = True) -> str:
         texts = {name: column.map(self.spell) for name, column in table.select_dtypes("object").items()}
         # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.
         bare = any(column.str.contains("\r").any() for column in texts.values())

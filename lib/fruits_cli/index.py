@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jinja2 import Environment, FileSystemLoader
+
 from fruits import folders
 from fruits.errors import UsageError
 from fruits.manifest import find_value
@@ -60,8 +62,6 @@ def find_reports(root: Path) -> list[Report]:
 
 def render_index(reports: Sequence[Report], *, compared: bool = False) -> str:
     """Render the page; what a manifest of an earlier version does not say is left out. `compared`: link to it."""
-    from jinja2 import Environment, FileSystemLoader
-
     places = [_TEMPLATES / "reports", _TEMPLATES / "reader"]
     template = Environment(loader=FileSystemLoader(places), autoescape=True)
     ordered = sorted(reports, key=lambda report: str(find_value(report.manifest, "started") or ""), reverse=True)

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,9 +24,6 @@ from fruits.results import load_pca, to_matrix
 from fruits.session import open_session
 from fruits.tables import FORMATS
 from fruits_cli.streams import without_stderr
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Up to so many images are faster without Spark, which takes seconds to start.
 _WITHOUT_SPARK = 100
@@ -47,7 +45,7 @@ class Projection:
     """New images: scores (path, label, split, pca), what is nearest (see `neighbours`), and what cannot be read."""
 
     scores: pa.Table
-    neighbours: "pd.DataFrame"
+    neighbours: pd.DataFrame
     errors: list[ErrorRow]
 
 
@@ -102,10 +100,8 @@ def _find_results(model: str, params: RunParams) -> Path:
     )
 
 
-def find_images(places: Sequence[str]) -> "pd.DataFrame":
+def find_images(places: Sequence[str]) -> pd.DataFrame:
     """List files, and the images in and below folders: path, label and split."""
-    import pandas as pd
-
     tables = []
     for place in places:
         path = folders.resolve(locate(place, Path.cwd().as_posix()), base=None)
@@ -118,7 +114,7 @@ def find_images(places: Sequence[str]) -> "pd.DataFrame":
     return pd.concat(tables, ignore_index=True).drop_duplicates("path")
 
 
-def project_images(saved: SavedModel, images: "pd.DataFrame", *, count: int = 3) -> Projection:
+def project_images(saved: SavedModel, images: pd.DataFrame, *, count: int = 3) -> Projection:
     """Compute the scores of images and find what is nearest; on Spark if there are more than 100."""
     project = _project_here if len(images) <= _WITHOUT_SPARK else _project_on_spark
     scores, errors = project(saved, images)
@@ -130,7 +126,7 @@ def project_images(saved: SavedModel, images: "pd.DataFrame", *, count: int = 3)
     return Projection(scores=scores, neighbours=found, errors=errors)
 
 
-def _project_here(saved: SavedModel, images: "pd.DataFrame") -> tuple[pa.Table, list[ErrorRow]]:
+def _project_here(saved: SavedModel, images: pd.DataFrame) -> tuple[pa.Table, list[ErrorRow]]:
     with without_stderr():  # LiteRT tells its delegate
         features, errors = extract_here(images, saved.backbone)
     names = features.select(NAMES)
@@ -140,7 +136,7 @@ def _project_here(saved: SavedModel, images: "pd.DataFrame") -> tuple[pa.Table, 
     return names.append_column("pca", arrow.to_lists(scores)), errors
 
 
-def _project_on_spark(saved: SavedModel, images: "pd.DataFrame") -> tuple[pa.Table, list[ErrorRow]]:
+def _project_on_spark(saved: SavedModel, images: pd.DataFrame) -> tuple[pa.Table, list[ErrorRow]]:
     errors: list[ErrorRow] = []
     spark = open_session(master=saved.params.spark_master, driver_memory=saved.params.driver_memory)
     features = extract_features(images, saved.backbone, spark=spark, on_error="skip", errors=errors)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
 from fruits import eventlog, folders, ownership
 from fruits.errors import describe_exception
 from fruits.images import open_images
@@ -65,8 +67,6 @@ def _list_links(draft: Path, *, params: RunParams, title: str) -> dict[str, str]
 
 def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:
     """Make atlas.html of the points that the notebook wrote, if it wrote any; return the link to it."""
-    import pandas as pd
-
     from fruits_cli.atlas import write_atlas
 
     if not (file := draft / POINTS).exists():

@@ -2,23 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from fruits.comparison.runs import Run
 from fruits.manifest import STAGES, find_value, list_rates, show_test
 from fruits.pca import format_share, format_target
 from fruits.quality.trial import ALL, SHOWN
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 UNKNOWN = "–"
 
 
-def tabulate_runs(runs: Sequence[Run]) -> "pd.DataFrame":
+def tabulate_runs(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the main facts of runs as texts: a row for each fact, a column for each run."""
-    import pandas as pd
-
     k = choose_k(list_accuracies(runs))
     return pd.DataFrame({run.name: _list_facts(run, k) for run in runs}).fillna(UNKNOWN)
 
@@ -61,21 +58,17 @@ def _write(value: Any, write: Callable[[Any], str]) -> str:
     return write(value) if isinstance(value, int | float) else UNKNOWN
 
 
-def list_seconds(runs: Sequence[Run]) -> "pd.DataFrame":
+def list_seconds(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the seconds of each stage: a row for each run, a column for each stage that any of them has."""
-    import pandas as pd
-
     table = pd.DataFrame({run.name: run.find("seconds") or {} for run in runs}).reindex(STAGES).T
     return table.fillna(0.0).loc[:, lambda found: found.any()]
 
 
-def list_accuracies(runs: Sequence[Run]) -> "pd.DataFrame":
+def list_accuracies(runs: Sequence[Run]) -> pd.DataFrame:
     """Return run, test, k (str), accuracy, low, high (0 to 1) and tested (images) of the nearest neighbour.
 
     The intervals of 95 % are those of `quality.csv`; they are NaN where a manifest has none.
     """
-    import pandas as pd
-
     rows = []
     for run in runs:
         for test, rates in list_rates(run.manifest).items():
@@ -87,7 +80,7 @@ def list_accuracies(runs: Sequence[Run]) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["run", "test", "k", "accuracy", "low", "high", "tested"])
 
 
-def choose_k(accuracies: "pd.DataFrame") -> str | None:
+def choose_k(accuracies: pd.DataFrame) -> str | None:
     """Return the number of components at which accuracies are compared: the largest up to 50 that all tests tried."""
     tried = [set(part["k"]) - {ALL} for _, part in accuracies.groupby(["run", "test"])]
     shared = [int(k) for k in set.intersection(*tried) if int(k) <= SHOWN] if tried else []

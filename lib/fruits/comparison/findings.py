@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from fruits.arrow import to_matrix
 from fruits.comparison.facts import UNKNOWN, choose_k, list_accuracies
@@ -18,11 +20,6 @@ from fruits.moments import Matrix
 from fruits.pca import format_share
 from fruits.results import SHARE_TOLERANCE, read_scores
 from fruits.results import to_matrix as to_scores
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
 
 # The neighbours of an image that are compared.
 COUNT = 10
@@ -56,7 +53,7 @@ class Finding:
         return UNKNOWN if self.same is None else f"{'same' if self.same else 'differs'} ({self.figure})"
 
 
-def compare_features(left: Run, right: Run, images: "pd.DataFrame") -> Finding:
+def compare_features(left: Run, right: Run, images: pd.DataFrame) -> Finding:
     """Compare the stored features of common images, value by value."""
     what, widths = "features", [run.find("model", "features") for run in (left, right)]
     if widths[0] != widths[1]:
@@ -81,10 +78,8 @@ def compare_features(left: Run, right: Run, images: "pd.DataFrame") -> Finding:
     )
 
 
-def measure_features(images: "pd.DataFrame") -> "pd.DataFrame":
+def measure_features(images: pd.DataFrame) -> pd.DataFrame:
     """Return largest (absolute difference), magnitude (largest absolute value) and cosine of each image, float64."""
-    import pandas as pd
-
     parts = []
     for one, other in zip(*(_read_features(images, side) for side in ("left", "right")), strict=True):
         largest, norms = np.abs(one - other).max(axis=1), np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
@@ -95,7 +90,7 @@ def measure_features(images: "pd.DataFrame") -> "pd.DataFrame":
     return pd.concat(parts, ignore_index=True)
 
 
-def _read_features(images: "pd.DataFrame", side: str) -> Iterator[Matrix]:
+def _read_features(images: pd.DataFrame, side: str) -> Iterator[Matrix]:
     names = {f"{key}_{side}": key for key in ("label", "split", "file", "row")}
     blocks = store.cut_blocks(images[["path", *names]].rename(columns=names).astype({"row": "int64"}))
     for batch in store.read_blocks(blocks, ("features",)):
@@ -143,7 +138,7 @@ def _compare_accuracy(what: str, one: Any, other: Any) -> Finding:
     )
 
 
-def compare_neighbours(left: Run, right: Run, images: "pd.DataFrame") -> Finding:
+def compare_neighbours(left: Run, right: Run, images: pd.DataFrame) -> Finding:
     """Compare which of the common images are nearest to each by the saved scores; of very many images to some."""
     count = min(COUNT, len(images) - 1)
     if count < 1:
@@ -163,7 +158,7 @@ def compare_neighbours(left: Run, right: Run, images: "pd.DataFrame") -> Finding
     )
 
 
-def find_nearest(results: "Path", paths: Sequence[str], *, count: int) -> npt.NDArray[np.int64]:
+def find_nearest(results: Path, paths: Sequence[str], *, count: int) -> npt.NDArray[np.int64]:
     """Find among some images those nearest to each, by the scores of a run's results: places in `paths`, (n, count).
 
     The nearest comes first. More than `QUERIES` images are thinned out evenly.

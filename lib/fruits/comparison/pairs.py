@@ -3,7 +3,9 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from fruits import ownership
 from fruits.comparison.facts import UNKNOWN
@@ -20,9 +22,6 @@ from fruits.params import keys_of
 from fruits.results import METADATA
 from fruits.s3 import TAG
 from fruits.tables import FORMATS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _NAMES = {"git_commit": "commit", "sha256": "weights", "input_size": "input size"}
 
@@ -58,10 +57,8 @@ def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
     ]
 
 
-def tabulate_pairs(pairs: Sequence[Pair]) -> "pd.DataFrame":
+def tabulate_pairs(pairs: Sequence[Pair]) -> pd.DataFrame:
     """Return verdicts and figures as texts: a row for each pair, a column for each thing that was compared."""
-    import pandas as pd
-
     rows = {}
     for pair in pairs:
         # A test of both runs has a column of its own; the column `accuracy` would say of others that there is none.
@@ -72,7 +69,7 @@ def tabulate_pairs(pairs: Sequence[Pair]) -> "pd.DataFrame":
     return table[order].drop(columns=["accuracy", "images"], errors="ignore").fillna(UNKNOWN)
 
 
-def compare_pair(left: Run, right: Run, *, images: "pd.DataFrame | None") -> Pair:
+def compare_pair(left: Run, right: Run, *, images: pd.DataFrame | None) -> Pair:
     """Compare two runs; `images` is what `match_images` returns."""
     changes = list_changes(left, right)
     if images is None or not len(images):
@@ -114,7 +111,7 @@ def _show(value: Any) -> str:
     return text[:7] if len(text) >= 40 and text.isalnum() else text
 
 
-def read_images(run: Run) -> "pd.DataFrame | None":
+def read_images(run: Run) -> pd.DataFrame | None:
     """Return path, label, split and length of the images of a run; None without its results.
 
     Where the store knows the image, there are its digest, file and row too.
@@ -127,7 +124,7 @@ def read_images(run: Run) -> "pd.DataFrame | None":
     return images.drop(columns="modified").merge(known.drop(columns="modified"), on=["path", "length"], how="left")
 
 
-def match_images(left: "pd.DataFrame | None", right: "pd.DataFrame | None") -> "pd.DataFrame | None":
+def match_images(left: pd.DataFrame | None, right: pd.DataFrame | None) -> pd.DataFrame | None:
     """Return the images that two runs have in common, by path and length, and by content where it is known of both.
 
     The columns are those of `read_images`, once with `_left` and once with `_right`, and path and length.

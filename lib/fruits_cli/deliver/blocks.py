@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from fruits_cli.deliver.language import Language, Texts, fill_texts
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Block = dict[str, Any]
 # Signs of a text in a table; longer ones end in an ellipsis.
@@ -70,10 +70,8 @@ def make_table(
     return {"kind": "table", "header": list(header), "columns": sizes, "rows": [list(row) for row in rows], **more}
 
 
-def show_frame(frame: "pd.DataFrame", *, words: Words, **more: Any) -> Block:
+def show_frame(frame: pd.DataFrame, *, words: Words, **more: Any) -> Block:
     """Make a table of a DataFrame, with numbers in the format of the language; `more` as in `make_table`."""
-    from pandas.api.types import is_numeric_dtype
-
     numeric = [is_numeric_dtype(dtype) for dtype in frame.dtypes]
     texts = [[_show_value(value, words.language) for value in row] for row in frame.itertuples(index=False)]
     lengths = [max([len(row[place]) for row in texts], default=1) for place in range(len(numeric))]

@@ -1,14 +1,13 @@
 """Deliverable 2: the machine or the cluster, what Spark did, software and parameters."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from fruits import eventlog
 from fruits.redaction import redact_secrets
 from fruits_cli.deliver.blocks import Block, Words, make_facts, make_section, make_table, make_text
 from fruits_cli.deliver.facts import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _STAGES = 24
 _MACHINE = {"local_platform": "{versions.platform}", "local_master": "{params.spark_master}"}
@@ -86,7 +85,7 @@ def describe_spark(run: Run, words: Words) -> Block:
     )
 
 
-def _show_stages(stages: "pd.DataFrame", seconds: float, words: Words) -> list[Block | None]:
+def _show_stages(stages: pd.DataFrame, seconds: float, words: Words) -> list[Block | None]:
     form = words.language.format
     longest = stages.nlargest(_STAGES, "seconds").sort_values("started")
     bars, rows = [], []
@@ -110,7 +109,7 @@ def _show_stages(stages: "pd.DataFrame", seconds: float, words: Words) -> list[B
     ]
 
 
-def _show_executors(executors: "pd.DataFrame", words: Words) -> list[Block]:
+def _show_executors(executors: pd.DataFrame, words: Words) -> list[Block]:
     def seconds(value: Any) -> str:
         """Write a time; an executor that was never removed has none."""
         return "" if value == "" or value != value else words.language.format(float(value), "decimal")

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from fruits import eventlog, folders, results
 from fruits.comparison.runs import read_cluster
@@ -16,9 +18,6 @@ from fruits.networks import NETWORKS
 from fruits.params import find_repository, load_params
 from fruits.tables import FORMATS, CsvFormat
 from fruits_cli.choice import read_manifest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Where `scripts/aws_setup.sh` puts what a cluster computed.
 _DOWNLOADED = {"report_dir": "reports", "output_dir": "data/emr_output"}
@@ -36,19 +35,17 @@ class Run:
     manifest: dict[str, Any]
     cluster: dict[str, Any] | None = None
 
-    def read_table(self, name: str | Path, *, rows: int | None = None) -> "pd.DataFrame":
+    def read_table(self, name: str | Path, *, rows: int | None = None) -> pd.DataFrame:
         """Read a CSV file of the results, or its first rows; empty if it is not there."""
         form = FORMATS[self.manifest["params"].get("csv", "international")]
         return _read_table(self.results / name, form, rows=rows)
 
-    def read_spark(self, name: str) -> "pd.DataFrame":
+    def read_spark(self, name: str) -> pd.DataFrame:
         """Read a CSV file made from Spark's event log; empty if it is not there."""
         return _read_table(self.report / eventlog.FOLDER / name, FORMATS["international"])
 
 
-def _read_table(file: Path, form: CsvFormat, *, rows: int | None = None) -> "pd.DataFrame":
-    import pandas as pd
-
+def _read_table(file: Path, form: CsvFormat, *, rows: int | None = None) -> pd.DataFrame:
     return form.read_table(file, rows=rows) if file.is_file() else pd.DataFrame()
 
 

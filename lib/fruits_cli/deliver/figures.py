@@ -3,9 +3,13 @@
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from fruits import results
 from fruits.arrow import to_matrix
@@ -14,9 +18,6 @@ from fruits.plots.style import GREY, INK, PALETTE, tidy
 from fruits_cli.deliver.facts import Run
 from fruits_cli.deliver.language import Language
 from fruits_cli.deliver.typesetting import find_font
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # Centimetres on the slide, so that a point of the chart is a point of the slide.
 _WIDE, _HIGH = 20.0, 11.9
@@ -39,11 +40,7 @@ class Charts:
         return self.files
 
     @contextmanager
-    def _axes(self, name: str, *, x: str, y: str, grid: str = "y") -> Iterator["Axes"]:
-        import matplotlib as mpl
-        from matplotlib import font_manager
-        from matplotlib.figure import Figure
-
+    def _axes(self, name: str, *, x: str, y: str, grid: str = "y") -> Iterator[Axes]:
         font_manager.fontManager.addfont(find_font())
         # Noto Sans has no arrows.
         look: dict[str, Any] = {"font.family": ["Noto Sans", "DejaVu Sans"], "font.size": 15, "axes.labelsize": 15}

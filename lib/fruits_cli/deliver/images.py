@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from fruits import results
 from fruits.errors import FruitsError
@@ -13,12 +15,8 @@ from fruits_cli.deliver.execution import describe_machine, describe_software, de
 from fruits_cli.deliver.facts import Run, gather_facts
 from fruits_cli.deliver.language import Language, read_texts
 from fruits_cli.deliver.notebook import SHEETS, find_pictures, read_notebook
+from fruits_cli.deliver.screenshots import Screenshot
 from fruits_cli.deliver.typesetting import typeset
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from fruits_cli.deliver.screenshots import Screenshot
 
 # Three columns of them fill a page.
 _CLASSES = 132
@@ -36,7 +34,7 @@ _TABLES = {
 
 
 def make_images(
-    run: Run, *, author: str, language: Language, screenshots: "list[Screenshot] | None" = None, **options: Any
+    run: Run, *, author: str, language: Language, screenshots: list[Screenshot] | None = None, **options: Any
 ) -> bytes:
     """Return the document of the images and of the execution; `options` as `typeset`."""
     images = run.read_table(results.METADATA)
@@ -149,7 +147,7 @@ def _show_tables(run: Run, words: Words) -> Iterator[Block]:
 
 
 def _show_head(
-    table: "pd.DataFrame", words: Words, *, name: Path, rows: int, most: int, wide: int | None = None
+    table: pd.DataFrame, words: Words, *, name: Path, rows: int, most: int, wide: int | None = None
 ) -> Block:
     shown = table.iloc[:most, :wide]
     sizes = {"rows": rows, "shown": len(shown), "columns": len(table.columns), "wide": len(shown.columns)}
@@ -210,7 +208,7 @@ def _show_rows(run: Run, words: Words, name: Path) -> Block | None:
     return _show_head(table, words, name=name, rows=len(table), most=_BAD_ROWS) if len(table) else None
 
 
-def _show_screenshots(shots: "Mapping[str, Screenshot]", words: Words) -> Iterator[Block]:
+def _show_screenshots(shots: Mapping[str, Screenshot], words: Words) -> Iterator[Block]:
     if shots:
         pictures = [
             {"kind": "picture", "file": file, "caption": shot.caption, "size": shot.size}

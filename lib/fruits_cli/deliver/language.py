@@ -9,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal
+
 from fruits.pca import format_share, format_target
 from fruits.yaml_text import read_yaml
 
@@ -32,9 +35,6 @@ class Language:
 
     @cached_property
     def _kinds(self) -> dict[str, Any]:
-        from babel.dates import format_date
-        from babel.numbers import format_currency, format_decimal
-
         def number(value: float, pattern: str) -> str:
             return format_decimal(value, pattern, locale=self.code)
 

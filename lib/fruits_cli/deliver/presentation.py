@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from fruits import folders, results
 from fruits.errors import FruitsError
@@ -70,8 +71,6 @@ def _list_bars(run: Run, facts: dict[str, Any], texts: Any, language: Language) 
 
 def _read_pictures(run: Run) -> dict[str, tuple[str, bytes]]:
     """Return one image of each of a few classes, evenly, with its label; none if they are not on this machine."""
-    from PIL import Image
-
     folder = folders.resolve(run.manifest["params"]["input_dir"], base=find_repository())
     images, pictures = run.read_table(results.METADATA), dict[str, tuple[str, bytes]]()
     if len(images) and isinstance(folders.as_folder(folder), LocalFolder):
@@ -88,8 +87,6 @@ def _read_pictures(run: Run) -> dict[str, tuple[str, bytes]]:
 
 def _crop(sheet: bytes) -> bytes:
     """Return the first rows of a contact sheet, as many as a slide has room for: cut where all is white."""
-    from PIL import Image
-
     picture, stream = Image.open(io.BytesIO(sheet)).convert("RGB"), io.BytesIO()
     white = np.flatnonzero(np.asarray(picture).min(axis=(1, 2)) > 250)
     fitting = white[(white < 0.62 * picture.width) & (white > 0)]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typst
+
 from fruits.errors import FruitsError
 from fruits.plots.style import PALETTE
 from fruits.plots.text import FONT_PACKAGES
@@ -24,8 +26,6 @@ def typeset(
     by the names under which the template finds them, such as `figures/variance.svg`. `options` are those of
     `typst.compile_with_warnings`, such as `format` and `ppi`.
     """
-    import typst
-
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         shutil.copytree(TEMPLATES, place, dirs_exist_ok=True)
