@@ -1,5 +1,6 @@
 """The figures of Spark's stages and tasks, by what was drawn."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from drawn import bars
@@ -26,8 +27,10 @@ def tasks(*rows: tuple[int, str, float, float]) -> pd.DataFrame:
 
 
 def spans(ax: Axes) -> list[tuple[float, float, float]]:
-    """Return row, start and length of each bar."""
-    return [(round(bar.get_y() + bar.get_height() / 2, 6), bar.get_x(), bar.get_width()) for bar in bars(ax)]
+    """Return row, start and length of each bar: of stages a patch, of the tasks of an executor a collection."""
+    boxes = [path.get_extents() for tasks in ax.collections for path in tasks.get_paths()]
+    boxes += [bar.get_path().get_extents(bar.get_patch_transform()) for bar in bars(ax)]
+    return [(round((box.y0 + box.y1) / 2, 6), box.x0, round(box.width, 6)) for box in boxes]
 
 
 def test_a_stage_is_a_bar_from_its_start_to_its_end(ax: Axes) -> None:
@@ -63,7 +66,7 @@ def test_tasks_at_one_time_lie_in_lanes(ax: Axes) -> None:
     assert spans(ax) == [(0, 0, 10), (1, 1, 4), (1, 4.9, 4), (0, 9.999, 5), (2, 0, 10)]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "2"]
     assert list(ax.get_yticks()) == [0.5, 2]
-    colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]
+    colours = [to_hex(colour) for tasks in ax.collections for colour in np.asarray(tasks.get_facecolor())]
     assert colours == [style.PALETTE[stage].lower() for stage in (0, 0, 1, 1, 0)]
     assert ax.get_label() == "5 tasks; executors: 1, 2; at most 3 tasks at one time"
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fruits.plots.style import BLUE, GREY, INK, PALETTE, RED, tidy
 
 if TYPE_CHECKING:
@@ -43,14 +45,20 @@ def plot_tasks(tasks: "pd.DataFrame", *, ax: "Axes") -> "Axes":
 
     Neighbouring stages have different colours.
     """
+    from matplotlib.collections import PolyCollection
+
     whole = _find_end(tasks)
     colours = {stage: PALETTE[place % 6] for place, stage in enumerate(sorted(tasks["stage"].unique()))}
     top, middles = 0, {}
     for executor, of_executor in tasks.groupby("executor", sort=True):
         lanes = _find_lanes(of_executor)
         bars = of_executor["seconds"].clip(lower=_THIN * whole)
+        rows = top + np.array(lanes)
+        left, right, low, high = of_executor["started"], of_executor["started"] + bars, rows - 0.425, rows + 0.425
+        corners = np.transpose([(left, low), (right, low), (right, high), (left, high)], (2, 0, 1))
+        # One collection: 20,000 bars of their own take half a minute.
         colour = [colours[stage] for stage in of_executor["stage"]]
-        ax.barh([top + lane for lane in lanes], bars, left=of_executor["started"], color=colour, height=0.85)
+        ax.add_collection(PolyCollection(list(corners), facecolors=colour, linewidths=0))
         middles[str(executor)] = top + max(lanes) / 2
         top += max(lanes) + 1
         ax.axhline(top - 0.5, color=GREY, linewidth=0.6)
