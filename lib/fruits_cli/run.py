@@ -46,7 +46,9 @@ def _complete_report(draft: Path, *, params: RunParams, say: Callable[[str], Non
     manifest = json.loads((draft / "manifest.json").read_text())
     manifest |= collect_log(draft / eventlog.FOLDER, manifest.pop("spark"), say=say)
     started, title = time.perf_counter(), f"Fruits! {params.title} ({params.target})"
-    front = describe_front(manifest, links=_list_links(draft, params=params, title=title))
+    picture = f"{eventlog.FOLDER}/{eventlog.PICTURE}"
+    seen = {picture: "When Spark's stages and tasks ran"} if (draft / picture).exists() else {}
+    front = describe_front(manifest, links=_draw_atlas(draft, params=params, title=title) | seen)
     html = render_html(draft / "run.ipynb", title=title, banner=banner(params), front=front)
     (draft / "run.html").write_text(html, encoding="utf-8")
     seconds = manifest["seconds"]["report"] + time.perf_counter() - started
@@ -56,13 +58,6 @@ def _complete_report(draft: Path, *, params: RunParams, say: Callable[[str], Non
     ownership.write_marker(draft, owner=owner, kind=ownership.REPORT)
     ownership.keep_folders(params.report_folder, draft, ownership.REPORT)
     ownership.check_again(params.report_folder, ownership.REPORT, owner=owner, replace=params.replace)
-
-
-def _list_links(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:
-    """Return the files beside the page, with what they show."""
-    picture = f"{eventlog.FOLDER}/{eventlog.PICTURE}"
-    seen = {picture: "When Spark's stages and tasks ran"} if (draft / picture).exists() else {}
-    return _draw_atlas(draft, params=params, title=title) | seen
 
 
 def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fruits import folders, ownership
 from fruits.errors import FruitsError, UsageError
@@ -127,6 +128,12 @@ def _read_results(manifest: dict[str, Any]) -> dict[str, Any]:
     return {"results": None, "variance": None, "note": f"its results are not in {(places or [output])[-1]}{hint}"}
 
 
+def fits(variance: pd.DataFrame, manifest: dict[str, Any]) -> bool:
+    """Tell whether the variance among some results is the one that a manifest tells of."""
+    told = manifest["pca"].get("cumulative", math.nan)
+    return not variance.empty and math.isclose(variance["cumulative"].iloc[-1], told, abs_tol=_EQUAL)
+
+
 def _read_variance(results: Path, manifest: dict[str, Any]) -> tuple[Matrix | None, str]:
     """Return the shares of the components, or why the results are not those of a manifest."""
     try:
@@ -137,7 +144,7 @@ def _read_variance(results: Path, manifest: dict[str, Any]) -> tuple[Matrix | No
         return None, str(error).rstrip(".")
     except (OSError, ValueError, LookupError) as error:
         return None, f"{results / VARIANCE} cannot be read ({type(error).__name__})"
-    same = math.isclose(share.sum(), manifest["pca"].get("cumulative", math.nan), abs_tol=_EQUAL)
-    if same and ownership.read_marker(results, ownership.RESULTS).get("model_id") == manifest["model"]["model_id"]:
+    model = ownership.read_marker(results, ownership.RESULTS).get("model_id")
+    if fits(table, manifest) and model == manifest["model"]["model_id"]:
         return share, ""
     return None, f"{results} holds results of another run"

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fruits import eventlog, folders, results
-from fruits.comparison.runs import read_cluster
+from fruits.comparison.runs import fits, read_cluster
 from fruits.errors import UsageError
 from fruits.manifest import list_rates
 from fruits.networks import NETWORKS
@@ -40,6 +41,11 @@ class Run:
         form = FORMATS[self.manifest["params"].get("csv", "international")]
         return _read_table(self.results / name, form, rows=rows)
 
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """The images that have features."""
+        return self.read_table(results.METADATA)
+
     def read_spark(self, name: str) -> pd.DataFrame:
         """Read a CSV file made from Spark's event log; empty if it is not there."""
         return _read_table(self.report / eventlog.FOLDER / name, FORMATS["international"])
@@ -65,7 +71,7 @@ def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
     output = base.output_dir if asked else manifest["params"].get("output_dir", base.output_dir)
     run = Run(report, folders.resolve(output, base=find_repository()) / name, manifest, read_cluster(report) or None)
     shares = run.read_table(results.VARIANCE)
-    if shares.empty or abs(shares["cumulative"].iloc[-1] - manifest["pca"]["cumulative"]) > 1e-9:
+    if not fits(shares, manifest):
         wrong = "no results" if shares.empty else "results of another run"
         brought = "download them: scripts/aws_setup.sh download-results" if remote else "run again"
         raise UsageError(f"{run.results} holds {wrong} for {report}; {brought}, or --set output_dir.")
@@ -88,7 +94,7 @@ _CURVES = ("ours", "ours, warm", "two plain processes")
 def gather_facts(run: Run) -> dict[str, Any]:
     """Return what texts may name: the manifest's own keys, `cluster`, `found` and `bench`; what is unknown is None."""
     model = run.manifest["model"]
-    images, shares = run.read_table(results.METADATA), run.read_table(results.VARIANCE)
+    images, shares = run.images, run.read_table(results.VARIANCE)
     network = NETWORKS[model.get("backbone", "mobilenet_v2")].application
     untrained = run.manifest["params"]["weights"] == "random"
     return {

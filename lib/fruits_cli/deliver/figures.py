@@ -62,8 +62,6 @@ class Charts:
 
     def _draw_variance(self) -> None:
         shares = self.run.read_table(results.VARIANCE)
-        if shares.empty:
-            return
         target, needed = self.facts["pca"]["variance_target"], self.facts["pca"]["components_for_target"]
         with self._axes("variance", x="axis.components", y="axis.variance") as ax:
             ax.fill_between(shares["component"], shares["cumulative"], color=PALETTE[0], alpha=0.12, linewidth=0)

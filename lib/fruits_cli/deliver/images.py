@@ -37,7 +37,7 @@ def make_images(
     run: Run, *, author: str, language: Language, screenshots: list[Screenshot] | None = None, **options: Any
 ) -> bytes:
     """Return the document of the images and of the execution; `options` as `typeset`."""
-    images = run.read_table(results.METADATA)
+    images = run.images
     classes = images["label"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     known = {"classes": len(classes), "bytes": int(images["length"].sum()), "columns": len(images.columns)}
     facts = {**gather_facts(run), "author": author, "images": known, "id": _identify(run)}
@@ -172,7 +172,7 @@ def _list_checks(run: Run, words: Words) -> Iterator[tuple[str, bool, str]]:
     sums: Mapping[str, list[int]] = {
         "counts": [counts["listed"], counts["features"], counts["errors"]],
         "computed": [counts["features"], counts["computed"], counts["reused"]],
-        "metadata": [len(run.read_table(results.METADATA)), counts["features"]],
+        "metadata": [len(run.images), counts["features"]],
         "scores": [sum(open_parquet(file).metadata.num_rows for file in files), counts["features"]],
         "width": [sum(column.startswith("pc_") for column in columns), run.manifest["pca"]["kept"]],
     }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fruits import folders, results
+from fruits import folders
 from fruits.errors import FruitsError
 from fruits.images import open_images
 from fruits.local import LocalFolder
@@ -72,7 +72,7 @@ def _list_bars(run: Run, facts: dict[str, Any], texts: Any, language: Language) 
 def _read_pictures(run: Run) -> dict[str, tuple[str, bytes]]:
     """Return one image of each of a few classes, evenly, with its label; none if they are not on this machine."""
     folder = folders.resolve(run.manifest["params"]["input_dir"], base=find_repository())
-    images, pictures = run.read_table(results.METADATA), dict[str, tuple[str, bytes]]()
+    images, pictures = run.images, dict[str, tuple[str, bytes]]()
     if len(images) and isinstance(folders.as_folder(folder), LocalFolder):
         classes = images["label"].unique()
         chosen = classes[np.unique(np.linspace(0, len(classes) - 1, _PICTURES).astype(int))]
