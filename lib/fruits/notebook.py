@@ -22,7 +22,6 @@ from fruits.local import LocalFolder
 from fruits.manifest import show_test
 from fruits.ownership import BY_HAND
 from fruits.params import KEYS, RunParams, build_params, describe_unknown, find_repository, list_modes, name_missing
-from fruits.plots.quality import order_ks
 from fruits.redaction import redact_secrets
 
 if TYPE_CHECKING:
@@ -207,6 +206,8 @@ def show_summary(run: eventlog.SparkRun | None) -> pd.DataFrame:
 
 def show_accuracies(accuracies: pd.DataFrame) -> pd.DataFrame:
     """Return the table of `Quality.accuracies` for readers: a row for each k, a column for each test, in percent."""
+    from fruits.plots.quality import order_ks
+
     if accuracies.empty:
         return accuracies
     classifiers = accuracies["classifier"].replace({"nn1": "nearest"})

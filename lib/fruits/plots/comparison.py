@@ -2,27 +2,24 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 
 from fruits.manifest import show_test
 from fruits.pca import format_share
 from fruits.plots.style import INK, PALETTE, Floats, tidy
 from fruits.plots.text import set_plainly, show_name
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 _LINES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vPX"
 
 
-def plot_stage_seconds(seconds: "pd.DataFrame", *, ax: "Axes") -> "Axes":
+def plot_stage_seconds(seconds: pd.DataFrame, *, ax: Axes) -> Axes:
     """Plot the seconds that the stages (columns) of runs (rows) took, one bar a run."""
-    from matplotlib.transforms import ScaledTranslation
-
     places, left = np.arange(len(seconds)), np.zeros(len(seconds))
     for stage, colour in zip(seconds, itertools.cycle(PALETTE), strict=False):
         widths = seconds[stage].to_numpy(float)
@@ -42,7 +39,7 @@ def plot_stage_seconds(seconds: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     return tidy(ax, grid="x")
 
 
-def plot_variance_curves(shares: Mapping[str, Floats], *, ax: "Axes") -> "Axes":
+def plot_variance_curves(shares: Mapping[str, Floats], *, ax: Axes) -> Axes:
     """Plot the variance that the first k components of runs keep together, one curve a run."""
     said, looks = [], _list_looks()
     for (name, share), (colour, line, _) in zip(shares.items(), looks, strict=False):
@@ -57,7 +54,7 @@ def plot_variance_curves(shares: Mapping[str, Floats], *, ax: "Axes") -> "Axes":
     return tidy(ax, grid="y")
 
 
-def plot_run_accuracies(accuracies: "pd.DataFrame", *, ax: "Axes") -> "Axes":
+def plot_run_accuracies(accuracies: pd.DataFrame, *, ax: Axes) -> Axes:
     """Plot accuracy, with low and high (0 to 1) where they are known, of each run in each test."""
     tests, names = (list(dict.fromkeys(accuracies[column])) for column in ("test", "run"))
     step, said = 0.8 / len(names), []

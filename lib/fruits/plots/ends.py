@@ -2,17 +2,14 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from fruits.plots.images import place_image
 from fruits.plots.style import INK, Floats
 from fruits.plots.text import set_plainly, show_name
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # The images at an end are among this share of all: further inside, another class would be no end.
 _SHARE = 0.05
@@ -47,13 +44,10 @@ def plot_ends(
     images: Sequence[NDArray[np.uint8]],
     labels: Sequence[str],
     *,
-    ax: "Axes",
+    ax: Axes,
     explained_variance_ratio: Sequence[float],
-) -> "Axes":
-    """Plot the images at both ends of each component, a row a component, the lowest scores on the left.
-
-    `images` are those of the rows in `ends`, in their order; `labels` those of all rows of the scores.
-    """
+) -> Axes:
+    """Plot the images of `ends`, in its order, at both ends of each component: a row each, the lowest scores left."""
     components, _, count = ends.shape
     pictures, said = iter(images), []
     for number, (pair, share) in enumerate(zip(ends, explained_variance_ratio, strict=False)):

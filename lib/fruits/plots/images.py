@@ -3,18 +3,15 @@
 import math
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fruits.plots.style import BLUE, INK, MAX_BARS, PALE_BLUE, WIDTH, tidy
 from fruits.plots.text import count_columns, set_plainly, show_name
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NAMED_AT_EACH_END = 15
 UNNAMED_ROW = 0.06
@@ -28,7 +25,7 @@ def figure_height(classes: int) -> float:
     return 0.9 + 0.22 * (named + UNNAMED_ROW * (classes - named))
 
 
-def plot_class_counts(counts: "pd.Series[int]", *, ax: "Axes") -> "Axes":
+def plot_class_counts(counts: pd.Series, *, ax: Axes) -> Axes:
     """Plot the images of each class as bars, the largest class on top, in a figure as tall as `figure_height` says.
 
     Above 40 classes, the 15 largest and the 15 smallest are named; the bars between them are thin.
@@ -56,8 +53,8 @@ def plot_class_counts(counts: "pd.Series[int]", *, ax: "Axes") -> "Axes":
 
 
 def draw_contact_sheets(
-    examples: Sequence[tuple[str, NDArray[np.uint8]]], *, classes: int, new_figure: "Callable[..., Figure]"
-) -> "list[Figure]":
+    examples: Sequence[tuple[str, NDArray[np.uint8]]], *, classes: int, new_figure: Callable[..., Figure]
+) -> list[Figure]:
     """Draw labelled images on as many figures as they need, each small enough for a page of paper.
 
     The last figure says how many of the `classes` of the run are not shown. `new_figure` is pyplot's `figure`.
@@ -73,7 +70,7 @@ def draw_contact_sheets(
     return figures
 
 
-def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], *, ax: "Axes") -> "Axes":
+def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str], *, ax: Axes) -> Axes:
     """Lay out images with their titles in rows of five, each image at its own proportions, and hide the axes."""
     for place, (image, title) in enumerate(zip(images, titles, strict=True)):
         left, top = place % _COLUMNS, _ROW * (place // _COLUMNS)
@@ -89,7 +86,7 @@ def plot_contact_sheet(images: Sequence[NDArray[np.uint8]], titles: Sequence[str
     return ax
 
 
-def plot_pairs(images: Sequence[NDArray[np.uint8]], texts: Sequence[str], *, ax: "Axes") -> "Axes":
+def plot_pairs(images: Sequence[NDArray[np.uint8]], texts: Sequence[str], *, ax: Axes) -> Axes:
     """Lay out images in rows of two, with a text, which is not wrapped, beside each row, and hide the axes."""
     for place, (image, text) in enumerate(zip(images, np.repeat(texts, 2), strict=True)):
         place_image(image, left=place % 2, top=place // 2, ax=ax)
@@ -102,7 +99,7 @@ def plot_pairs(images: Sequence[NDArray[np.uint8]], texts: Sequence[str], *, ax:
     return ax
 
 
-def place_image(image: NDArray[np.uint8], *, left: float, top: float, ax: "Axes") -> None:
+def place_image(image: NDArray[np.uint8], *, left: float, top: float, ax: Axes) -> None:
     """Draw an image at its own proportions into a square of side 1; the vertical axis points down."""
     height, width = 0.92 * np.asarray(image.shape[:2]) / max(image.shape[:2])
     ax.imshow(image, extent=(left + 0.5 - width / 2, left + 0.5 + width / 2, top + 0.92, top + 0.92 - height))

@@ -2,26 +2,22 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
 
 from fruits.plots.style import GREY, PALETTE, Floats, tidy
 from fruits.plots.text import count_columns, show_name
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.collections import PathCollection
 
 MARKERS = ("o", "^")
 MAX_ENTRIES = len(PALETTE) * len(MARKERS)
 MAX_POINTS = 20_000
 
 
-def plot_scores(
-    scores: Floats, labels: Sequence[str], *, ax: "Axes", explained_variance_ratio: Sequence[float]
-) -> "Axes":
+def plot_scores(scores: Floats, labels: Sequence[str], *, ax: Axes, explained_variance_ratio: Sequence[float]) -> Axes:
     """Plot the images on the first two components, coloured by class; with one component they lie on a line.
 
     Up to 14 classes are named in the legend, which stands below; more are put together by the first word of their
@@ -49,7 +45,7 @@ def plot_scores(
     return tidy(ax, grid="both")
 
 
-def _name_points(points: list["PathCollection"], entries: list[str], *, ax: "Axes") -> None:
+def _name_points(points: list[PathCollection], entries: list[str], *, ax: Axes) -> None:
     # Matplotlib leaves out labels that begin with `_`: the legend is made of numbers, which the names then replace.
     numbers = [str(number) for number in range(len(points))]
     narrow = max(map(count_columns, map(show_name, entries)), default=0) <= 26

@@ -1,17 +1,13 @@
 """When Spark's stages and tasks ran."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
 
+from fruits.eventlog import SparkRun
 from fruits.plots.style import BLUE, GREY, INK, PALETTE, RED, tidy
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from fruits.eventlog import SparkRun
 
 # Rows of text that can be read in one plot.
 _NAMED = 12
@@ -19,7 +15,7 @@ _NAMED = 12
 _THIN = 0.002
 
 
-def plot_stages(stages: "pd.DataFrame", *, ax: "Axes") -> "Axes":
+def plot_stages(stages: pd.DataFrame, *, ax: Axes) -> Axes:
     """Plot a bar from start to end for each stage, the first one on top; the 12 longest are named, failures are red."""
     whole = _find_end(stages)
     named = set(stages["seconds"].nlargest(_NAMED).index)
@@ -40,13 +36,8 @@ def plot_stages(stages: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     return _tidy_time(ax, whole)
 
 
-def plot_tasks(tasks: "pd.DataFrame", *, ax: "Axes") -> "Axes":
-    """Plot a bar from start to end for each task, in as many lanes for each executor as it had tasks at one time.
-
-    Neighbouring stages have different colours.
-    """
-    from matplotlib.collections import PolyCollection
-
+def plot_tasks(tasks: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Plot a bar for each task, in as many lanes for each executor as it had tasks at one time, coloured by stage."""
     whole = _find_end(tasks)
     colours = {stage: PALETTE[place % 6] for place, stage in enumerate(sorted(tasks["stage"].unique()))}
     top, middles = 0, {}
@@ -69,7 +60,7 @@ def plot_tasks(tasks: "pd.DataFrame", *, ax: "Axes") -> "Axes":
     return _tidy_time(ax, whole)
 
 
-def draw_spark(run: "SparkRun", *, figure: "Figure") -> "Figure":
+def draw_spark(run: SparkRun, *, figure: Figure) -> Figure:
     """Draw `plot_stages` and `plot_tasks` on an empty figure, for which 4.8 x 6.6 inches are good."""
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     plot_stages(run.stages, ax=upper)
@@ -78,11 +69,11 @@ def draw_spark(run: "SparkRun", *, figure: "Figure") -> "Figure":
     return figure
 
 
-def _find_end(table: "pd.DataFrame") -> float:
+def _find_end(table: pd.DataFrame) -> float:
     return float((table["started"] + table["seconds"]).max()) if len(table) else 1.0
 
 
-def _find_lanes(tasks: "pd.DataFrame") -> list[int]:
+def _find_lanes(tasks: pd.DataFrame) -> list[int]:
     """Return the lane of each task: the first that is free when it starts.
 
     Spark notes the end of a task a little after it has started the next one in its place.
@@ -98,6 +89,6 @@ def _find_lanes(tasks: "pd.DataFrame") -> list[int]:
     return list(lanes.values())
 
 
-def _tidy_time(ax: "Axes", whole: float) -> "Axes":
+def _tidy_time(ax: Axes, whole: float) -> Axes:
     ax.set(xlabel="Seconds since Spark started", xlim=(0, 1.02 * whole))
     return tidy(ax, grid="x")

@@ -1,15 +1,13 @@
 """What all figures share: colours and the look of an axes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fruits.plots.text import PLAIN_TEXT, set_plainly
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Floats = NDArray[np.floating[Any]]
 
@@ -28,7 +26,7 @@ FIGURES = PLAIN_TEXT | {
 }
 
 
-def tidy(ax: "Axes", *, grid: Any) -> "Axes":
+def tidy(ax: Axes, *, grid: Any) -> Axes:
     """Take away what does not inform, put a pale grid behind the data, and set all texts plainly."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=grid, color="#E6E6E6", linewidth=0.8)
@@ -38,6 +36,6 @@ def tidy(ax: "Axes", *, grid: Any) -> "Axes":
     return ax
 
 
-def describe_figure(figure: "Figure") -> str:
+def describe_figure(figure: Figure) -> str:
     """Return what a figure shows, for those who do not see it: the label that each plot gave its axes, or the title."""
     return "; ".join(filter(None, (str(ax.get_label()) or ax.get_title() for ax in figure.axes)))

@@ -6,10 +6,11 @@ import itertools
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
 # For `matplotlib.rcParams`: neither LaTeX, which may not be there, nor Matplotlib's own formulas.
 PLAIN_TEXT = {"text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False}
@@ -21,10 +22,8 @@ _JOINERS = "\u200c\u200d\u200e\u200f"
 MAX_WIDTH = 40
 
 
-def set_plainly(ax: "Axes") -> None:
+def set_plainly(ax: Axes) -> None:
     """Let no text of an axes be read as TeX or a formula, and let those in other scripts find their fonts."""
-    from matplotlib.text import Text
-
     for text in ax.findobj(Text):
         text.set(parse_math=False, usetex=False)
         if any(ord(sign) not in _base() for sign in text.get_text()):
@@ -74,18 +73,12 @@ def _has_font(sign: str) -> bool:
 
 @functools.cache
 def _base() -> frozenset[int]:
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
     return frozenset(FT2Font(font_manager.findfont(_BASE)).get_charmap())
 
 
 @functools.cache
 def _fallback() -> tuple[list[str], frozenset[int]]:
     """Make the fonts of the packages known to Matplotlib; return their families and the characters they have."""
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
     families, signs = [_BASE], set[int]()
     for package in FONT_PACKAGES:
         found = importlib.util.find_spec(package)

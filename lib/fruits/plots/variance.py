@@ -1,19 +1,18 @@
 """How much of the variance the components keep."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fruits.pca import count_components, format_share, format_target
 from fruits.plots.style import BLUE, INK, MAX_BARS, PALE_BLUE, RED, Floats, tidy
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-
-def plot_scree(share: Floats, *, ax: "Axes", marked: int | None = None) -> "Axes":
+def plot_scree(share: Floats, *, ax: Axes, marked: int | None = None) -> Axes:
     """Plot the share of the total variance (0 to 1) that each component holds, the largest first.
 
     The first `marked` components stand out, and the share of the last of them is written down.
@@ -32,7 +31,7 @@ def plot_scree(share: Floats, *, ax: "Axes", marked: int | None = None) -> "Axes
     return _tidy_components(ax, percent)
 
 
-def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float) -> "Axes":
+def plot_cumulative(cumulative: Floats, *, ax: Axes, target: float) -> Axes:
     """Plot the share of the total variance (0 to 1) that the first components hold together, and the target."""
     reached_at = count_components(np.asarray(cumulative), target)
     count, percent, goal = len(cumulative), 100.0 * np.asarray(cumulative), 100 * target
@@ -57,11 +56,8 @@ def plot_cumulative(cumulative: Floats, *, ax: "Axes", target: float) -> "Axes":
     return _tidy_components(ax, percent)
 
 
-def draw_variance(share: Floats, *, figure: "Figure", target: float) -> "Figure":
-    """Draw `plot_scree` and `plot_cumulative` on an empty figure, for which 4.8 x 6.6 inches are good.
-
-    The other parameters are theirs; the first component that reaches the target is marked on both.
-    """
+def draw_variance(share: Floats, *, figure: Figure, target: float) -> Figure:
+    """Draw `plot_scree` and `plot_cumulative`, both with the target, on an empty figure of 4.8 x 6.6 inches."""
     upper, lower = figure.subplots(2, 1)
     cumulative = np.cumsum(share)
     plot_scree(share, ax=upper, marked=count_components(cumulative, target))
@@ -73,16 +69,14 @@ def _count(count: int) -> str:
     return f"{count} component{'s' * (count != 1)}"
 
 
-def _write_beside(ax: "Axes", x: float, height: float, note: str, *, count: int) -> None:
+def _write_beside(ax: Axes, x: float, height: float, note: str, *, count: int) -> None:
     """Write on the roomier side of `x`, a component; `height` is a share of the axes."""
     side = "center" if count == 1 else "left" if x <= count / 2 else "right"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1} if count == 1 else None
     ax.text(x, height, f"  {note}  ", ha=side, color=RED, transform=ax.get_xaxis_transform(), bbox=box)
 
 
-def _tidy_components(ax: "Axes", percent: Floats) -> "Axes":
-    from matplotlib.ticker import MaxNLocator
-
+def _tidy_components(ax: Axes, percent: Floats) -> Axes:
     ax.set(xlabel="Principal component" if ax.patches else "Number of components (k)", xlim=(0.25, len(percent) + 0.75))
     ax.set_ylabel("Share of the total variance (%)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -116,7 +116,7 @@ def _describe_places(run: Run, words: Words) -> Block:
     )
 
 
-def _describe_images(classes: "pd.Series[int]", words: Words, *, sheets: list[str]) -> Block:
+def _describe_images(classes: pd.Series, words: Words, *, sheets: list[str]) -> Block:
     """Count the images of each class, and show the contact sheets, which are files."""
     shown = classes.head(_CLASSES)
     counts = [[str(label), words.language.format(count, "count")] for label, count in shown.items()]
@@ -189,7 +189,6 @@ def _list_checks(run: Run, words: Words) -> Iterator[tuple[str, bool, str]]:
 
 
 def _describe_errors(run: Run, words: Words) -> Block:
-    """Show the images that could not be read and the files that are no images, or say that there are none."""
     counts, ignored = run.manifest["counts"], run.manifest["ignored"]
     share, kinds = counts["errors"] / max(counts["listed"], 1), run.manifest.get("ignored_kinds") or {}
     rows = [[kind, words.language.format(count, "count")] for kind, count in kinds.items()]
