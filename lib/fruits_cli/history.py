@@ -60,9 +60,7 @@ def serve_history(logs: list[Path], *, port: int = PORT) -> Iterator[str]:
 
 def _find_port(wanted: int) -> int:
     for port in (wanted, 0):
-        with closing(socket.socket()) as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((_HOST, port))
+        with suppress(OSError), socket.create_server((_HOST, port)) as probe:
             return int(probe.getsockname()[1])
     raise FruitsError(f"no port of {_HOST} is free for the History Server.")
 
