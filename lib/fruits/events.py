@@ -35,7 +35,6 @@ def gather_events(lines: Iterable[bytes]) -> Events:
 
 
 def _pare_task(event: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the values of `_TASK_END`."""
     about, metrics = event["Task Info"], event.get("Task Metrics") or {}
     read, write = metrics.get("Shuffle Read Metrics", {}), metrics.get("Shuffle Write Metrics", {})
     return (

@@ -184,7 +184,6 @@ def explain_refusal(place: Any, *, doing: str) -> Iterator[None]:
 
 
 def _find_remedy(error: Exception, *, bucket: str) -> tuple[type[FruitsError], str, str]:
-    """Return the kind of the error, what was answered and what to do."""
     from botocore import exceptions as boto
 
     said = " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -132,7 +132,6 @@ def _execute(
 
 
 def _announce(cell: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
-    """Show the heading of a section as it begins."""
     heading, _, _ = cell["source"].partition("\n")
     if cell["cell_type"] == "markdown" and heading.startswith("## "):
         say(heading.removeprefix("## "))

@@ -56,10 +56,10 @@ def fetch_images(
     seed: int,
     archive: str | Path = ARCHIVE_URL,
 ) -> FetchReport:
-    """Bring the images of a mode to `<destination>/<split>/<class>/<file>`; run it again to resume.
+    """Bring the images that `select_images` chooses of the whole archive; run it again to resume.
 
-    The choice is the one that `select_images` makes of the whole archive: a local zip file, or an `http(s)://` URL
-    whose server answers byte ranges.
+    They go to `<destination>/<split>/<class>/<file>`. The archive is a local zip file, or a URL whose server
+    answers byte ranges.
     """
     _check_destination(destination)
     origin = hide_secrets(archive)
@@ -154,7 +154,6 @@ def _choose(members: _Members, *, split: str, classes: Sequence[str], max_images
 
 
 def _check_methods(members: Collection[ZipInfo], *, origin: str) -> None:
-    """Refuse members that zipfile cannot decompress."""
     for member in members:
         if member.flag_bits & _ENCRYPTED_FLAG:
             what = "is encrypted"

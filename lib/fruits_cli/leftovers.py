@@ -16,10 +16,7 @@ _FOLDERS = ("output_dir", "report_dir")
 
 
 def find_leftovers(params: RunParams) -> list[Path]:
-    """Return what `remove_leftovers` would remove from the folders of a target, sorted.
-
-    It is looked for where runs write and nowhere else; links below the two folders are not followed.
-    """
+    """Return, sorted, what `remove_leftovers` would remove: only what lies where runs write, and not behind links."""
     for folder in map(params.path, _FOLDERS):
         if not isinstance(as_folder(folder), LocalFolder):
             raise UsageError(

@@ -113,7 +113,6 @@ def read_cluster(folder: Path) -> dict[str, Any]:
 
 
 def _read_results(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return `results`, `variance` and `note` of a run."""
     params = manifest["params"]
     title, home = params.get("name") or manifest["mode"], find_repository()
     places = [home / _DOWNLOADED / title] if home and manifest["target"] == "emr" else []

@@ -158,7 +158,6 @@ def _read_columns(images: Any) -> dict[str, list[Any]]:
 
 
 def _complete_rows(columns: dict[str, list[Any]]) -> list[tuple[Any, ...]]:
-    """Return the rows that workers get, with labels and splits filled in."""
     import pandas as pd
 
     paths = columns["path"]

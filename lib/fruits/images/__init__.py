@@ -10,13 +10,7 @@ from fruits.images.tree import ClassFolders
 
 
 def open_images(input_dir: Path) -> ImageSource:
-    """Open a folder of images, of images and a table of their labels, or of packed shards.
-
-    Raises
-    ------
-    UsageError
-        If it holds class folders or labels beside the shards.
-    """
+    """Open a folder of images, of images and a table of their labels, or of packed shards and nothing else."""
     labelled, shards = (input_dir / LABELS).is_file(), list_shards(input_dir)
     tree = LabelledImages(input_dir) if labelled else ClassFolders(input_dir)
     if not shards:

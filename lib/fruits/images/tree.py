@@ -129,7 +129,6 @@ def _label_by_path(found: Found, root: str) -> Found:
 
 
 def _describe_nothing(folders: Iterable[Found]) -> str:
-    """Say what lies in folders without any image, and what would be taken."""
     files = {join(found.below, name): why for found in folders for name, why in found.ignored.items()}
     there = f"but {_count_kinds(files.values())} (such as {quote_first(sorted(files))})"
     there = there if files else "and nothing else"

@@ -141,7 +141,6 @@ def describe_software(run: Run, words: Words) -> Block:
 
 
 def _spell(value: Any) -> str:
-    """Write a value as YAML does."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
