@@ -127,7 +127,7 @@ def _read_results(manifest: dict[str, Any]) -> dict[str, Any]:
     return {"results": None, "variance": None, "note": f"its results are not in {(places or [output])[-1]}{hint}"}
 
 
-def fits(variance: pd.DataFrame, manifest: dict[str, Any]) -> bool:
+def matches_manifest(variance: pd.DataFrame, manifest: dict[str, Any]) -> bool:
     """Tell whether the variance among some results is the one that a manifest tells of."""
     told = manifest["pca"].get("cumulative", math.nan)
     return not variance.empty and math.isclose(variance["cumulative"].iloc[-1], told, abs_tol=_EQUAL)
@@ -144,6 +144,6 @@ def _read_variance(results: Path, manifest: dict[str, Any]) -> tuple[Matrix | No
     except (OSError, ValueError, LookupError) as error:
         return None, f"{results / VARIANCE} cannot be read ({type(error).__name__})"
     model = ownership.read_marker(results, ownership.RESULTS).get("model_id")
-    if fits(table, manifest) and model == manifest["model"]["model_id"]:
+    if matches_manifest(table, manifest) and model == manifest["model"]["model_id"]:
         return share, ""
     return None, f"{results} holds results of another run"

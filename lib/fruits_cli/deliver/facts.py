@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fruits import eventlog, folders, results
-from fruits.comparison.runs import fits, read_cluster
+from fruits.comparison.runs import matches_manifest, read_cluster
 from fruits.errors import UsageError
 from fruits.manifest import list_rates
 from fruits.networks import NETWORKS
@@ -71,7 +71,7 @@ def find_run(name: str, *, target: str, settings: Mapping[str, str]) -> Run:
     output = base.output_dir if asked else manifest["params"].get("output_dir", base.output_dir)
     run = Run(report, folders.resolve(output, base=find_repository()) / name, manifest, read_cluster(report) or None)
     shares = run.read_table(results.VARIANCE)
-    if not fits(shares, manifest):
+    if not matches_manifest(shares, manifest):
         wrong = "no results" if shares.empty else "results of another run"
         brought = "download them: scripts/aws_setup.sh download-results" if remote else "run again"
         raise UsageError(f"{run.results} holds {wrong} for {report}; {brought}, or --set output_dir.")
