@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow as pa
-
 from fruits import folders
 from fruits.errors import FruitsError
 from fruits.events import (
@@ -26,6 +23,7 @@ from fruits.events import (
 from fruits.redaction import redact_secrets
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import SparkSession
 
 # In a report's folder.
@@ -66,10 +64,10 @@ class SparkRun:
     event_log: str
     seconds: float
     broadcast_bytes: int
-    jobs: pd.DataFrame
-    stages: pd.DataFrame
-    tasks: pd.DataFrame
-    executors: pd.DataFrame
+    jobs: "pd.DataFrame"
+    stages: "pd.DataFrame"
+    tasks: "pd.DataFrame"
+    executors: "pd.DataFrame"
 
     def summarise(self) -> dict[str, Any]:
         """Return the main figures for the manifest.
@@ -147,6 +145,8 @@ def read_event_log(path: Path) -> SparkRun:
 
 def read_lines(path: Path) -> Iterator[bytes]:
     """Yield the complete lines of a log, whose last frame and last line may be unfinished."""
+    import pyarrow as pa
+
     rest = b""
     with path.open("rb") as file:
         compressed = f".{_CODEC}" in path.suffixes
@@ -164,6 +164,8 @@ def read_lines(path: Path) -> Iterator[bytes]:
 
 def keep_log(source: Path, folder: Path, *, application: str) -> Path:
     """Write a log without secrets into a folder, and return the new file; the source may be in S3."""
+    import pyarrow as pa
+
     kept = folder / f"{application}.{_CODEC}"
     draft = kept.with_name(f".{kept.name}.draft")
     folder.mkdir(parents=True, exist_ok=True)

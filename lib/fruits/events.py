@@ -3,13 +3,17 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 STAGE_SUMS = ["task_seconds", "gc_seconds", "shuffle_read_bytes", "shuffle_write_bytes", "spilled_bytes"]
 _TIMES: dict[str, type] = {"started": float, "seconds": float}
 TASKS = ["stage", "executor", "started", "seconds"]
+_EXECUTORS = ["executor", "host", "cores", "added", "removed"]
+_JOBS = ["job", "started", "seconds", "result"]
+
 _TASK_END = ["stage", "executor", "launched", "finished", "failed", *STAGE_SUMS]
 _KINDS = frozenset({
     *("ApplicationStart", "ApplicationEnd", "BlockUpdated", "ExecutorAdded", "ExecutorRemoved", "JobStart", "JobEnd"),
@@ -35,6 +39,7 @@ def gather_events(lines: Iterable[bytes]) -> Events:
 
 
 def _pare_task(event: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the values of `_TASK_END`."""
     about, metrics = event["Task Info"], event.get("Task Metrics") or {}
     read, write = metrics.get("Shuffle Read Metrics", {}), metrics.get("Shuffle Write Metrics", {})
     return (
@@ -61,8 +66,10 @@ def list_times(events: Events) -> Iterator[int]:
     yield from (finished for _, _, _, finished, *_ in events["TaskEnd"])
 
 
-def tabulate_jobs(events: Events, begin: int) -> pd.DataFrame:
+def tabulate_jobs(events: Events, begin: int) -> "pd.DataFrame":
     """Return job, started, seconds and result."""
+    import pandas as pd
+
     ends = {event["Job ID"]: event for event in events["JobEnd"]}
     rows = []
     for event in events["JobStart"]:
@@ -70,30 +77,35 @@ def tabulate_jobs(events: Events, begin: int) -> pd.DataFrame:
         end = ends.get(job)
         took, result = (since(at, end["Completion Time"]), end["Job Result"]["Result"]) if end else (None, None)
         rows.append((job, since(begin, at), took, result))
-    return pd.DataFrame(rows, columns=["job", *_TIMES, "result"]).astype(_TIMES)
+    return pd.DataFrame(rows, columns=_JOBS).astype(_TIMES)
 
 
-def tabulate_executors(events: Events, begin: int) -> pd.DataFrame:
+def tabulate_executors(events: Events, begin: int) -> "pd.DataFrame":
     """Return executor, host, cores, added and removed."""
+    import pandas as pd
+
     gone = {event["Executor ID"]: since(begin, event["Timestamp"]) for event in events["ExecutorRemoved"]}
     rows = []
     for event in events["ExecutorAdded"]:
         name, about = event["Executor ID"], event["Executor Info"]
         rows.append((name, about["Host"], about["Total Cores"], since(begin, event["Timestamp"]), gone.get(name)))
-    columns = ["executor", "host", "cores", "added", "removed"]
-    return pd.DataFrame(rows, columns=columns).astype({"removed": float})
+    return pd.DataFrame(rows, columns=_EXECUTORS).astype({"removed": float})
 
 
-def tabulate_tasks(events: Events, begin: int) -> pd.DataFrame:
+def tabulate_tasks(events: Events, begin: int) -> "pd.DataFrame":
     """Return a row for each task, with what `SparkRun.stages` adds up."""
+    import pandas as pd
+
     types = dict.fromkeys(["launched", "finished", *STAGE_SUMS], float) | {"failed": bool}
     tasks = pd.DataFrame(events["TaskEnd"], columns=_TASK_END).astype(types)
     started, seconds = tasks["launched"] - begin, tasks["finished"] - tasks["launched"]
     return tasks.assign(started=(started / 1000).round(3), seconds=(seconds / 1000).round(3))
 
 
-def tabulate_stages(events: Events, tasks: pd.DataFrame, *, begin: int, end: int) -> pd.DataFrame:
+def tabulate_stages(events: Events, tasks: "pd.DataFrame", *, begin: int, end: int) -> "pd.DataFrame":
     """Return the columns of `SparkRun.stages`, from all tasks; `end` is for stages that have not ended."""
+    import pandas as pd
+
     spans: dict[int, dict[str, Any]] = {}
     for event in [*events["StageSubmitted"], *events["StageCompleted"]]:
         about = event["Stage Info"]
