@@ -9,7 +9,7 @@ HUB := .hub/venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab packed-env s3 livy hub test coverage test-faults test-integration rehearse-aws example bench notebooks hooks lint format lock clean
+.PHONY: help env run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example bench notebooks hooks lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,19 @@ hub: .hub/.ready ## build the JupyterHub of the tests into .hub: sparkmagic, its
 	npm ci --prefix .hub --silent --no-audit --no-fund
 	@touch $@
 
+image-env: .image/.ready ## build the environment of sm-docker, which `make image` starts, into .image (190 MB)
+
+.image/.ready: requirements-image.lock | $(READY)
+	$(BIN)/python -m venv --without-pip --clear .image
+	$(BIN)/uv pip sync --quiet --python .image requirements-image.lock
+	@touch $@
+
+image: image-env ## build the image by AWS, for Studio and JupyterHub: make image TAG=1.0 [OPTIONS='--dry-run --emr-serverless']
+	scripts/aws_setup.sh build-image $(OPTIONS) -- "$(TAG)"
+
+image-local: env ## build the image by the Docker engine of this machine: make image-local TAG=1.0 [OPTIONS=...]
+	scripts/aws_setup.sh build-image --local $(OPTIONS) -- "$(TAG)"
+
 # A clone at one place: the example is of a commit, and holds no path of the machine that made it.
 EXAMPLE := /tmp/fruits-example
 AUTHOR := Ada Lovelace
@@ -106,6 +119,10 @@ rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcrip
 	PYTHONPATH=tests/integration:tests:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
 		$(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(KEEP),--keep $(KEEP))
 
+rehearse-image: env ## run docker/Dockerfile step by step in a Debian, and use what comes out (needs root and debootstrap) [FOR=emr-serverless] [BASE=FOLDER]
+	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
+	PYTHONPATH=tests/integration:tests:. $(BIN)/python -m image_rehearsal $(if $(FOR),--target $(FOR)) $(if $(BASE),--base $(BASE))
+
 notebooks: env ## make notebooks/emr_jupyterhub.ipynb from pipeline.ipynb (scripts/make_notebooks.py says how they differ)
 	$(BIN)/python -m scripts.make_notebooks
 
@@ -115,6 +132,7 @@ lint: env ## check style, types, and what git holds, as .pre-commit-config.yaml 
 	$(BIN)/ruff check lib emr tests notebooks benchmarks scripts
 	$(BIN)/ruff format --check lib emr tests notebooks benchmarks scripts
 	$(BIN)/mypy
+	$(BIN)/hadolint --failure-threshold style docker/Dockerfile
 	$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 	$(TRACKED) | xargs -0 $(BIN)/check-added-large-files --maxkb=500 --enforce-all
 	$(TRACKED) | xargs -0 $(BIN)/detect-private-key
@@ -142,6 +160,8 @@ lock: env ## resolve the pins of pyproject.toml into requirements.lock, those of
 		--output-file requirements-integration.lock
 	$(COMPILE) --group hub --output-file requirements-hub.lock
 	$(COMPILE) emr/requirements-worker.in --constraints requirements.lock --output-file emr/requirements-worker.txt
+	$(COMPILE) pyproject.toml --extra aws --group singleuser --constraints requirements.lock --output-file docker/requirements.txt
+	$(COMPILE) --group image --output-file requirements-image.lock
 
 clean: ## remove what runs of the sample made (data/sample, reports/sample)
 	rm -rf data/sample reports/sample

@@ -55,6 +55,10 @@ def _list_resources(context: Context, region: str) -> Iterator[tuple[str, str, s
                 found = read_cluster(context.client("emr", region=region), cluster)
                 state = found["Status"]["State"] if found else OVER[0]
                 name += f" (aws emr terminate-clusters --region {region} --cluster-ids {cluster})"
+            elif service == "ecr":
+                place = name.partition("/")[2]
+                images = context.client("ecr", region=region).describe_images(repositoryName=place)["imageDetails"]
+                state = "costs money" if images else "free"
             elif service == "kms":
                 state = context.client("kms", region=region).describe_key(KeyId=arn)["KeyMetadata"]["KeyState"]
             if state not in (*OVER, "PendingDeletion"):

@@ -78,7 +78,7 @@ def _is_left_over(context: Context, name: str) -> bool:
 
 def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
     """Remove all that was made here, the bucket with all in it, and nothing else."""
-    names = [f"{context.settings.name}-{which}" for which in ("cluster", "base")]
+    names = [f"{context.settings.name}-{which}" for which in ("cluster", "image", "base")]
     if context.dry_run:
         return {"delete": names if keep_bucket else [*names, f"s3://{context.bucket}"]}
     base = stacks.find(context, "base")
@@ -86,6 +86,7 @@ def cleanup(context: Context, *, keep_bucket: bool) -> dict[str, Any] | None:
     kept = "" if keep_bucket or not bucket else f", params/emr.yaml and the bucket {bucket} with all in it"
     context.ask(f"Remove the stacks {', '.join(names)}{kept}? It cannot be undone.")
     cluster.terminate(context)
+    stacks.delete(context, "image")
     if base:
         _free(context, base)
         stacks.delete(context, "base")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from emr import audit, base, check, cluster, costs, results, shipment, steps, tunnel
+from emr import audit, base, check, cluster, costs, image, results, shipment, steps, tunnel
 from emr.context import SETUP, Context, explain
 from emr.settings import load_settings
 from fruits.errors import FruitsError, UsageError
@@ -20,6 +20,8 @@ from fruits.params import repository
 # Another folder for memory, key, parameters and results than the repository; the tests use it.
 HOME_VARIABLE = "FRUITS_AWS_HOME"
 POLICY_FILE = Path(__file__).parent / "policy.json"
+# On top, for those who build images: one policy has not the room for all.
+IMAGE_POLICY_FILE = Path(__file__).parents[1] / "docker" / "policy.json"
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OPTIONS = [
@@ -55,6 +57,8 @@ def _add(name: str, function: Callable[..., Any], *parameters: Callable[[Any], A
         answer = function(context, **arguments)
         if dry_run:
             plan = {"command": name, **(answer or {}), "policy": _read_policy(context, **arguments)}
+            if function is image.build_image:
+                plan["image_policy"] = _read_policy(context, file=IMAGE_POLICY_FILE)
             click.echo(json.dumps(plan, indent=2, default=str))
         elif answer:
             click.get_current_context().exit(answer)
@@ -105,12 +109,20 @@ _add("terminate", cluster.terminate)
 _add("cleanup", base.cleanup, _flag("--keep-bucket", help="Leave the bucket and what is in it."))
 _add("cost", costs.show_costs)
 _add("audit", audit.audit)
+_add(
+    "build-image",
+    image.build_image,
+    click.argument("tag"),
+    _flag("--emr-serverless", help="The image for EMR Serverless."),
+    _flag("--local", help="By the Docker engine of this machine; needs no account."),
+    example="1.0 --dry-run",
+)
 
 
-def _read_policy(context: Context, **arguments: Any) -> Any:
+def _read_policy(context: Context, *, file: Path = POLICY_FILE, **arguments: Any) -> Any:
     """Read what the person needs to be allowed, with the names of this project in the place of the placeholders."""
     bucket = context.memory.get("bucket") or arguments.get("name") or "BUCKET"
-    text = POLICY_FILE.read_text(encoding="utf-8").replace("REGION", context.settings.region)
+    text = file.read_text(encoding="utf-8").replace("REGION", context.settings.region)
     return json.loads(text.replace("NAME", context.settings.name).replace("BUCKET", bucket))
 
 

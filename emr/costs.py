@@ -37,6 +37,14 @@ class Cost(NamedTuple):
         return f"EC2 {self.ec2:.3f}, EMR {self.emr:.3f}, EBS {self.ebs:.3f}, S3 {self.s3:.3f}"
 
 
+class BuildCost(NamedTuple):
+    """US dollars for the minutes of a build, and for a month of its image."""
+
+    minutes: float
+    build: float
+    month: float
+
+
 class Node(NamedTuple):
     """A node that ran: `ended` is None while it does."""
 
@@ -82,6 +90,13 @@ def estimate_run(settings: Settings, mode: str) -> Cost:
     s3 += images * (4 * DEFAULT.features + _IMAGE_BYTES) / 1e9 * prices["s3_gb_month"]  # images and features, a month
     _, ec2, emr, ebs, _ = (part * minutes / 60 for part in estimate_hour(settings))
     return Cost(minutes, ec2, emr, ebs, s3)
+
+
+def estimate_build(settings: Settings) -> BuildCost:
+    """Predict what an image costs: CodeBuild's minutes, ECR's storage."""
+    minutes, prices = settings.speed["build_minutes"], settings.prices
+    minute = prices["codebuild_minute"][settings.image_compute]
+    return BuildCost(minutes, minutes * minute, settings.speed["image_gb"] * prices["ecr_gb_month"])
 
 
 def format_money(usd: float, settings: Settings) -> str:

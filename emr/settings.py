@@ -44,6 +44,9 @@ class Settings:
     packed: bool
     log_days: int
     multipart_days: int
+    image_base: str
+    image_base_serverless: str
+    image_compute: str
     dataset: dict[str, int]
     speed: dict[str, float]
     prices: dict[str, Any]
@@ -80,6 +83,8 @@ def _find_refused(values: Mapping[str, Any]) -> list[str]:
     types = f"{', '.join(priced)}; others need {sorted(_FIGURES)} in prices.instances"
     where = f"{', '.join(EU_REGIONS)} (eu-west-2, London, and eu-central-2, Zurich, are not in the EU)"
     wrong = {key: types for key in ("primary_type", "core_type", "task_type") if values[key] not in priced}
+    if values["image_compute"] not in (machines := values["prices"]["codebuild_minute"]):
+        wrong["image_compute"] = ", ".join(machines)
     wrong |= {} if values["region"] in EU_REGIONS else {"region": f"a region of the EU: {where}"}
     wrong |= {key: f"{low} to {high}" for key, (low, high) in _LIMITS.items() if not low <= values[key] <= high}
     return [f"{key} = {values[key]!r}: allowed: {allowed}" for key, allowed in wrong.items()]

@@ -1,4 +1,4 @@
-"""The two CloudFormation stacks, `base` (free) and `cluster` (costs money): deploy, follow, read, delete."""
+"""The CloudFormation stacks, `base` and `image` (free) and `cluster` (costs money): deploy, follow, read, delete."""
 
 import json
 import time

@@ -18,7 +18,7 @@ from fruits.params import repository
 
 COMMANDS = (
     *("help", "check", "create-bucket", "upload-dataset", "create-keypair", "create-cluster", "status", "connect"),
-    *("run", "download-results", "terminate", "cleanup", "cost", "audit"),
+    *("run", "download-results", "terminate", "cleanup", "cost", "audit", "build-image"),
 )
 KEPT = {"account": "123456789012", "region": "eu-west-1", "name": "fruits", "bucket": "mine"}
 
@@ -108,6 +108,7 @@ def test_the_cluster_of_a_dry_run_is_a_whole_template(aws: Aws) -> None:
         (["download-results"], "download"),
         (["audit"], "reads"),
         (["connect"], "commands"),
+        (["build-image", "1.0", "--set", f"image_base=a@sha256:{'0' * 64}"], "image_policy"),
         *(([command], "policy") for command in ("status", "check", "cost")),
     ],
 )
@@ -133,6 +134,12 @@ def test_help_and_cost_need_no_account(aws: Aws) -> None:
         (["run", "MINY"], "unknown mode 'MINY'; allowed: APPLES, FULL, MINI, "),
         (["download-results", "MINY"], "unknown mode 'MINY'"),
         (["cost", "--set", "core_count"], "allowed: KEY=VALUE"),
+        (["build-image", "1.0"], "image_base is ''; it must be NAME@sha256:DIGEST"),
+        (["build-image", "a:b"], "tag 'a:b': allowed: up to 101 letters"),
+        (
+            ["build-image", "1.0", "--set", "image_compute=LARGE"],
+            "allowed: BUILD_GENERAL1_SMALL, BUILD_GENERAL1_MEDIUM",
+        ),
     ],
 )
 def test_wrong_usage_exits_2_and_says_what_to_do(aws: Aws, arguments: list[str], message: str) -> None:

@@ -51,7 +51,9 @@ def lock(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line)
 
 
-@pytest.mark.parametrize("name", ["emr/requirements-worker.txt", "requirements-integration.lock"])
+@pytest.mark.parametrize(
+    "name", ["emr/requirements-worker.txt", "requirements-integration.lock", "docker/requirements.txt"]
+)
 def test_other_locks_have_the_versions_of_the_lock(name: str) -> None:
     main, other = lock("requirements.lock"), lock(name)
     assert {package: version for package, version in other.items() if main.get(package, version) != version} == {}

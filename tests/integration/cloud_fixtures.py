@@ -16,7 +16,7 @@ import pytest
 import requests
 from cloud import BUCKET, CIDR, Cloud, Done, prepare_model
 from emr import stacks, steps
-from emr.cli import HOME_VARIABLE, POLICY_FILE, main
+from emr.cli import HOME_VARIABLE, IMAGE_POLICY_FILE, POLICY_FILE, main
 from stacks_double import complete_moto
 
 NO_MOTO = "moto is not installed: make test-integration installs it"
@@ -76,11 +76,11 @@ _ACTIONS = _PARTS | {
 
 @pytest.fixture
 def cloud(double: None, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cloud:
-    """Give what runs a command, and fails if the command asks for something that emr/policy.json does not allow."""
+    """Give what runs a command, and fails if the command asks for something that neither policy allows."""
     from botocore.client import BaseClient
 
-    policy = json.loads(POLICY_FILE.read_text())
-    allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+    policies = [json.loads(file.read_text()) for file in (POLICY_FILE, IMAGE_POLICY_FILE)]
+    allowed = {action for policy in policies for entry in policy["Statement"] for action in entry["Action"]}
     call = BaseClient._make_api_call
 
     def run(*arguments: str) -> Done:

@@ -9,12 +9,13 @@ import pytest
 
 
 def complete_moto(patch: pytest.MonkeyPatch) -> None:
-    """Close the gaps of moto that the two stacks meet.
+    """Close the gaps of moto that the stacks meet.
 
     Resources that it lacks (key pair with its private key in Parameter Store, bucket policy, schedule) are made; a
     cluster gets its groups, configurations and bootstrap actions and stays alive; its security configuration is JSON;
-    retained resources stay; EMR is listed by the tagging API, and found in the region that is asked. Conditions of
-    bucket policies are not evaluated by moto, so that a TLS-only one would lock everybody out: none is enforced.
+    retained resources stay, repositories of images may be deleted with what they hold; EMR and ECR are listed by the
+    tagging API, EMR is found in the region that is asked. Conditions of bucket policies are not evaluated by moto, so
+    that a TLS-only one would lock everybody out: none is enforced.
     """
     from moto.cloudformation import parsing
     from moto.cloudformation.models import Stack
@@ -45,6 +46,8 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
     delete = parsing.ResourceMap._delete_resource
 
     def keep(self: Any, resource: Any, described: dict[str, Any]) -> None:
+        if described.get("Properties", {}).get("EmptyOnDelete"):
+            resource.images.clear()
         if described.get("DeletionPolicy") != "RetainExceptOnCreate":
             delete(self, resource, described)
 
@@ -64,7 +67,7 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
 
     def list_all(self: Any, tag_filters: Any = None, **options: Any) -> Iterator[Any]:
         yield from listed(self, tag_filters=tag_filters, **options)
-        yield from _list_clusters(self, {entry["Key"]: entry["Values"] for entry in tag_filters})
+        yield from _list_more(self, {entry["Key"]: entry["Values"] for entry in tag_filters})
 
     patch.setattr(Tagging, "_get_resources_generator", list_all)
     # Moto's server reads EMR's region from the host's name, which is 127.0.0.1; the signature tells it.
@@ -258,11 +261,19 @@ def _list_groups(wanted: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     yield from (("TASK", group) for group in wanted.get("TaskInstanceGroups") or [])
 
 
-def _list_clusters(tagging: Any, wanted: dict[str, list[str]]) -> Iterator[Any]:
+def _list_more(tagging: Any, wanted: dict[str, list[str]]) -> Iterator[Any]:
     from moto.core.resource_tagging import TaggedResource
+    from moto.ecr.models import ecr_backends
     from moto.emr.models import emr_backends
 
-    for cluster in emr_backends[tagging.account_id][tagging.region_name].clusters.values():
-        tags = {tag["Key"]: tag["Value"] for tag in cluster.tags}
+    account, region = tagging.account_id, tagging.region_name
+    emr, ecr = emr_backends[account][region], ecr_backends[account][region]
+    listed = [
+        (entry.arn, {tag["Key"]: tag["Value"] for tag in entry.tags}, "elasticmapreduce:cluster")
+        for entry in emr.clusters.values()
+    ]
+    arns = [repository.arn for repository in ecr.repositories.values()]
+    listed += [(arn, ecr.tagger.get_tag_dict_for_resource(arn), "ecr:repository") for arn in arns]
+    for arn, tags, kind in listed:
         if all(tags.get(key) in values for key, values in wanted.items()):
-            yield TaggedResource(cluster.arn, tags, "elasticmapreduce:cluster")
+            yield TaggedResource(arn, tags, kind)

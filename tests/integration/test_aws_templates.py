@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import template
 from cloud import BUCKET, EMR
-from emr.cli import POLICY_FILE
+from emr.cli import IMAGE_POLICY_FILE, POLICY_FILE
 from emr.cluster import VENV, build_parameters
 from emr.context import SPARK_LOGS
 from emr.settings import load_settings
@@ -23,7 +23,15 @@ TEMPLATES = sorted((EMR / "templates").glob("*.yaml"))
 # What AWS's own schemas list for properties that the templates do not use.
 _UNUSED = (
     *("s3:Put*", "s3:CreateBucketMetadata*", "s3:DeleteBucketTagging", "s3:UntagResource", "s3tables:*"),
-    *("vpc-lattice:*", "vpce:*", "ec2:ImportKeyPair", "ec2:*VpnGateway", "ec2:CreateVpcEncryptionControl"),
+    *(
+        "kms:CreateGrant",
+        "kms:RetireGrant",
+        "vpc-lattice:*",
+        "vpce:*",
+        "ec2:ImportKeyPair",
+        "ec2:*VpnGateway",
+        "ec2:CreateVpcEncryptionControl",
+    ),
 )
 # What no schema lists, or the patterns above would hide.
 _MORE = {
@@ -167,13 +175,21 @@ def read_permissions() -> dict[str, set[str]]:
     return found
 
 
-def test_the_policy_lets_cloudformation_make_and_remove_both_stacks() -> None:
+@pytest.mark.parametrize("with_image", [False, True])
+def test_the_policies_let_cloudformation_make_and_remove_the_stacks(with_image: bool) -> None:
     permissions = read_permissions()
-    types = {resource["Type"] for file in TEMPLATES for resource in read_resources(file.stem).values()}
+    stacks = [file.stem for file in TEMPLATES if with_image or file.stem != "image"]
+    types = {resource["Type"] for stack in stacks for resource in read_resources(stack).values()}
     needed = {action for name in types for action in permissions[name]}
     needed = {action for action in needed if not any(fnmatch(action, pattern) for pattern in _UNUSED)} | _MORE
-    text = POLICY_FILE.read_text()
-    allowed = [action for entry in json.loads(text)["Statement"] for action in entry["Action"]]
+    policies = [json.loads(file.read_text()) for file in [POLICY_FILE, *([IMAGE_POLICY_FILE] if with_image else [])]]
+    allowed = [action for policy in policies for entry in policy["Statement"] for action in entry["Action"]]
     assert sorted(action for action in needed if not any(fnmatch(action, pattern) for pattern in allowed)) == []
-    # A managed policy has room for 6,144 characters; the names that take the place of the placeholders are longer.
-    assert len(re.sub(r"\s", "", text)) < 5_900
+
+
+def test_codebuild_reaches_one_repository_and_reads_one_kind_of_object() -> None:
+    (policy,) = read_resources("image")["BuildRole"]["Properties"]["Policies"]
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert not any("*" in action for action in actions)
+        assert (statement["Resource"] == "*") == (actions == ["ecr:GetAuthorizationToken"])
