@@ -17,6 +17,7 @@ from fruits.java import (
     drop_spark_variables,
     find_java_home,
     find_network_options,
+    list_supported_java,
     read_java_version,
 )
 
@@ -77,6 +78,19 @@ def test_unusable_java_home_is_refused(
         find_java_home({"JAVA_HOME": str(home), "PATH": str(usable / "bin")})
     assert f"JAVA_HOME={home} {found}; Spark needs Java 8, 11, 17; set JAVA_HOME" in str(caught.value)
     assert "unset" in str(caught.value)
+
+
+@pytest.mark.parametrize(("spark", "java"), [("3.5.8", (8, 11, 17)), ("4.0.5", (17, 21)), ("4.2.0.dev1", (17, 21))])
+def test_java_is_one_that_this_spark_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: str, java: tuple[int, ...]
+) -> None:
+    """The Spark that Python would import, wherever it is: its own metadata are missing on a cluster."""
+    (tmp_path / "pyspark").mkdir()
+    (tmp_path / "pyspark/__init__.py").touch()
+    (tmp_path / "pyspark/version.py").write_text(f'__version__: str = "{spark}"\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pyspark", raising=False)
+    assert list_supported_java() == java
 
 
 @pytest.mark.parametrize("version", ["1.8.0_392", "11.0.21", "17.0.9"])

