@@ -1,29 +1,32 @@
 # One word for everything; CI calls the same words. `make` alone lists them.
 MODE ?= MINI
 TARGET ?= sample
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-UV_VERSION := 0.9.11
+PYTHONS := $(shell sed -n 's/^requires-python = "\(.*\)"/\1/p' pyproject.toml)
+OLDEST := $(shell echo '$(PYTHONS)' | sed 's/>=\([0-9.]*\).*/\1/')
+PYTHON ?= $(OLDEST)
+UV_VERSION := $(shell sed -n 's/.*"uv==\([0-9.]*\)".*/\1/p' pyproject.toml)
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 BIN := .venv/bin
 HUB := .hub/venv/bin
 READY := .venv/.ready
+DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help env run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example bench notebooks hooks lint format lock clean
+.PHONY: help env dev run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example bench notebooks hooks lint format lock clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(READY) ## build .venv from requirements.lock (Python 3.11)
+env: $(READY) ## build .venv from requirements.lock (2.5 GB; fetches uv, and a Python if there is none that fits)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"Python 3.11 is needed, {v[0]}.{v[1]} was found: make env PYTHON=/path/to/python3.11")'
-	@case "$$PWD" in *[\"\$$\`\\:{}]*) echo 'The name of this folder must hold none of " $$ ` \ : { } (programs installed in it would not start); move it.' >&2; exit 1;; esac
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet requirements.lock
-	# Not by uv, which takes a # in the folder's name for the end of it.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@scripts/make_env.sh '$(PYTHON)' '$(PYTHONS)' '$(UV_VERSION)'
+	@touch $@
+
+dev: $(DEV) ## add what tests and lint need (200 MB); their words do it themselves
+
+$(DEV): requirements-dev.lock $(READY)
+	$(BIN)/uv pip install --quiet --requirement requirements-dev.lock
 	@touch $@
 
 run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
@@ -37,8 +40,8 @@ lab: env ## open the notebooks in JupyterLab
 ARCH ?= x86_64
 packed-env: .packed/$(ARCH).tar.gz ## pack the nodes' Python packages into .packed, for packed: true in emr/cluster.yaml [ARCH=aarch64 for Graviton]
 
-.packed/%.tar.gz: emr/requirements-worker.txt | $(READY)
-	$(PYTHON) -m venv --without-pip --clear .packed/venv
+.packed/%.tar.gz: emr/requirements-worker.txt | $(DEV)
+	$(BIN)/python3.11 -m venv --without-pip --clear .packed/venv
 	$(BIN)/uv pip install --quiet --no-config --python .packed/venv --python-platform $*-manylinux_2_28 --require-hashes \
 		--only-binary :all: --requirement $<
 	printf 'home = /usr/bin\ninclude-system-site-packages = false\n' >.packed/venv/pyvenv.cfg
@@ -58,7 +61,7 @@ livy: env ## fetch and build the Livy of the tests of sparkmagic into .livy (75 
 	rm -rf .livy
 	mvn --batch-mode --quiet --file scripts/livy/pom.xml $(MAVEN_COPY) -DoutputDirectory="$$PWD/.livy/server"
 	javac --release 17 -Xlint:all,-classfile,-path,-processing -Werror -d .livy/repl \
-		-classpath '.venv/lib/python3.11/site-packages/pyspark/jars/*:.livy/server/*' tests/integration/livy/*.java
+		-classpath ".venv/lib/$$(ls .venv/lib)/site-packages/pyspark/jars/*:.livy/server/*" tests/integration/livy/*.java
 	jar --create --file .livy/repl.jar -C .livy/repl .
 
 hub: .hub/.ready ## build the JupyterHub of the tests into .hub: sparkmagic, its kernels, the proxy (570 MB, needs npm and krb5)
@@ -66,7 +69,7 @@ hub: .hub/.ready ## build the JupyterHub of the tests into .hub: sparkmagic, its
 .hub/.ready: requirements-hub.lock scripts/hub/package-lock.json | $(READY)
 	@command -v npm >/dev/null || { echo 'make hub needs npm, of Node.js 20 or newer: install it (brew install node).' >&2; exit 1; }
 	@command -v krb5-config >/dev/null || { echo 'make hub needs Kerberos to build sparkmagic: install it (apt-get install libkrb5-dev gcc, brew install krb5).' >&2; exit 1; }
-	$(PYTHON) -m venv --without-pip --clear .hub/venv
+	$(BIN)/uv venv --quiet --clear --python $(OLDEST) .hub/venv
 	$(BIN)/uv pip sync --quiet --python .hub/venv requirements-hub.lock
 	for kernel in pysparkkernel sparkkernel sparkrkernel; do $(HUB)/jupyter-kernelspec install --sys-prefix --log-level=WARN \
 		"$$($(HUB)/python -c 'import sparkmagic; print(*sparkmagic.__path__)')/kernels/$$kernel" || exit 1; done
@@ -98,23 +101,23 @@ example: env ## make reports/example anew from the last commit: report and deliv
 	cd $(EXAMPLE)/reports/sample/MINI && cp run.html run.ipynb variance.png deliverables/* $(CURDIR)/reports/example
 	rm -rf $(EXAMPLE)
 
-bench: env ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
+bench: dev ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-test: env ## run all tests, two files at once
+test: dev ## run all tests, two files at once
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-coverage: env ## run all tests and tell which lines of lib and emr they never run: table, and reports/coverage/index.html
+coverage: dev ## run all tests and tell which lines of lib and emr they never run: table, and reports/coverage/index.html
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:reports/coverage
 
-test-faults: env ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
+test-faults: dev ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
 
-test-integration: env ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
+test-integration: dev ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	$(BIN)/python -m pytest -m integration
 
-rehearse-aws: env s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE] [KEEP=FOLDER]
+rehearse-aws: dev s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE] [KEEP=FOLDER]
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
 	PYTHONPATH=tests/integration:tests:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
 		$(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(KEEP),--keep $(KEEP))
@@ -128,7 +131,7 @@ notebooks: env ## make notebooks/emr_jupyterhub.ipynb from pipeline.ipynb (scrip
 
 # What `make example` leaves is kept as it was executed.
 TRACKED := git ls-files -z -- ':!reports/example'
-lint: env ## check style, types, and what git holds, as .pre-commit-config.yaml does
+lint: dev ## check style, types, and what git holds, as .pre-commit-config.yaml does
 	$(BIN)/ruff check lib emr tests notebooks benchmarks scripts
 	$(BIN)/ruff format --check lib emr tests notebooks benchmarks scripts
 	$(BIN)/mypy
@@ -140,23 +143,24 @@ lint: env ## check style, types, and what git holds, as .pre-commit-config.yaml 
 	git ls-files -z -- '*.yaml' '*.yml' '*.cff' | xargs -0 $(BIN)/check-yaml --unsafe
 	git ls-files -z -- '*.toml' | xargs -0 $(BIN)/check-toml
 
-hooks: env ## set up git in this clone: notebooks without outputs, and the hooks of .pre-commit-config.yaml if pre-commit is there
+hooks: dev ## set up git in this clone: notebooks without outputs, and the hooks of .pre-commit-config.yaml if pre-commit is there
 	git config filter.nbstripout.clean '$(BIN)/nbstripout --keep-id'
 	git config filter.nbstripout.smudge cat
 	git config diff.ipynb.textconv '$(BIN)/nbstripout --textconv'
 	if command -v pre-commit >/dev/null; then pre-commit install; fi
 
-format: env ## rewrite code and notebooks in house style
+format: dev ## rewrite code and notebooks in house style
 	$(BIN)/ruff check --fix lib emr tests notebooks benchmarks scripts
 	$(BIN)/ruff format lib emr tests notebooks benchmarks scripts
 	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 	$(BIN)/python -m scripts.make_notebooks
 
-COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet
+COMPILE = $(BIN)/uv pip compile --universal --python-version $(OLDEST) --generate-hashes --no-emit-index-url --quiet
 
-lock: env ## resolve the pins of pyproject.toml into requirements.lock, those of the tests of AWS, of the Hub and of the nodes
-	$(COMPILE) pyproject.toml --extra aws --group dev --output-file requirements.lock
-	$(COMPILE) --group integration --constraints requirements.lock \
+lock: env ## resolve the pins of pyproject.toml into the locks: of runs, of tests and lint, of the tests of AWS, of the Hub, of the nodes
+	$(COMPILE) pyproject.toml --extra aws --group installers --output-file requirements.lock
+	$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --group integration --constraints requirements.lock --constraints requirements-dev.lock \
 		--output-file requirements-integration.lock
 	$(COMPILE) --group hub --output-file requirements-hub.lock
 	$(COMPILE) emr/requirements-worker.in --constraints requirements.lock --output-file emr/requirements-worker.txt

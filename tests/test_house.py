@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -171,22 +170,3 @@ def test_documents_name_modules_and_tests_that_exist(document: str) -> None:
     tracked = [file.as_posix() for folder in (LIBRARY, REPOSITORY / "tests") for file in folder.rglob("*.py")]
     named = re.findall(r"\b(?:fruits(?:_cli)?/[a-z_/]+|[a-z_/]*test_[a-z_0-9]+)\.py", text)
     assert {name for name in named if not any(file.endswith(name.removeprefix("sur/")) for file in tracked)} == set()
-
-
-def pins() -> list[str]:
-    return list(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"])
-
-
-def test_conda_environment_has_the_pins_of_the_project() -> None:
-    *base, pip = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]
-
-    assert base == ["python=3.11", "openjdk=17", "pip"]
-    assert pip["pip"] == [*pins(), "-e ."]
-
-
-def test_lock_has_the_pins_of_the_project() -> None:
-    lock = (REPOSITORY / "requirements.lock").read_text().splitlines()
-    locked = {line.split(" ")[0] for line in lock if "==" in line and not line.startswith((" ", "#"))}
-
-    assert {pin.split(";")[0] for pin in pins()} <= locked
-    assert "://" not in "".join(line for line in lock if not line.lstrip().startswith("#"))

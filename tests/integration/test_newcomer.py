@@ -35,9 +35,9 @@ def test_a_fresh_clone_builds_and_rehearses(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a:b", "cost $5", 'a "name"', "{mode}", "back`tick"])
 def test_a_folder_in_which_programs_would_not_start_is_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
-    folder.mkdir()
-    for file in ("Makefile", "requirements.lock", "pyproject.toml"):
-        shutil.copy(REPOSITORY / file, folder)
+    (folder / "scripts").mkdir(parents=True)
+    for file in ("Makefile", "requirements.lock", "pyproject.toml", "scripts/make_env.sh"):
+        shutil.copy(REPOSITORY / file, folder / file)
     done = make(folder, "env")
     assert done.returncode == 2
     assert "The name of this folder must hold none of" in done.stderr
