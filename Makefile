@@ -12,7 +12,7 @@ READY := .venv/.ready
 DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help env dev run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example bench notebooks hooks lint format lock clean
+.PHONY: help env dev run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example bench notebooks hooks lint format lock test-matrix clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	@scripts/make_env.sh '$(PYTHON)' '$(PYTHONS)' '$(UV_VERSION)'
 	@touch $@
 
-dev: $(DEV) ## add what tests and lint need (200 MB); their words do it themselves
+dev: $(DEV) ## add what tests and lint need (180 MB); their words do it themselves
 
 $(DEV): requirements-dev.lock $(READY)
 	$(BIN)/uv pip install --quiet --requirement requirements-dev.lock
@@ -166,6 +166,9 @@ lock: env ## resolve the pins of pyproject.toml into the locks: of runs, of test
 	$(COMPILE) emr/requirements-worker.in --constraints requirements.lock --output-file emr/requirements-worker.txt
 	$(COMPILE) pyproject.toml --extra aws --group singleuser --constraints requirements.lock --output-file docker/requirements.txt
 	$(COMPILE) --group image --output-file requirements-image.lock
+
+test-matrix: env ## try other Pythons and Sparks into documentation/COMPATIBILITY.md (hours; CELL=3.12-4.1.4: only that one)
+	$(BIN)/python -m scripts.test_matrix $(CELL)
 
 clean: ## remove what runs of the sample made (data/sample, reports/sample)
 	rm -rf data/sample reports/sample

@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import packages_distributions
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from scripts import test_matrix
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -83,7 +85,8 @@ def test_conda_takes_its_versions_from_the_project() -> None:
 
 
 def test_runs_import_nothing_that_only_tests_have() -> None:
-    locked, homes, found = read_lock("requirements.lock"), packages_distributions(), set()
+    homes, found = packages_distributions(), set()
+    allowed = {"fruits", *read_lock("requirements.lock"), *(read_pin(pin)[0] for pin in PARTS["embedding"])}
     for module in [*(REPOSITORY / "lib").rglob("*.py"), *(REPOSITORY / "emr").rglob("*.py")]:
         for node in ast.walk(ast.parse(module.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -91,7 +94,18 @@ def test_runs_import_nothing_that_only_tests_have() -> None:
             found |= {name.split(".")[0] for name in names}
     owners = {name: {re.sub(r"[-_.]+", "-", owner).lower() for owner in homes.get(name, [])} for name in found}
     assert {"numpy", "pyspark", "boto3"} <= {name for name, owner in owners.items() if owner}
-    assert {name for name, owner in owners.items() if owner and not owner & {*locked, "fruits"}} == set()
+    assert {name for name, owner in owners.items() if owner and not owner & allowed} == set()
+
+
+def test_the_matrix_has_what_the_project_allows_and_the_table_has_the_matrix() -> None:
+    low, high = (int(minor) for minor in re.findall(r"3\.(\d+)", PROJECT["project"]["requires-python"]))
+    assert [f"3.{minor}" for minor in range(low, high)] == list(test_matrix.PYTHONS)
+    assert read_lock("requirements.lock")["pyspark"] == test_matrix.SPARKS[0]
+    table = (REPOSITORY / "documentation/COMPATIBILITY.md").read_text()
+    found = re.findall(
+        r"^\| (\S+) \| (\S+) (?:\| (?:holds|fails: [^|]*|not tried) ){2}\| [^|]*\|$", table, re.MULTILINE
+    )
+    assert found == list(product(test_matrix.PYTHONS, test_matrix.SPARKS))
 
 
 def build(folder: Path, *, python: str = OLDEST, allowed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
