@@ -115,7 +115,7 @@ test-faults: dev ## kill runs at random moments, ten times in a row (5 min, need
 
 test-integration: dev ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
-	$(BIN)/python -m pytest -m integration
+	$(BIN)/python -m pytest -m integration -n 2 --dist loadfile
 
 rehearse-aws: dev s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE] [KEEP=FOLDER]
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock

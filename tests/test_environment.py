@@ -39,7 +39,12 @@ HOMES = {
     "requirements-integration.lock": ("integration",),
     "requirements-hub.lock": ("hub",),
     "emr/requirements-worker.txt": (),
+    "docker/requirements.txt": ("run", "aws", "singleuser"),
+    "requirements-image.lock": ("image",),
 }
+
+# The lock of runs, and those of environments of their own.
+APART = {"requirements.lock", "requirements-hub.lock", "requirements-image.lock"}
 
 
 def read_lock(name: str) -> dict[str, str]:
@@ -69,7 +74,7 @@ def test_a_lock_has_the_pins_and_no_address(name: str) -> None:
     assert "://" not in "".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
 
 
-@pytest.mark.parametrize("name", sorted(HOMES.keys() - {"requirements.lock", "requirements-hub.lock"}))
+@pytest.mark.parametrize("name", sorted(HOMES.keys() - APART))
 def test_what_is_installed_beside_the_lock_has_its_versions(name: str) -> None:
     other = read_lock(name)
     assert other

@@ -18,7 +18,7 @@ from cloud import shell
 from connection import SCRIPT, Connection, ask_hub, connecting, find_cluster, home_of, open_terminal, show_console
 from emr.context import Context
 from emr.settings import load_settings
-from emr.tunnel import HISTORY, KNOWN_HOSTS, LIVE, PORT, check_port, is_taken, ssh_commands
+from emr.tunnel import HISTORY, KNOWN_HOSTS, LIVE, PORT, is_taken, ssh_commands
 from machines import wait_for
 from sshd import Primary, primary_machine, why_not
 
@@ -29,10 +29,9 @@ OPEN = "Open: https://localhost:9443"
 
 
 @pytest.fixture(scope="module")
-def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
+def primary(port: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
     if missing := why_not():
         pytest.skip(missing)
-    check_port()
     with primary_machine(tmp_path_factory.mktemp("primary")) as primary:
         log = primary.start(sys.executable, str(HUB), str(primary.folder), log="hub.log")
         wait_for(log, r"(listening)")

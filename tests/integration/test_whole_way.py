@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from cloud import BUCKET
 from connection import connecting
-from emr.tunnel import PORT, check_port
+from emr.tunnel import PORT
 from emr_cluster import NOTEBOOK_KEY, OBSTACLES, Cluster
 from relay import relay
 from sshd import Primary, primary_machine, why_not
@@ -30,11 +30,10 @@ PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
-def primary(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
+def primary(port: None, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
     """Give the primary node with JupyterHub on its port 9443; Livy and S3 are on this machine, and led there."""
     if missing := why_not():
         pytest.skip(missing)
-    check_port()
     folder = tmp_path_factory.mktemp("primary")
     with (
         primary_machine(folder) as primary,

@@ -3,14 +3,27 @@
 A fixture `primary` of the module that names this plugin makes the machine.
 """
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cloud import BUCKET, CIDR, prepare_model, shell
 from connection import SCRIPT, home_of, show_console
 from emr.cli import HOME_VARIABLE
+from emr.tunnel import check_port
 from sshd import Primary
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[None]:
+    """Wait until no other test of this machine uses the port of JupyterHub, which is always the same."""
+    with Path(tempfile.gettempdir(), "fruits-tests-9443.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check_port()
+        yield
 
 
 @pytest.fixture(scope="module")
