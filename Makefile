@@ -105,17 +105,17 @@ bench: dev ## measure the pipeline beside its baselines, 40 min of an idle machi
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 test: dev ## run all tests, two files at once
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: dev ## run all tests and tell which lines of lib and emr they never run: table, and reports/coverage/index.html
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:reports/coverage
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:reports/coverage
 
 test-faults: dev ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
 
 test-integration: dev ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
-	$(BIN)/python -m pytest -m integration -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m integration -n 2 --dist loadfile --no-loadscope-reorder
 
 rehearse-aws: dev s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE] [KEEP=FOLDER]
 	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
@@ -168,7 +168,7 @@ lock: env ## resolve the pins of pyproject.toml into the locks: of runs, of test
 	$(COMPILE) --group image --output-file requirements-image.lock
 
 test-matrix: env ## try other Pythons and Sparks into documentation/COMPATIBILITY.md (hours; CELL=3.12-4.1.4: only that one)
-	$(BIN)/python -m scripts.test_matrix $(CELL)
+	$(BIN)/python -m scripts.compatibility $(CELL)
 
 clean: ## remove what runs of the sample made (data/sample, reports/sample)
 	rm -rf data/sample reports/sample

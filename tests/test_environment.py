@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 import yaml
-from scripts import test_matrix
+from scripts import compatibility
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -31,13 +31,13 @@ OLDEST = re.findall(r"\d+\.\d+", PROJECT["project"]["requires-python"])[0]
 PARTS = {
     "run": PROJECT["project"]["dependencies"],
     **PROJECT["project"]["optional-dependencies"],
-    **PROJECT["dependency-groups"],
+    **{name: [pin for pin in pins if isinstance(pin, str)] for name, pins in PROJECT["dependency-groups"].items()},
 }
 HOMES = {
     "requirements.lock": ("run", "aws", "installers"),
     "requirements-dev.lock": ("dev",),
     "requirements-integration.lock": ("integration",),
-    "requirements-hub.lock": ("hub",),
+    "requirements-hub.lock": ("hub", "singleuser"),
     "emr/requirements-worker.txt": (),
     "docker/requirements.txt": ("run", "aws", "singleuser"),
     "requirements-image.lock": ("image",),
@@ -104,13 +104,13 @@ def test_runs_import_nothing_that_only_tests_have() -> None:
 
 def test_the_matrix_has_what_the_project_allows_and_the_table_has_the_matrix() -> None:
     low, high = (int(minor) for minor in re.findall(r"3\.(\d+)", PROJECT["project"]["requires-python"]))
-    assert [f"3.{minor}" for minor in range(low, high)] == list(test_matrix.PYTHONS)
-    assert read_lock("requirements.lock")["pyspark"] == test_matrix.SPARKS[0]
+    assert [f"3.{minor}" for minor in range(low, high)] == list(compatibility.PYTHONS)
+    assert read_lock("requirements.lock")["pyspark"] == compatibility.SPARKS[0]
     table = (REPOSITORY / "documentation/COMPATIBILITY.md").read_text()
     found = re.findall(
         r"^\| (\S+) \| (\S+) (?:\| (?:holds|fails: [^|]*|not tried) ){2}\| [^|]*\|$", table, re.MULTILINE
     )
-    assert found == list(product(test_matrix.PYTHONS, test_matrix.SPARKS))
+    assert found == list(product(compatibility.PYTHONS, compatibility.SPARKS))
 
 
 def build(folder: Path, *, python: str = OLDEST, allowed: str = "", **environ: str) -> subprocess.CompletedProcess[str]:

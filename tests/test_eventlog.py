@@ -230,7 +230,7 @@ def test_the_tables_agree_with_the_rest_api_of_spark(spark: SparkSession, event_
     summary = run.summarise()
     assert summary["shuffle_read_bytes"] == driver["totalShuffleRead"] > 0
     assert summary["shuffle_write_bytes"] == driver["totalShuffleWrite"]
-    assert summary["tasks"] == driver["completedTasks"] + driver["failedTasks"]
+    assert summary["tasks"] == driver["totalTasks"]  # killed ones of other tests, too
     assert summary["failed_tasks"] == driver["failedTasks"]
     assert (summary["executors"], summary["cores"]) == (1, driver["totalCores"])
     assert summary["application"] == context.applicationId

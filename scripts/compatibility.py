@@ -27,7 +27,7 @@ _CAUSE = re.compile(r"(FAILED|ERROR) |fruits: |error: |\s*(×|╰─▶|Because)
 _HEAD = """\
 # Pythons and Sparks
 
-Made by `make test-matrix` (scripts/test_matrix.py). For each pair an environment is built from the pins of
+Made by `make test-matrix` (scripts/compatibility.py). For each pair an environment is built from the pins of
 `pyproject.toml`, with another Spark; then `fruits run MINI` and these files of tests run:
 {tests}.
 `requirements.lock` has Spark 3.5.8, which is that of EMR 7; `make env` takes Python 3.11. The machine is Linux on
