@@ -10,6 +10,8 @@ BIN := .venv/bin
 HUB := .hub/venv/bin
 READY := .venv/.ready
 DEV := .venv/.ready-dev
+# Named: uv would take an environment that is active.
+INSTALL := $(BIN)/uv pip install --quiet --python .venv --requirement
 
 .DEFAULT_GOAL := help
 .PHONY: help env dev run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example bench notebooks hooks lint format lock test-matrix clean
@@ -26,7 +28,7 @@ $(READY): requirements.lock pyproject.toml
 dev: $(DEV) ## add what tests and lint need (180 MB); their words do it themselves
 
 $(DEV): requirements-dev.lock $(READY)
-	$(BIN)/uv pip install --quiet --requirement requirements-dev.lock
+	$(INSTALL) requirements-dev.lock
 	@touch $@
 
 run: env ## run the pipeline: make run [MODE=MINI] [TARGET=sample]
@@ -113,17 +115,17 @@ coverage: dev ## run all tests and tell which lines of lib and emr they never ru
 test-faults: dev ## kill runs at random moments, ten times in a row (5 min, needs ../shared)
 	$(BIN)/python -m pytest -m faults
 
-test-integration: dev ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub`, else theirs skip)
-	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
+test-integration: dev ## run the tests against doubles of AWS, on a Spark cluster and in JupyterHub, 15 min (after `make s3 livy hub packed-env image-env`, else theirs skip)
+	$(INSTALL) requirements-integration.lock
 	$(BIN)/python -m pytest -m integration -n 2 --dist loadfile --no-loadscope-reorder
 
 rehearse-aws: dev s3 ## play the AWS commands against doubles, print a transcript [IMAGES=FOLDER] [MODE=MINI] [WEIGHTS=FILE] [KEEP=FOLDER]
-	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
+	$(INSTALL) requirements-integration.lock
 	PYTHONPATH=tests/integration:tests:. $(BIN)/python -m rehearsal --mode $(MODE) $(if $(IMAGES),--images $(IMAGES)) \
 		$(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(KEEP),--keep $(KEEP))
 
 rehearse-image: env ## run docker/Dockerfile step by step in a Debian, and use what comes out (needs root and debootstrap) [FOR=emr-serverless] [BASE=FOLDER]
-	$(BIN)/uv pip install --quiet --requirement requirements-integration.lock
+	$(INSTALL) requirements-integration.lock
 	PYTHONPATH=tests/integration:tests:. $(BIN)/python -m image_rehearsal $(if $(FOR),--target $(FOR)) $(if $(BASE),--base $(BASE))
 
 notebooks: env ## make notebooks/emr_jupyterhub.ipynb from pipeline.ipynb (scripts/make_notebooks.py says how they differ)

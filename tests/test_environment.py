@@ -89,6 +89,12 @@ def test_conda_takes_its_versions_from_the_project() -> None:
     assert base == [f"python={OLDEST}", f"openjdk={java}", "pip", {"pip": ["-e ."]}]
 
 
+def test_installers_name_the_environment_whichever_is_active() -> None:
+    calls = re.findall(r"uv pip (?:install|sync) .*", (REPOSITORY / "Makefile").read_text())
+    assert calls
+    assert [call for call in calls if " --python ." not in call] == []
+
+
 def test_runs_import_nothing_that_only_tests_have() -> None:
     homes, found = packages_distributions(), set()
     allowed = {"fruits", *read_lock("requirements.lock"), *(read_pin(pin)[0] for pin in PARTS["embedding"])}
