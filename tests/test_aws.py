@@ -111,3 +111,15 @@ def test_missing_keys_and_a_dead_network_are_sentences(keys: Path, monkeypatch: 
     with pytest.raises(FruitsError, match="no AWS credentials were found; run `aws configure`"):
         aws.describe_account(keys)
     assert aws.explain(ValueError("x")) is None
+
+
+def test_a_profile_that_is_missing_and_a_damaged_memory_are_sentences(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(FruitsError, match=r"The config profile \(nobody\) could not be found; check the network"):
+        aws.describe_account(keys)
+    for text in ("{", "[1]", "\xff"):
+        (keys / aws.STATE_FILE).write_text(text, encoding="latin-1")
+        with pytest.raises(UsageError, match=rf"{aws.STATE_FILE} is damaged \(.*\); write account, region, name"):
+            aws.describe_account(keys)

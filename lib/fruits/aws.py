@@ -25,7 +25,12 @@ _CURES = {
 def read_state(home: Path) -> dict[str, str]:
     """Return what is remembered of the account: account, region, name and bucket; empty before they are."""
     file = home / STATE_FILE
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{file} is damaged ({error})", cure="write account, region, name and bucket into it, or remove it"
+        ) from error
 
 
 def check_state(state: Mapping[str, str], **here: str) -> None:
@@ -73,18 +78,18 @@ def describe_account(home: Path) -> str:
     from botocore.session import Session
 
     state, session = read_state(home), Session()
-    # AWS_REGION first, as Spark takes it here; botocore reads AWS_DEFAULT_REGION only.
-    region = (
-        os.environ.get("AWS_REGION") or session.get_config_variable("region") or state.get("region") or EU_REGIONS[0]
-    )
-    if region not in EU_REGIONS:
-        cure = f"export AWS_REGION={state.get('region', EU_REGIONS[0])} (allowed: {', '.join(EU_REGIONS)})"
-        raise FruitsError(f"region {region} is not in the EU", cure=cure)
+    usual = state.get("region", EU_REGIONS[0])
     config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
     try:
-        account = session.create_client("sts", region_name=region, config=config).get_caller_identity()["Account"]
+        # AWS_REGION first, as Spark takes it here; botocore reads AWS_DEFAULT_REGION only.
+        region = os.environ.get("AWS_REGION") or session.get_config_variable("region") or usual
+        client = session.create_client("sts", region_name=region, config=config)
+        account = client.get_caller_identity()["Account"] if region in EU_REGIONS else ""
     except Exception as error:
         raise explain(error) or error from error
+    if not account:
+        cure = f"export AWS_REGION={usual} (allowed: {', '.join(EU_REGIONS)})"
+        raise FruitsError(f"region {region} is not in the EU", cure=cure)
     check_state(state, account=account)
     made = ", ".join(f"{key} {state[key]}" for key in ("name", "bucket", "region") if key in state)
     return f"account {account}, region {region}; made from here: {made or 'nothing'}"
