@@ -38,13 +38,13 @@ def fetch(mode: str, target: str, settings: Sequence[str], archive: Path | None)
     click.echo(f"Images: {params.path('input_dir') / params.split}")
 
 
-@command("fruits pack ~/Photos packed", "fruits run MINI --target local --set input_dir=packed")
+@command("fruits pack ~/Photos packed", "fruits run --images packed")
 @click.argument("input_dir", metavar="INPUT", type=click.Path(path_type=str))
 @click.argument("output_dir", metavar="OUT", type=click.Path(path_type=str))
 def pack(input_dir: str, output_dir: str) -> None:
     """Bundle the images of a folder into a few Parquet files.
 
-    INPUT holds the images; OUT may then be an `input_dir`.
+    INPUT holds the images. A run takes OUT in the place of INPUT.
     """
     from fruits_cli.pack import pack_images
 
