@@ -8,6 +8,7 @@ import click
 from fruits.errors import FruitsError
 from fruits.redaction import redact_secrets
 from fruits_cli.completion import SHELLS, Mode, write_script
+from fruits_cli.keys import list_keys
 from fruits_cli.options import SET, command, split_settings, target_option
 
 
@@ -46,8 +47,6 @@ def keys(mode: str, target: str, settings: Sequence[str]) -> None:
 
     The values are those of MODE, by default MINI, and of the target.
     """
-    from fruits_cli.keys import list_keys
-
     formatter = click.get_current_context().make_formatter()
     for file, rows in list_keys(mode, target, split_settings(settings)):
         with formatter.section(file):
