@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from emr.cli import cli as aws
 
 from fruits.params import KEYS, TARGETS, list_modes, load_params
+from fruits_cli import keys
 from fruits_cli.cli import cli
 
 COMMANDS = sorted(cli.commands)
@@ -54,6 +55,15 @@ def test_every_command_of_aws_has_an_example_that_is_taken(name: str) -> None:
         _, _, example = get_help(aws, name).rpartition("Example: scripts/aws_setup.sh ")
         assert shlex.split(example)[0] == name
         parse(aws, shlex.split(example))
+
+
+def test_a_damaged_file_of_a_mode_hides_no_other_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in (("BAD", b"\xff\xfe"), ("GOOD", b"# All of it.\nmode: GOOD\n")):
+        (tmp_path / "params").mkdir(exist_ok=True)
+        (tmp_path / "params" / f"{name}.yaml").write_bytes(content)
+    monkeypatch.setattr(keys, "repository", lambda: tmp_path)
+    monkeypatch.setattr(keys, "list_modes", lambda: ["BAD", "GOOD"])
+    assert keys.describe_modes() == {"BAD": "", "GOOD": "All of it."}
 
 
 @pytest.mark.parametrize("name", ["run", "evaluate", "deliver", "fetch", "project", "compare", "doctor", "keys"])

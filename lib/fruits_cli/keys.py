@@ -16,7 +16,8 @@ SETTABLE = [key for key in KEYS if key not in {"mode", "target"}]
 def describe_modes() -> dict[str, str]:
     """Return the modes, each with the comment that begins its file; none if params/ cannot be read."""
     with suppress(Exception):
-        texts = {mode: (repository() / "params" / f"{mode}.yaml").read_text(encoding="utf-8") for mode in list_modes()}
+        files = {mode: repository() / "params" / f"{mode}.yaml" for mode in list_modes()}
+        texts = {mode: file.read_text(encoding="utf-8", errors="replace") for mode, file in files.items()}
         return {mode: text.partition("\n")[0].lstrip("# ") * text.startswith("#") for mode, text in texts.items()}
     return {}
 
