@@ -49,8 +49,8 @@ if ! "$uv" --version >/dev/null 2>&1 || ! .venv/bin/python --version >/dev/null 
       "To use another one: make env PYTHON=/path/to/python3" ;;
   esac
   rm -rf .venv
-  "$uv" venv --no-progress --python "$python" .venv || fail "there is no Python $python (see above);" \
-    "$allowed is allowed. Name another one: make env PYTHON=/path/to/python3"
+  "$uv" venv --no-progress --python "$python" .venv || fail "no environment of Python $python could be made (see above)." \
+    "Python $allowed is allowed; to name another one: make env PYTHON=/path/to/python3"
 fi
 
 .venv/bin/python -c '
