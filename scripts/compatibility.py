@@ -30,8 +30,9 @@ _HEAD = """\
 Made by `make test-matrix` (scripts/compatibility.py). For each pair an environment is built from the pins of
 `pyproject.toml`, with another Spark; then `fruits run MINI` and these files of tests run:
 {tests}.
-`requirements.lock` has Spark 3.5.8, which is that of EMR 7; `make env` takes Python 3.11. The machine is Linux on
-x86_64 with Java 17. The project sets `spark.sql.ansi.enabled` to false on every Spark; the default of Spark 4 is true.
+`requirements.lock` has Spark 3.5.8, which is that of EMR 7; `make env` takes Python 3.11. For another one:
+`rm -rf .venv && make env PYTHON=3.12`. The machine is Linux on x86_64 with Java 17. The project sets
+`spark.sql.ansi.enabled` to false on every Spark; the default of Spark 4 is true.
 
 | Python | Spark | `fruits run MINI` | tests | tried on |
 |---|---|---|---|---|
