@@ -173,10 +173,14 @@ def describe_next_steps(context: Context, address: str) -> str:
 def _build_locally(context: Context, command: list[str]) -> None:
     """Build by the Docker engine of this machine."""
     docker = shutil.which(command[0])
-    if not docker or subprocess.run([docker, "version"], check=False, capture_output=True).returncode:
-        raise FruitsError(f"no Docker engine answers here. Start one, or let AWS build: {SETUP} build-image TAG")
+    done = subprocess.run([docker, "version"], check=False, capture_output=True, text=True) if docker else None
+    if done is None or done.returncode:
+        why = f" ({' '.join(done.stderr.split())})" if done else ""
+        raise FruitsError(f"no Docker engine answers here{why}. Start one, or let AWS build: {SETUP} build-image TAG")
     with TemporaryDirectory() as folder:
         write_context(Path(folder))
         if subprocess.run(command, cwd=folder, check=False).returncode:
             raise FruitsError("the build failed; see Docker's lines above.")
-    context.say(f"Built: {command[3]}. To start it: docker run --rm --publish 8888:8888 {command[3]}")
+    name = command[3]
+    start = "" if name.endswith(SERVERLESS) else f" To start it: docker run --rm --publish 8888:8888 {name}"
+    context.say(f"Built: {name}.{start}")

@@ -194,8 +194,13 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_local_build_needs_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     context = make_context(tmp_path, told, f"image_base={BASE}")
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    with pytest.raises(FruitsError, match="no Docker engine answers here"):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(image, "read_origin", lambda _: {})
+    with pytest.raises(FruitsError, match=r"no Docker engine answers here\. Start one, or let AWS build"):
+        image.build_image(context, "1.0", emr_serverless=False, local=True)
+    (tmp_path / "docker").write_text("#!/bin/sh\necho no rights >&2\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    with pytest.raises(FruitsError, match=r"no Docker engine answers here \(no rights\)\. Start one"):
         image.build_image(context, "1.0", emr_serverless=False, local=True)
 
 
@@ -207,13 +212,15 @@ def test_a_local_build_runs_docker_in_a_folder_of_the_commit(
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     told: list[str] = []
-    context = make_context(tmp_path, told, f"image_base={BASE}")
+    context = make_context(tmp_path, told, f"image_base={BASE}", f"image_base_serverless={BASE}")
     image.build_image(context, "1.0", emr_serverless=False, local=True)
     out = capfd.readouterr().out
     assert out.startswith("build --tag sagemaker-studio-fruits:1.0 . --file docker/Dockerfile --target notebook ")
     assert f" --build-arg BASE_IMAGE={BASE} " in out
     assert set(out.split("\n", 1)[1].split()) == {name.partition("/")[0] for name in image.list_sent()}
     assert "docker run" in told[-1]
+    image.build_image(context, "1.0", emr_serverless=True, local=True)
+    assert told[-1] == "Built: sagemaker-studio-fruits:1.0-emr-serverless."
 
 
 def test_prices_are_of_the_machine_that_is_chosen() -> None:
