@@ -56,9 +56,11 @@ def _add(name: str, function: Callable[..., Any], *parameters: Callable[[Any], A
         context = _open(dry_run=dry_run, yes=yes, overrides=overrides)
         answer = function(context, **arguments)
         if dry_run:
-            plan = {"command": name, **(answer or {}), "policy": _read_policy(context, **arguments)}
-            if function is image.build_image:
-                plan["image_policy"] = _read_policy(context, file=IMAGE_POLICY_FILE)
+            plan = {"command": name, **(answer or {})}
+            if not arguments.get("local"):  # a Docker engine needs no permission
+                plan["policy"] = _read_policy(context, **arguments)
+                if function is image.build_image:
+                    plan["image_policy"] = _read_policy(context, file=IMAGE_POLICY_FILE)
             click.echo(json.dumps(plan, indent=2, default=str))
         elif answer:
             click.get_current_context().exit(answer)

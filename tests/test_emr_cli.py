@@ -21,6 +21,7 @@ COMMANDS = (
     *("run", "download-results", "terminate", "cleanup", "cost", "audit", "build-image"),
 )
 KEPT = {"account": "123456789012", "region": "eu-west-1", "name": "fruits", "bucket": "mine"}
+IMAGE = ("--set", f"image_base=a@sha256:{'0' * 64}")
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def test_the_cluster_of_a_dry_run_is_a_whole_template(aws: Aws) -> None:
         (["download-results"], "download"),
         (["audit"], "reads"),
         (["connect"], "commands"),
-        (["build-image", "1.0", "--set", f"image_base=a@sha256:{'0' * 64}"], "image_policy"),
+        (["build-image", "1.0", *IMAGE], "image_policy"),
         *(([command], "policy") for command in ("status", "check", "cost")),
     ],
 )
@@ -116,6 +117,10 @@ def test_every_command_has_a_dry_run(aws: Aws, fruit_folder: Path, arguments: li
     done = aws(*(argument.format(images=fruit_folder) for argument in arguments), "--dry-run")
     assert done.code == 0
     assert done.plan[key]
+
+
+def test_a_build_by_a_docker_engine_needs_no_permission(aws: Aws) -> None:
+    assert aws("build-image", "1.0", "--local", "--dry-run", *IMAGE).plan.keys() == {"command", "runs"}
 
 
 def test_help_and_cost_need_no_account(aws: Aws) -> None:
