@@ -159,7 +159,7 @@ format: dev ## rewrite code and notebooks in house style
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version $(OLDEST) --generate-hashes --no-emit-index-url --quiet
 
-lock: env ## resolve the pins of pyproject.toml into the locks: of runs, of tests and lint, of the tests of AWS, of the Hub, of the nodes
+lock: env ## resolve the pins of pyproject.toml into all locks
 	$(COMPILE) pyproject.toml --extra aws --group installers --output-file requirements.lock
 	$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --group integration --constraints requirements.lock --constraints requirements-dev.lock \
