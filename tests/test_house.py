@@ -129,6 +129,7 @@ REFUSED = {
     "merge-conflicts": ("a.txt", "<<<<<<<" + " HEAD\n"),
     "yaml": ("a.yaml", "a: [\n"),
     "toml": ("a.toml", "a = \n"),
+    "hadolint": ("Dockerfile", "FROM debian\n"),
     "mypy": ("a.py", "a: int = ''\n"),
 }
 
@@ -146,6 +147,7 @@ def test_each_hook_refuses_what_it_is_for(tmp_path: Path, hook: str) -> None:
 def test_lint_has_the_rules_of_the_hooks() -> None:
     makefile = re.sub(r"\t.*\| xargs -0 ", "\t", (REPOSITORY / "Makefile").read_text())
     rules = makefile.partition("\nlint: ")[2].partition("\n\n")[0].replace("$(BIN)", ".venv/bin")
+    assert rules.count("\n\t") == len(list_hooks())
     for words in list_hooks().values():
         assert "\n\t" + " ".join(word for word in words if word != "--force-exclude") in rules
     assert yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["exclude"] == "^reports/example/"
