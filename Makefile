@@ -23,7 +23,13 @@ env: $(READY) ## build .venv from requirements.lock (2.5 GB; fetches uv, and a P
 
 $(READY): requirements.lock pyproject.toml
 	@scripts/make_env.sh '$(PYTHON)' '$(PYTHONS)' '$(UV_VERSION)'
-	@touch $@
+	@pwd -P >$@
+
+# Programs and the editable install lead to the folder that .venv was made in: in a clone that was moved or copied it is
+# made again.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
 
 dev: $(DEV) ## add what tests and lint need (180 MB); their words do it themselves
 

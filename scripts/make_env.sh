@@ -36,7 +36,9 @@ case $PWD in
 esac
 
 uv=.venv/bin/uv
-if ! "$uv" --version >/dev/null 2>&1 || ! .venv/bin/python --version >/dev/null 2>&1; then
+made_in=
+[ ! -f .venv/.ready ] || read -r made_in <.venv/.ready || true
+if [ "$made_in" != "$(pwd -P)" ] || ! { "$uv" --version && .venv/bin/python --version; } >/dev/null 2>&1; then
   free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1024)}')
   [ "$free" -ge "$NEEDED_MB" ] || fail "$NEEDED_MB MB are needed on the disk of this folder, $free MB are free."
   uv=$(command -v uv) || fetch_uv
@@ -44,13 +46,13 @@ if ! "$uv" --version >/dev/null 2>&1 || ! .venv/bin/python --version >/dev/null 
   say "What uv's cache ($("$uv" cache dir)) does not have is downloaded from the package index: at most 950 MB."
   case $python in
     */*) ;;
-    *) "$uv" python find --system "$python" >/dev/null 2>&1 || say "Python $python is not on this machine. uv fetches it" \
-      "into $("$uv" python dir), from the releases of python-build-standalone on GitHub, and tells its size." \
+    *) "$uv" python find --system "$python" >/dev/null 2>&1 || say "Python $python is not on this machine. uv fetches" \
+      "it into $("$uv" python dir), from the releases of python-build-standalone on GitHub, and tells its size." \
       "To use another one: make env PYTHON=/path/to/python3" ;;
   esac
   rm -rf .venv
-  "$uv" venv --no-progress --python "$python" .venv || fail "no environment of Python $python could be made (see above)." \
-    "Python $allowed is allowed; to name another one: make env PYTHON=/path/to/python3"
+  "$uv" venv --no-progress --python "$python" .venv || fail "no environment of Python $python could be made" \
+    "(see above). Python $allowed is allowed; to name another one: make env PYTHON=/path/to/python3"
 fi
 
 .venv/bin/python -c '

@@ -144,14 +144,29 @@ def test_a_machine_without_python_and_uv_is_told(tmp_path: Path) -> None:
     assert {entry.name for entry in tmp_path.iterdir()} == {"programs"}
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
-    path = make_path(tmp_path)
+def make_path_of_a_full_disk(folder: Path) -> str:
+    path = make_path(folder)
     (Path(path) / "df").unlink()
     (Path(path) / "df").write_text("#!/bin/sh\necho Filesystem\necho /dev/sda1 8000000 7900000 102400 98% /\n")
     (Path(path) / "df").chmod(0o755)
-    done = build(tmp_path, PATH=path)
+    return path
+
+
+def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
+    done = build(tmp_path, PATH=make_path_of_a_full_disk(tmp_path))
     assert (done.returncode, done.stderr.splitlines()) == (1, [done.stderr.strip()])
     assert re.search(r"\d{4} MB are needed on the disk of this folder, 100 MB are free\.", done.stderr)
+
+
+def test_an_environment_that_was_made_in_another_folder_is_made_again(tmp_path: Path) -> None:
+    path = make_path_of_a_full_disk(tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("uv", "python"):
+        (tmp_path / ".venv/bin" / name).symlink_to(str(shutil.which("true")))
+    (tmp_path / ".venv/.ready").write_text(f"{tmp_path.resolve()}\n")
+    assert build(tmp_path, PATH=path).returncode == 0
+    (tmp_path / ".venv/.ready").write_text("/elsewhere\n")
+    assert "MB are needed" in build(tmp_path, PATH=path).stderr
 
 
 @pytest.fixture
