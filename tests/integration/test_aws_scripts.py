@@ -138,7 +138,7 @@ def step(tmp_path: Path, clean: dict[str, str]) -> Step:
     for name, text in {"bin/aws": FAKE_AWS, "venv/bin/python": FAKE_PYTHON.format(python=sys.executable)}.items():
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
-        (tmp_path / file).chmod(0o755)
+        (tmp_path / name).chmod(0o755)
     env = clean | {"S3_ROOT": str(root), "SPARK_HOME": str(spark), "FRUITS_TICK": "0.2"}
     env["PATH"] = f"{tmp_path / 'bin'}:{clean['PATH']}"
     return [str(EMR / "step.sh"), "s3://mine", "MINI", "r1", str(tmp_path / "venv")], env
