@@ -28,6 +28,8 @@ def tell(sentence: str) -> None:
 
 def complain(sentence: str) -> None:
     """Write a sentence, without secrets, to the standard error."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()  # a progress bar that waits there would be shown after the sentence
     click.echo(redact_secrets(f"fruits: {sentence}"), err=True)
 
 
