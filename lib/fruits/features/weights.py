@@ -111,7 +111,7 @@ def _list_ways_out(name: str) -> str:
 
 
 def _download(origin: str, network: Network) -> Path:
-    name = origin.rpartition("/")[2]
+    name = network.weights_file
     ways_out = _list_ways_out(name)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:

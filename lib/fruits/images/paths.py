@@ -60,7 +60,7 @@ class ImagePaths:
         location = locate(path, self.base)
         folder, _, name = location.rpartition("/")
         try:
-            return _open_folder(folders.resolve(f"{folder}/", base=None)).read(name, tag=tag)
+            return _open_folder(f"{folder}/").read(name, tag=tag)
         except UsageError as error:
             raise OSError(str(error)) from error
         except FileNotFoundError:
@@ -76,7 +76,11 @@ def locate(path: str, base: str) -> str:
 
 
 # A worker opens each folder once.
-_open_folder = functools.lru_cache(maxsize=1024)(ClassFolders)
+@functools.lru_cache(maxsize=1024)
+def _open_folder(folder: str) -> ClassFolders:
+    return ClassFolders(folders.resolve(folder, base=None))
+
+
 _open_shards = functools.lru_cache(maxsize=8)(PackedShards)
 
 
