@@ -5,6 +5,7 @@ No Docker engine is needed, but root, debootstrap and the network. Debian stands
 
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -78,7 +79,7 @@ class Machine:
         """Return the command in namespaces of its own, as this machine's user; without a network, but with loopback."""
         apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *([] if network else ["--net"])]
         script = _IN_NAMESPACES if network else f"ip link set lo up && {_IN_NAMESPACES}"
-        home = "/root" if self.user.startswith("0:") else self.folder
+        home = pwd.getpwuid(0).pw_dir if self.user.startswith("0:") else self.folder
         outer = {name: value for name, value in os.environ.items() if network and _NETWORK.fullmatch(name)}
         variables = {"HOME": home} | outer | env | self.env
         inner = ["/usr/bin/env", "-i", "-C", self.folder, *(f"{name}={value}" for name, value in variables.items())]
