@@ -63,9 +63,8 @@ def store(spark: SparkSession, dataset: Dataset, tmp_path_factory: pytest.TempPa
     rows = dataset.images.assign(etag="", features=[*dataset.features])
     # In S3 an image is known by its tag.
     rows.loc[5, "etag"] = dataset.images.loc[5, "digest"] = "tag:5-7"
-    write_batch(
-        spark.createDataFrame(rows[[*STORED]].sample(frac=1, random_state=1), spark_schema(STORED)), store=folder
-    )
+    mixed = rows[[*STORED]].sample(frac=1, random_state=1)
+    write_batch(spark.createDataFrame(mixed, spark_schema(STORED)), iter, store=folder)
     return folder
 
 

@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Path:
 def write(spark: SparkSession, store: Path) -> Write:
     def write_rows(images: pd.DataFrame, *, folder: Path = store, tag: Any = "") -> Path:
         rows = images.assign(etag=tag, features=[number_features(n) for n in range(len(images))])
-        return write_batch(spark.createDataFrame(rows, spark_schema(STORED)).coalesce(1), store=folder)
+        return write_batch(spark.createDataFrame(rows, spark_schema(STORED)).coalesce(1), iter, store=folder)
 
     return write_rows
 
@@ -236,7 +236,7 @@ def test_sums_do_not_depend_on_how_the_store_was_filled(
     mixed = images.sample(frac=1, random_state=1)
     for store, batches in {"one": [images], "three": [mixed[:7], mixed[7:30], mixed[30:]]}.items():
         for batch in batches:
-            write_batch(spark.createDataFrame(batch, spark_schema(STORED)).coalesce(1), store=tmp_path / store)
+            write_batch(spark.createDataFrame(batch, spark_schema(STORED)).coalesce(1), iter, store=tmp_path / store)
 
     one, three = (fit_pca(read_features(spark, images, store=tmp_path / store), k=5) for store in ("one", "three"))
 

@@ -52,6 +52,8 @@ _START_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     # Running counts reach the progress bar with the heartbeat; the default is 10 s.
     "spark.executor.heartbeatInterval": "1s",
+    # What a worker says of a few images would wait for 64 KB of them, and the bar with it.
+    "spark.buffer.size": "1024",
 }
 _PACKAGE = Path(__file__).parent
 

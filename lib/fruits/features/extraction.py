@@ -17,7 +17,7 @@ from fruits.errors import explain_failures
 from fruits.features.engines import broadcast_engine
 from fruits.features.model import Backbone
 from fruits.features.store import find_earlier, find_missing, list_known, name_digests, write_batch
-from fruits.features.udf import SCHEMA, Extractor, collect_errors
+from fruits.features.udf import Extractor, collect_errors
 from fruits.images import open_images
 from fruits.images.rows import ErrorRow
 from fruits.images.source import hash_images
@@ -135,7 +135,7 @@ def _write_batches(
         span = f"{batch['path'].iloc[0]} to {batch['path'].iloc[-1]}"
         with explain_failures(f"the extraction of {name} ({span})"):
             rows = spark.createDataFrame(batch).coalesce(tasks)
-            return write_batch(rows.mapInArrow(extractor.extract, SCHEMA), store=store)
+            return write_batch(rows, extractor.extract, store=store)
 
     # One more than the cores can work on: while the last task of a job ends, the next job's are there.
     with ThreadPoolExecutor(math.ceil(cores / tasks) + 1) as pool:
