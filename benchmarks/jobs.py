@@ -74,7 +74,8 @@ def fit_pca(*, store: str, k: int = 200, warm: bool = False) -> dict[str, Any]:
     """Fit our PCA to everything in a store, found and read from Parquet; `warm`: after a fit to 64 images."""
     import pyarrow.dataset as ds
 
-    from fruits.features.store import list_batches, read_features
+    from fruits.features.batches import list_batches
+    from fruits.features.store import read_features
     from fruits.pca import fit_pca
 
     files = [str(file) for batch in list_batches(Path(store)) for file in batch.glob("*.parquet")]

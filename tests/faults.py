@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from fruits.features.store import list_batches, list_unfinished
+from fruits.features.batches import list_batches, list_unfinished
 
 FRUITS = Path(sys.executable).with_name("fruits")
 # Longer than anything here takes on two busy cores.

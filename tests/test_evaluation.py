@@ -14,8 +14,9 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from fruits.features.batches import write_batch
 from fruits.features.extraction import Computation
-from fruits.features.store import read_features, write_batch
+from fruits.features.store import read_features
 from fruits.images.rows import STORED, ErrorRow, spark_schema
 from fruits.ownership import RESULTS
 from fruits.params import RunParams

@@ -20,9 +20,10 @@ from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
 from fruits.features import extraction
+from fruits.features.batches import list_batches, list_unfinished, write_batch
 from fruits.features.extraction import Computation, compute_features, cut_batches
 from fruits.features.model import Backbone
-from fruits.features.store import list_batches, list_unfinished, read_features, write_batch
+from fruits.features.store import read_features
 from fruits.images import open_images
 from fruits.images.decode import decode_image
 from fruits.images.rows import ErrorRow

@@ -17,8 +17,8 @@ from conftest import WEIGHTS
 from faults import FRUITS, Place, make_place, wait_for
 from PIL import Image
 
+from fruits.features.batches import list_batches, list_unfinished
 from fruits.features.model import load_model
-from fruits.features.store import list_batches, list_unfinished
 from fruits.ownership import check_whole
 from fruits.results import read_scores
 

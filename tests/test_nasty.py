@@ -141,8 +141,9 @@ def test_names_survive_the_saved_tables(spark: SparkSession, loose: Outcome, run
     folder = tmp_path / "NASTY"
     pca = fit_pca(loose.stored, k=3)
     save_results(
+        spark,
         folder,
-        scores=pca.transform(loose.stored),
+        scores=pca.collect_scores(loose.stored),
         images=loose.images,
         pca=pca,
         errors=loose.done.errors,

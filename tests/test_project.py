@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 import fruits
 from fruits import ownership, results
 from fruits.errors import FruitsError, UsageError
+from fruits.images.rows import SCORED, arrow_schema
 from fruits.params import load_params
 from fruits_cli import project
 from fruits_cli.project import describe_neighbours, find_images, load_saved, project_images, save_projection
@@ -34,7 +35,9 @@ def saved(spark: SparkSession, fruit_folder: Path, models: Path, tmp_path: Path)
     params = dataclasses.replace(load_params("MINI", "sample"), input_dir=str(fruit_folder))
     pca = fruits.fit_pca(features, k=4)
     owner = ownership.describe_owner(params, model_id=model.model_id)
-    results.save_results(folder, scores=pca.transform(features), images=images, pca=pca, errors=[], owner=owner)
+    table = pca.transform(features).orderBy("path").toPandas()
+    scores = pa.Table.from_pandas(table, arrow_schema(SCORED), preserve_index=False)
+    results.save_results(spark, folder, scores=scores, images=images, pca=pca, errors=[], owner=owner)
     return folder
 
 

@@ -7,15 +7,17 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from conftest import Array
 from pyspark.ml.feature import PCAModel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from fruits import results
+from fruits.arrow import to_lists
 from fruits.errors import FruitsError
-from fruits.images.rows import ErrorRow
+from fruits.images.rows import NAMES, ErrorRow
 from fruits.moments import Moments
 from fruits.ownership import RESULTS, check_whole, find_foreign, write_marker
 from fruits.pca import PCA, decompose
@@ -47,10 +49,9 @@ def pca(features: Array) -> PCA:
 
 
 @pytest.fixture(scope="module")
-def scores(spark: SparkSession, features: Array, images: pd.DataFrame, pca: PCA) -> DataFrame:
-    rows = [(*row, vector.tolist()) for row, vector in zip(images.iloc[:, :3].itertuples(False), features, strict=True)]
-    schema = "path string, label string, split string, features array<float>"
-    return pca.transform(spark.createDataFrame(rows, schema).repartition(3))
+def scores(features: Array, images: pd.DataFrame, pca: PCA) -> pa.Table:
+    named = pa.Table.from_pandas(images[[*NAMES]], preserve_index=False)
+    return named.append_column("pca", to_lists(pca.transform(features))).sort_by("path")
 
 
 def test_a_folder_of_scores_holds_nothing_else(saved: Path) -> None:
@@ -61,7 +62,9 @@ def test_a_folder_of_scores_holds_nothing_else(saved: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory, scores: DataFrame, images: pd.DataFrame, pca: PCA) -> Path:
+def saved(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, scores: pa.Table, images: pd.DataFrame, pca: PCA
+) -> Path:
     folder = tmp_path_factory.mktemp("out") / "MINI"
     lost = pd.DataFrame(
         [{"path": "Training/Kiwi/x.jpg", "label": "Kiwi", "split": "Training", "length": 0, "modified": 1}]
@@ -70,7 +73,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, scores: DataFrame, images: p
     everything = pd.concat([images, lost])
     ignored = pd.DataFrame(IGNORED[::-1], columns=["path", "kind", "reason"])
     tables = {"images": everything, "pca": pca, "errors": errors, "ignored": ignored}
-    results.save_results(folder, scores=scores, owner=OWNER, **tables)
+    results.save_results(spark, folder, scores=scores, owner=OWNER, **tables)
     return folder
 
 
@@ -141,10 +144,10 @@ def test_what_was_ignored_is_listed_beside_the_errors(saved: Path) -> None:
     ("name", "header"), [("international", "path,kind,reason"), ("excel-fr", "\ufeffpath;kind;reason")]
 )
 def test_nothing_ignored_is_a_header(
-    tmp_path: Path, images: pd.DataFrame, scores: DataFrame, pca: PCA, name: str, header: str
+    spark: SparkSession, tmp_path: Path, images: pd.DataFrame, scores: pa.Table, pca: PCA, name: str, header: str
 ) -> None:
     tables = {"images": images, "pca": pca, "errors": []}
-    results.save_results(tmp_path / "MINI", scores=scores, owner=OWNER, csv=name, **tables)
+    results.save_results(spark, tmp_path / "MINI", scores=scores, owner=OWNER, csv=name, **tables)
     assert (tmp_path / "MINI/errors/ignored.csv").read_text().splitlines() == [header]
 
 
@@ -161,12 +164,12 @@ def test_everything_reads_back(spark: SparkSession, saved: Path, images: pd.Data
 
 
 def test_a_failure_while_saving_keeps_the_last_good_results(
-    saved: Path, images: pd.DataFrame, scores: DataFrame, pca: PCA
+    spark: SparkSession, saved: Path, images: pd.DataFrame, scores: pa.Table, pca: PCA
 ) -> None:
     before = {file: file.read_bytes() for file in saved.rglob("*") if file.is_file()}
 
     with pytest.raises(TypeError):
-        results.save_results(saved, scores=scores, images=images, pca=pca, errors=cast("Any", None), owner=OWNER)
+        results.save_results(spark, saved, scores=scores, images=images, pca=pca, errors=cast("Any", None), owner=OWNER)
 
     assert {file: file.read_bytes() for file in saved.rglob("*") if file.is_file()} == before
     assert [entry.name for entry in saved.parent.iterdir()] == ["MINI"]
@@ -174,9 +177,10 @@ def test_a_failure_while_saving_keeps_the_last_good_results(
 
 @pytest.mark.parametrize(("name", "owner"), [("thesis.txt", OWNER), (None, OWNER | {"input_dir": "/elsewhere"})])
 def test_what_others_put_there_during_the_run_stays(
+    spark: SparkSession,
     tmp_path: Path,
     images: pd.DataFrame,
-    scores: DataFrame,
+    scores: pa.Table,
     pca: PCA,
     name: str | None,
     owner: dict[str, str],
@@ -194,7 +198,7 @@ def test_what_others_put_there_during_the_run_stays(
 
     monkeypatch.setattr(results, "write_marker", write_while_others_do)
     with pytest.raises(FruitsError, match="while the run was at work: that folder stays as") as caught:
-        results.save_results(folder, scores=scores, images=images, pca=pca, errors=[], owner=owner)
+        results.save_results(spark, folder, scores=scores, images=images, pca=pca, errors=[], owner=owner)
     assert caught.value.exit_code == 1
     assert (folder / (name or "pca.csv")).read_text() == "mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["MINI"]

@@ -16,7 +16,8 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
-from fruits.features.store import find_earlier, find_missing, list_batches, list_known, read_features, write_batch
+from fruits.features.batches import list_batches, write_batch
+from fruits.features.store import find_earlier, find_missing, list_known, read_features
 from fruits.images import open_images
 from fruits.images.rows import LISTED, NAMES, STORED, spark_schema
 from fruits.images.shards import SCHEMA

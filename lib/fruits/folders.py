@@ -10,7 +10,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -19,6 +19,7 @@ from fruits.local import LocalFolder
 from fruits.s3 import S3Folder, explain_refusal, open_path
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 _S3_SCHEMES = ("s3://", "s3a://", "s3n://")
@@ -96,6 +97,16 @@ def open_parquet(file: str | Path, **options: Any) -> "pq.ParquetFile":
     if _is_in_s3(file):
         return pq.ParquetFile(open_path(str(file)).open("rb", cache_type="none"), pre_buffer=True, **options)
     return pq.ParquetFile(file, **options)
+
+
+def write_parquet(table: "pa.Table", file: Path | IO[bytes]) -> None:
+    """Write a Parquet file as Spark would, so that files of both can be read as one table."""
+    import pyarrow.parquet as pq
+
+    # Features and scores are floats that look random: neither compression nor dictionaries make them smaller.
+    options = {"compression": "NONE", "use_dictionary": ["label", "split"]}
+    with open_output(file) if isinstance(file, Path) else nullcontext(file) as stream:
+        pq.write_table(table, stream, store_schema=False, write_page_checksum=True, **options)
 
 
 def remove_checksums(folder: Path) -> None:

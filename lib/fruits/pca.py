@@ -6,7 +6,6 @@ arbitrary directions.
 """
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
@@ -15,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fruits.arrow import to_lists
 from fruits.errors import FruitsError, UsageError, explain_failures
-from fruits.images.rows import NAMES, spark_schema
-from fruits.moments import Matrix, Moments, check_length, read_features, sum_moments
+from fruits.images.rows import NAMES, SCORED, arrow_schema, spark_schema
+from fruits.moments import Matrix, Moments, check_length, sum_moments
+from fruits.scores import center, to_scorer
 from fruits.workers import prepare_workers
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class PCA:
         vectors = np.ascontiguousarray(self.components.T)
         offset = self.mean @ vectors
         if isinstance(features, np.ndarray):
-            return _center(features, vectors, offset)
+            return center(features, vectors, offset)
         return self._transform_on_spark(features, vectors, offset)
 
     def _transform_on_spark(
@@ -121,19 +120,25 @@ class PCA:
                 f"these features are of the model {found}, the PCA is of {self.model_id}; compute them with the same "
                 "network, input size, weights and engine."
             )
-        prepare_workers(features.sparkSession.sparkContext)
         if isinstance(features, DataFrame):
             features = features.select(*(functions.col(name).cast("string") for name in names), "features")
             if first := features.select(functions.size("features")).first():
                 check_length(first[0], len(self.mean))
-        shared = features.sparkSession.sparkContext.broadcast(vectors)
+        scorer = to_scorer(features, vectors, offset, names=names)
+        return features.mapInArrow(scorer, spark_schema([*names, "pca"]))
 
-        def to_scores(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                scores = to_lists(_center(read_features(batch), shared.value, offset))
-                yield pa.RecordBatch.from_arrays([*map(batch.column, names), scores], [*names, "pca"])
+    def collect_scores(self, features: "StoredFeatures") -> pa.Table:
+        """Compute the scores of stored features as `transform` does, and gather them here in the order of the paths.
 
-        return features.mapInArrow(to_scores, spark_schema([*names, "pca"]))
+        Returns
+        -------
+        pyarrow.Table
+            path, label, split (string), pca (list of k float32).
+        """
+        vectors = np.ascontiguousarray(self.components.T)
+        # No SQL: the JVM would take each score through a row of its own.
+        parts = features.mapPartitions(to_scorer(features, vectors, self.mean @ vectors, names=NAMES))
+        return pa.Table.from_batches(parts.collect(), arrow_schema(SCORED))
 
     def describe(self, variance_target: float) -> str:
         """Say in a sentence or two what was kept and whether the target is reached."""
@@ -148,13 +153,6 @@ class PCA:
         needed = count_components(np.cumsum(self.spectrum), variance_target)
         more = f"; it would take {needed}" if needed else ""
         return f"{text} The target of {target} is not reached with {kept}{more}."
-
-
-def _center(rows: npt.NDArray[Any], vectors: Matrix, offset: Matrix) -> npt.NDArray[np.float32]:
-    if rows.ndim != 2:
-        raise UsageError(f"features is an array of shape {rows.shape}; it must be (n, {len(vectors)}).")
-    check_length(rows.shape[1], len(vectors))
-    return (rows @ vectors - offset).astype(np.float32)
 
 
 def find_model_id(features: "DataFrame | StoredFeatures") -> str | None:

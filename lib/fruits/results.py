@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ from fruits.folders import (
     remove_checksums,
     resolve,
     write_bytes,
+    write_parquet,
 )
-from fruits.images.rows import ErrorRow, IgnoredRow
+from fruits.images.rows import NAMES, ErrorRow, IgnoredRow
 from fruits.ownership import RESULTS, check_again, check_whole, read_marker, write_marker
 from fruits.pca import PCA, format_target
 from fruits.session import is_local
@@ -29,7 +31,7 @@ from fruits.tables import FORMATS, CsvFormat
 
 if TYPE_CHECKING:
     from pyspark.ml.feature import PCAModel
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 SCORES = Path("pca/parquet")
 SCORES_CSV = Path("pca/csv/pca.csv")
@@ -77,9 +79,10 @@ def check_error_share(
 
 
 def save_results(
+    spark: "SparkSession",
     folder: Path,
     *,
-    scores: "DataFrame",
+    scores: pa.Table,
     images: pd.DataFrame,
     pca: PCA,
     errors: Sequence[ErrorRow],
@@ -91,20 +94,24 @@ def save_results(
 ) -> Saved:
     """Write all tables of a mode and read them back; they replace those in the folder together, or not at all.
 
-    `more` is what `Quality.tables` returns, `owner` what `ownership.describe_owner` does. FruitsError if the disk
-    is full, the folder holds foreign files, or what is read back differs.
+    `scores` is what `PCA.collect_scores` returns, `more` what `Quality.tables` does, `owner` what
+    `ownership.describe_owner` does. FruitsError if the disk is full, the folder holds foreign files, or what is read
+    back differs.
     """
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
-        scores.write.parquet(as_folder(draft / SCORES).uri)
-        to_spark_model(pca, scores.sparkSession).save(as_folder(draft / SPARK_MODEL).uri)
+        with ThreadPoolExecutor(1) as pool:  # Spark saves the model, while this process writes the tables
+            saving = pool.submit(to_spark_model(pca, spark).save, as_folder(draft / SPARK_MODEL).uri)
+            write_parquet(scores, draft / SCORES / "part-00000.parquet")
+            write_bytes(draft / SCORES / "_SUCCESS", b"")  # as Spark marks a whole table
+            _write_tables(draft, scores=scores, images=kept, pca=pca, more=more or {}, csv=FORMATS[csv])
+            saving.result()
         remove_checksums(draft)
-        written = read_scores(draft)
-        _write_tables(draft, scores=written, images=kept, pca=pca, more=more or {}, csv=FORMATS[csv])
         FORMATS[csv].write_rows(draft / ERRORS, ErrorRow._fields, errors)
         left_out = [] if ignored is None else ignored.itertuples(index=False)
         FORMATS[csv].write_rows(draft / IGNORED, IgnoredRow._fields, left_out)
-        checks = check_results(scores.sparkSession, draft, scores=written, paths=sorted(kept["path"]), csv=csv)
+        written = read_scores(draft)
+        checks = check_results(spark, draft, scores=written, paths=sorted(kept["path"]), csv=csv)
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
     return Saved(written, checks)
@@ -174,15 +181,15 @@ def check_results(
     `paths` are those of the images that have features, sorted. FruitsError if rows are missing or of other images,
     or if CSV and Parquet differ by more than 1e-6.
     """
-    from pyspark.ml.feature import PCAModel
-
-    text = FORMATS[csv].read_table(folder / SCORES_CSV)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_load_model, spark, folder / SPARK_MODEL)
+        text = FORMATS[csv].read_scores(folder / SCORES_CSV)
+        model = loading.result()
     _check_rows(folder, scores, csv_rows=len(text), paths=paths)
-    gap = float(np.abs(to_matrix(scores) - text.filter(regex=r"^pc_\d+$").to_numpy()).max())
-    if not gap <= 1e-6 or text["path"].tolist() != [*map(FORMATS[csv].spell, paths)]:
+    pairs = zip(text.columns[len(NAMES) :], to_matrix(scores).T, strict=True)
+    gap = max(float(np.abs(column.to_numpy() - written).max()) for column, written in pairs)
+    if not gap <= 1e-6 or text["path"].to_pylist() != [*map(FORMATS[csv].spell, paths)]:
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
-    with readable_by_spark(folder / SPARK_MODEL, here=is_local(str(spark.sparkContext.master))) as place:
-        model = PCAModel.load(place)
     rows = [
         ("Parquet rows read back", f"{len(scores):,}"),
         ("CSV rows read back", f"{len(text):,}, sorted by path"),
@@ -190,6 +197,13 @@ def check_results(
         ("PCAModel loaded by Spark", f"{model.pc.numRows} x {model.pc.numCols}"),
     ]
     return pd.DataFrame(rows, columns=["check", "found"])
+
+
+def _load_model(spark: "SparkSession", folder: Path) -> "PCAModel":
+    from pyspark.ml.feature import PCAModel
+
+    with readable_by_spark(folder, here=is_local(str(spark.sparkContext.master))) as place:
+        return PCAModel.load(place)
 
 
 def _check_rows(folder: Path, scores: pa.Table, *, csv_rows: int, paths: Sequence[str]) -> None:

@@ -75,6 +75,21 @@ class CsvFormat:
                 nrows=rows,
             )
 
+    def read_scores(self, file: Path) -> pa.Table:
+        """Read what `write_scores` wrote, in several threads: texts as their cells hold them, the others float64."""
+        with file.open("rb") as stream:
+            names = stream.readline().decode(self.encoding).rstrip("\n").split(self.delimiter)
+            return pa_csv.read_csv(
+                stream,
+                pa_csv.ReadOptions(column_names=names),
+                pa_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+                pa_csv.ConvertOptions(
+                    column_types={name: pa.string() if name in NAMES else pa.float64() for name in names},
+                    strings_can_be_null=False,
+                    decimal_point=self.decimal,
+                ),
+            )
+
     def _format(self, table: pd.DataFrame, *, header: bool = True) -> str:
         texts = {name: column.map(self.spell) for name, column in table.select_dtypes("object").items()}
         # pandas leaves a carriage return in a name unquoted, and would split the row there when reading.

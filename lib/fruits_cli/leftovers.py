@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fruits.errors import UsageError
-from fruits.features.store import list_unfinished
+from fruits.features.batches import list_unfinished
 from fruits.folders import as_folder
 from fruits.local import LEFTOVERS, LocalFolder
 from fruits.ownership import REPORT

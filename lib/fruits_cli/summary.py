@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fruits import folders, results
-from fruits.features.store import list_batches, name_batch
+from fruits.features.batches import list_batches, name_batch
 from fruits.manifest import STAGES, list_rates
 from fruits.pca import format_share, format_target
 

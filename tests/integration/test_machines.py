@@ -21,9 +21,10 @@ from machines import Cluster, start_cluster
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from fruits.features.batches import list_batches
 from fruits.features.extraction import compute_features
 from fruits.features.model import load_model
-from fruits.features.store import list_batches, read_features
+from fruits.features.store import read_features
 from fruits.images import open_images
 from fruits.params import repository
 from fruits.pca import fit_pca

@@ -20,7 +20,7 @@ import pytest
 from faults import FRUITS, PATIENCE, Place, make_place, wait_for
 from PIL import Image
 
-from fruits.features.store import list_batches, list_unfinished
+from fruits.features.batches import list_batches, list_unfinished
 
 pytestmark = [pytest.mark.notebook, pytest.mark.tensorflow]
 IMAGES = 1500

@@ -18,6 +18,7 @@ from fruits.comparison.findings import (
 )
 from fruits.comparison.runs import Run
 from fruits.features import store
+from fruits.features.batches import list_batches
 from fruits.params import keys_of
 from fruits.results import METADATA
 from fruits.s3 import TAG
@@ -120,7 +121,7 @@ def read_images(run: Run) -> pd.DataFrame | None:
         return None
     images = FORMATS[run.find("params", "csv") or "international"].read_table(run.results / METADATA)
     features = run.results.parent / "features" / str(run.find("model", "model_id"))
-    known = store.read_keys(store.list_batches(features)).drop_duplicates(["path", "length"], keep="last")
+    known = store.read_keys(list_batches(features)).drop_duplicates(["path", "length"], keep="last")
     return images.drop(columns="modified").merge(known.drop(columns="modified"), on=["path", "length"], how="left")
 
 

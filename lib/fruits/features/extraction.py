@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from fruits.errors import explain_failures
+from fruits.features.batches import write_batch
 from fruits.features.engines import broadcast_engine
 from fruits.features.model import Backbone
-from fruits.features.store import find_earlier, find_missing, list_known, name_digests, write_batch
+from fruits.features.store import find_earlier, find_missing, list_known, name_digests
 from fruits.features.udf import Extractor, collect_errors
 from fruits.images import open_images
 from fruits.images.rows import ErrorRow

@@ -1,19 +1,14 @@
-"""The store of features: batches that appear whole, what is there, what is missing, and reading it.
+"""The store of features: what is there, what is missing, and reading it.
 
-`<output_dir>/features/<model_id>/batch-*/` is shared by all modes. A batch counts once all its files are there and
-`write_batch` has left its `_SUCCESS`; an image is known by its digest, the hash of its content, or by its tag in S3. Batches of earlier
-versions, which have neither, are passed over. Workers import this module for `StoredFeatures`, so pandas is imported
-in the functions of the driver.
+An image is known by its digest, the hash of its content, or by its tag in S3. Batches of earlier versions, which have
+neither, are passed over. Workers import this module for `StoredFeatures`, so pandas is imported in the functions of
+the driver.
 """
 
 import functools
-import io
-import re
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,9 +19,9 @@ import pyarrow.parquet as pq
 
 from fruits.arrow import to_column, to_strings
 from fruits.errors import FruitsError
-from fruits.folders import open_parquet, write_bytes
+from fruits.features.batches import MapBatches, list_batches
+from fruits.folders import open_parquet
 from fruits.images.rows import EARLIER_KEY, KEY, NAMES, spark_schema
-from fruits.local import LEFTOVERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,28 +35,9 @@ _BLOCKS = (
     "path array<string>, label array<string>, split array<string>, files array<string>, file array<int>, "
     "row array<bigint>"
 )
-# `_temporary` and checksums: of earlier versions, whose files Spark wrote.
-_PART = re.compile(r"_temporary/.*|\.?(part[^/]*\.parquet|_SUCCESS)(\.crc)?", re.DOTALL)
-
 # Path, label and split of each image, the files of a block, and for each image the index of its file and its row there.
 Block = tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[str], Sequence[int], Sequence[int]]
 T = TypeVar("T")
-MapBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-
-
-def list_batches(store: Path) -> list[Path]:
-    """Return the complete batches of a store, oldest first."""
-    return sorted(marker.parent for marker in store.glob("batch-*/_SUCCESS"))
-
-
-def list_unfinished(store: Path) -> list[Path]:
-    """Return the batches that a run did not complete, oldest first; none that holds files of others."""
-    unfinished = []
-    for batch in sorted(store.glob("batch-*")):
-        names = [entry.relative_to(batch).as_posix() for entry in batch.rglob("*") if not entry.is_dir()]
-        if "_SUCCESS" not in names and all(_PART.fullmatch(name) or LEFTOVERS.fullmatch(name) for name in names):
-            unfinished.append(batch)
-    return unfinished
 
 
 def find_missing(images: "pd.DataFrame", *, store: Path, batches: Sequence[Path] | None = None) -> "pd.DataFrame":
@@ -88,52 +64,6 @@ def name_digests(images: "pd.DataFrame", *, batches: Sequence[Path]) -> "pd.Data
     found = dict(zip(known["path"], known["digest"], strict=True))
     digests = [digest or found.get(path, "") for path, digest in zip(images["path"], images["digest"], strict=True)]
     return images.assign(digest=digests)
-
-
-def name_batch(when: datetime) -> str:
-    """Return how the names of the batches begin that are made at a time, in UTC; names sort by time."""
-    return f"batch-{when:%Y%m%dT%H%M%S%f}"
-
-
-def write_batch(images: "DataFrame", extract: MapBatches, *, store: Path) -> Path:
-    """Write what `extract` makes of a table, columns `rows.STORED`, as a new batch; return its folder.
-
-    Readers see the batch only when it is complete. Each task writes one file itself: the JVM would take a tenth of an
-    image's time to turn features into rows.
-    """
-    batch = store / f"{name_batch(datetime.now(UTC))}-{uuid.uuid4().hex[:8]}"
-
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        name, parts = f"part-{uuid.uuid4()}.parquet", []
-        for part in extract(batches):
-            parts.append(part)
-            # The progress bar counts these rows.
-            yield pa.RecordBatch.from_arrays([to_strings([name] * part.num_rows)], ["file"])
-        if any(part.num_rows for part in parts):
-            write_bytes(batch / name, _to_parquet(parts))
-
-    # A task that was tried again, or was slow and started twice, may have left a second file.
-    kept = {row.file for row in images.mapInArrow(write, "file string").collect()}
-    for file in batch.glob("*.parquet"):
-        if file.name not in kept:
-            file.unlink()
-    if kept:  # of images that cannot be read there is none: they will be tried again
-        write_bytes(batch / "_SUCCESS", b"")
-    return batch
-
-
-def _to_parquet(parts: Sequence[pa.RecordBatch]) -> bytes:
-    """Return a Parquet file as Spark would write it, so that files of both can be read as one table."""
-    content = io.BytesIO()
-    pq.write_table(
-        pa.Table.from_batches(parts),
-        content,
-        compression="NONE",  # features are floats that look random
-        use_dictionary=["label", "split"],
-        store_schema=False,
-        write_page_checksum=True,
-    )
-    return content.getvalue()
 
 
 def read_features(spark: "SparkSession", images: "pd.DataFrame", *, store: Path) -> "StoredFeatures":
