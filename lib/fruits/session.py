@@ -7,8 +7,8 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from fruits.workers import trust_workers
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _QUERY_SETTINGS = {
     # The same SQL on Spark 3.5 (off) and 4 (on): casts must not change meaning with the release.
     "spark.sql.ansi.enabled": "false",
@@ -36,7 +37,7 @@ _QUERY_SETTINGS = {
     # Features and components are floats that look random: snappy or zstd cost time and save nothing.
     "spark.sql.parquet.compression.codec": "uncompressed",
     # A row of features is 5 KB: the default batch of 10,000 rows would take 50 MB wherever features go to Python.
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
+    _BATCH: "2048",
     # Tables of images go to the JVM as Arrow batches, not row by row.
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
@@ -116,6 +117,17 @@ def _complete_gateway(session: "SparkSession") -> None:
     # createDataFrame of a pandas table fails with "'JavaPackage' object is not callable".
     for package in ("sql.api.python", "ml.python", "resource"):
         java_import(gateway.jvm, f"org.apache.spark.{package}.*")  # type: ignore[union-attr]
+
+
+@contextmanager
+def limit_batches(spark: "SparkSession", rows: int) -> Iterator[None]:
+    """Let the queries that are planned in the block hand so few rows to Python at once: 2,048 photographs are 6 GB."""
+    before = str(spark.conf.get(_BATCH))
+    spark.conf.set(_BATCH, str(rows))
+    try:
+        yield
+    finally:
+        spark.conf.set(_BATCH, before)
 
 
 def has_session() -> bool:
