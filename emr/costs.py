@@ -79,15 +79,24 @@ def _price_hour(settings: Settings, kind: str, market: str) -> Cost:
 
 
 def estimate_run(settings: Settings, mode: str) -> Cost:
-    """Predict what one run costs: upload, start of the cluster, extraction, PCA, evaluation, end of the cluster."""
+    """Predict what one run costs: its images with their evaluation, and a month of keeping images and features."""
+    images, prices = settings.dataset.get(mode, settings.dataset["FULL"]), settings.prices
+    seconds = images / settings.speed["evaluated_per_second_per_vcpu"]
+    cost = estimate_images(settings, images, more_seconds=seconds)
+    kept = images * (4 * DEFAULT.features + _IMAGE_BYTES) / 1e9 * prices["s3_gb_month"]
+    return cost._replace(s3=cost.s3 + kept)
+
+
+def estimate_images(settings: Settings, images: int, *, packed: bool = True, more_seconds: float = 0) -> Cost:
+    """Predict what the features of images cost: start of the cluster, extraction, PCA, report, end, requests to S3.
+
+    `more_seconds` of a vCPU as fast as the measured one come on top. Files that are not packed are a request each.
+    """
     speed, prices = settings.speed, settings.prices
-    images = settings.dataset.get(mode, settings.dataset["FULL"])
-    seconds = images / speed["images_per_second_per_vcpu"] + images / speed["evaluated_per_second_per_vcpu"]
-    minutes = seconds / speed["margin"] / size_spark(settings)["Vcpus"] / 60
-    minutes += speed["start_minutes"] + speed["run_minutes"]
+    seconds = (images / speed["images_per_second_per_vcpu"] + more_seconds) / speed["margin"]
+    minutes = seconds / size_spark(settings)["Vcpus"] / 60 + speed["start_minutes"] + speed["run_minutes"]
     reads = math.ceil(images / _PACKED_PER_GET)
-    s3 = (reads + 200) / 1000 * prices["s3_put_1000"] + reads / 1000 * prices["s3_get_1000"]
-    s3 += images * (4 * DEFAULT.features + _IMAGE_BYTES) / 1e9 * prices["s3_gb_month"]  # images and features, a month
+    s3 = (reads + 200) / 1000 * prices["s3_put_1000"] + (reads if packed else images) / 1000 * prices["s3_get_1000"]
     _, ec2, emr, ebs, _ = (part * minutes / 60 for part in estimate_hour(settings))
     return Cost(minutes, ec2, emr, ebs, s3)
 
