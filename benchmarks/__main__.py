@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
 WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_bnfolded.h5"
 SMALL, APPLES, FULL = 640, 6_404, 67_692
+TABLES = (100_000, 1_000_000, 10_000_000)
 
 
 @dataclass
@@ -127,6 +129,16 @@ def measure_all(bench: Bench) -> None:
     _measure_short_runs(bench)
     bench.make_run(2)
     bench.full_run()
+    measure_scale(bench)
+
+
+def measure_scale(bench: Bench) -> None:
+    """Measure what grows with the images where these are made up; earlier figures of it are replaced."""
+    for key in ("million listing", "million PCA", *(f"table @ {images}" for images in TABLES)):
+        bench.runs.pop(key, None)
+    for images in TABLES:
+        with tempfile.TemporaryDirectory(dir=bench.work) as folder:
+            bench.measure("table", at=images, images=images, folder=folder)
     bench.measure("million listing", images=1_000_000)
     bench.measure("million PCA", images=1_000_000)
 
@@ -166,11 +178,12 @@ def _pack(bench: Bench) -> str:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Under 3 minutes; writes benchmarks/results/quick.json only.")
+@click.option("--scale", is_flag=True, help="Measure made-up millions of images alone; keep the other figures.")
 @click.option("--render", is_flag=True, help="Measure nothing: write documentation/PERFORMANCE.md from the JSON.")
 @click.option("--images", default=SHARED / "fruits-360", type=click.Path(path_type=Path), show_default=False)
 @click.option("--weights", default=SHARED / WEIGHTS, type=click.Path(path_type=Path), show_default=False)
 @click.option("--work", default=REPOSITORY / ".bench", type=click.Path(path_type=Path), help="Scratch folder (1 GB).")
-def main(*, quick: bool, render: bool, images: Path, weights: Path, work: Path) -> None:
+def main(*, quick: bool, scale: bool, render: bool, images: Path, weights: Path, work: Path) -> None:
     """Measure the pipeline beside its baselines, on an idle machine."""
     results = REPOSITORY / "benchmarks" / "results" / ("quick.json" if quick else "full.json")
     if not render:
@@ -179,8 +192,9 @@ def main(*, quick: bool, render: bool, images: Path, weights: Path, work: Path) 
                 raise click.UsageError(f"{needed} is not there; name the images and the weights: --images, --weights")
         results.parent.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)
-        bench = Bench(images.resolve(), weights.resolve(), work.resolve(), results)
-        (measure_quickly if quick else measure_all)(bench)
+        kept = json.loads(results.read_text())["runs"] if scale else {}
+        bench = Bench(images.resolve(), weights.resolve(), work.resolve(), results, kept)
+        (measure_quickly if quick else measure_scale if scale else measure_all)(bench)
         results.write_text(json.dumps({"machine": describe_machine(), "runs": bench.runs}, indent=1) + "\n")
     found = json.loads(results.read_text())
     print_table(found)

@@ -37,3 +37,20 @@ def draw_milliseconds(steps: dict[str, float], folder: Path) -> None:
     ax.spines[["top", "right", "left"]].set_visible(False)
     figure.savefig(folder / "milliseconds.png", dpi=110)
     plt.close(figure)
+
+
+def draw_scale(lines: dict[str, dict[int, float]], file: Path) -> None:
+    """Draw seconds of the steps and memory of the processes against the images; the last point, reckoned, is hollow."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")
+    for (name, line), colour in zip(lines.items(), INK * 2, strict=False):
+        ax = axes[int(name in ("driver", "jvm", "worker"))]
+        images, values = list(line), list(line.values())
+        ax.plot(images[:-1], values[:-1], "o-", color=colour, label=name)
+        ax.plot(images[-2:], values[-2:], "o:", color=colour, markerfacecolor="white")
+    axes[0].set(xscale="log", yscale="log", xlabel="images", ylabel="seconds, 2 cores")
+    axes[1].set(xscale="log", ylim=(0, None), xlabel="images", ylabel="peak, MiB")
+    for ax in axes:
+        ax.legend(frameon=False, fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)

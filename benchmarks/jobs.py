@@ -116,6 +116,7 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "naive UDF": baselines.extract_naively,
     "pyspark PCA": baselines.fit_spark_pca,
     "million listing": scaling.list_many,
+    "table": scaling.extract_many,
     "million PCA": scaling.fit_generated,
     "milliseconds": baselines.time_steps,
 }

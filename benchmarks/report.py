@@ -9,7 +9,9 @@ from typing import Any
 import click
 import numpy as np
 
-Runs = dict[str, list[dict[str, Any]]]
+from benchmarks import outlook
+from benchmarks.outlook import Runs
+
 TEMPLATE = Path(__file__).parent / "performance.md"
 
 
@@ -86,11 +88,12 @@ def print_table(found: dict[str, Any]) -> None:
 
 def write_performance(found: dict[str, Any], folder: Path) -> None:
     """Write PERFORMANCE.md and its plots."""
-    from benchmarks.figures import draw_milliseconds, draw_throughput
+    from benchmarks.figures import draw_milliseconds, draw_scale, draw_throughput
 
     runs: Runs = found["runs"]
     (folder / "figures").mkdir(exist_ok=True)
     draw_throughput(_throughput(runs), alone=_middle(runs, "LiteRT alone"), file=folder / "figures" / "throughput.png")
+    draw_scale(outlook.read_tables(runs), folder / "figures" / "scale.png")
     steps = runs["milliseconds"][0]["steps"]
     # Two cores work at once: an image's milliseconds of a core are twice those of the run.
     spent = 2000 / _middle(runs, "ours", 67_692)
@@ -120,8 +123,16 @@ def write_performance(found: dict[str, Any], folder: Path) -> None:
         spent=f"{spent:.2f}",
         sections=_table(["where", "first run, s", "cached, s"], _section_rows(runs)),
         full=_table(["stage", "s"], _full_rows(runs)),
-        scale=_table(["images", "vCPU-hours", "2 workers", "20 workers", "200 workers"], _scale_rows(runs)),
-        **_simulated(runs),
+        tables=_table(["images", *outlook.STEPS, "peak RSS, MiB: driver, JVM, worker"], outlook.list_tables(runs)),
+        extractions=_table(
+            ["images", "vCPU-hours", "2 workers", "20 workers", "200 workers"],
+            outlook.list_extractions(_middle(runs, "ours", 67_692) / 2),
+        ),
+        costs=_table(
+            ["nodes beside the primary", "minutes", "files", "packed", "packed, each further", "... on cores as fast"],
+            outlook.list_costs(),
+        ),
+        **outlook.name_figures(runs),
     )
     (folder / "PERFORMANCE.md").write_text(text, encoding="utf-8")
 
@@ -197,36 +208,6 @@ def _full_rows(runs: Runs) -> list[tuple[str, str]]:
     rest = run["seconds"] - sum(stages.values())
     named = {**stages, "imports, kernel, Spark, figures": rest, "**together**": run["seconds"]}
     return [(stage, f"{seconds:.1f}") for stage, seconds in named.items()]
-
-
-def _scale_rows(runs: Runs) -> list[tuple[str, ...]]:
-    """Wall time of the extraction from the images a second and core of the FULL run; a worker has 4 vCPU."""
-    core = _middle(runs, "ours", 67_692) / 2
-    rows = []
-    for images in (67_692, 1_000_000, 100_000_000):
-        hours = images / core / 3600
-        rows.append((f"{images:,}", f"{hours:.2f}", *(_say(3600 * hours / (4 * workers)) for workers in (2, 20, 200))))
-    return rows
-
-
-def _simulated(runs: Runs) -> dict[str, str]:
-    listing, pca = runs["million listing"][-1], runs["million PCA"][-1]
-    return {
-        "listed": f"{listing['seconds']:.0f}",
-        "selected": f"{listing['selecting']:.0f}",
-        "listing_mib": f"{listing['table_mib']:.0f}",
-        "listing_peak": str(listing["peak_mib"]["driver"]),
-        "pca_seconds": f"{pca['seconds']:.0f}",
-        "pca_driver": str(pca["peak_mib"]["driver"]),
-        "pca_worker": str(pca["peak_mib"]["worker"]),
-        "pca_jvm": str(pca["peak_mib"]["jvm"]),
-    }
-
-
-def _say(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _table(head: list[str], rows: list[tuple[Any, ...]]) -> str:

@@ -1,14 +1,18 @@
-"""What a million images ask of the driver and of the PCA, with made-up files and features."""
+"""What millions of images ask of the driver, the workers and the PCA, with made-up files, images and features."""
 
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 FEATURES = 1280
+# As many as lie in a packed shard of Fruits-360, which Spark reads as one task.
+SHARD = 26_000
 
 
 def list_many(*, images: int, classes: int = 200, chosen: int = 100_000) -> dict[str, Any]:
@@ -77,3 +81,48 @@ def fit_generated(*, images: int, k: int = 200) -> dict[str, Any]:
     started = time.perf_counter()
     pca = fit_pca(GeneratedFeatures(spark, rows=images), k=k)  # type: ignore[arg-type]
     return {"seconds": time.perf_counter() - started, "images": pca.n_samples}
+
+
+def make_fast_model() -> Any:
+    """Make a predict function that returns at once: 16 random features."""
+    return lambda pixels: np.random.default_rng().random((len(pixels), 16), np.float32)
+
+
+def extract_many(*, images: int, folder: str) -> dict[str, Any]:
+    """Extract features of a table that the workers make, fit a PCA, write the scores; the driver sees no row.
+
+    Its paths name files that are not there: no image is opened or decoded, and the model returns at once.
+    """
+    import dataclasses
+
+    from pyspark.sql import functions as f
+
+    from fruits.features import dataframe
+    from fruits.features.model import Backbone
+    from fruits.features.udf import _to_batch
+    from fruits.networks import DEFAULT
+    from fruits.pca import fit_pca
+    from fruits.session import open_session
+
+    class FastExtractor(dataframe._PathExtractor):
+        def _extract_slice(self, rows: Any, timeouts: list[str]) -> Any:
+            pixels = [np.zeros(1, np.uint8)] * rows.num_rows
+            return _to_batch(rows, [""] * rows.num_rows, self._predict(pixels), length=16)
+
+    network = dataclasses.replace(DEFAULT, features=16)
+    facts = {"weights": "fast", "sha256": "0" * 64, "engine": "litert", "folder": Path(folder), "network": network}
+    model = Backbone(tensors=0, parameters=0, bytes=0, **facts)  # type: ignore[arg-type]
+    spark = open_session(master="local[2]", driver_memory="1g", name="benchmark")
+    path = f.format_string("class %03d/%09d.jpg", f.col("id") % 200, f.col("id"))
+    table = spark.range(0, images, numPartitions=math.ceil(images / SHARD)).select(path.alias("path"))
+    times = [time.perf_counter()]
+    engine = mock.patch.object(dataframe, "broadcast_engine", return_value=make_fast_model)
+    with engine, mock.patch.object(dataframe._PathExtractor, "of", FastExtractor.of):
+        features = dataframe.extract_features(table, model, batch_size=256, output=f"{folder}/features")
+    times.append(time.perf_counter())
+    pca = fit_pca(features, k=8)
+    times.append(time.perf_counter())
+    pca.transform(features).write.parquet(f"{folder}/scores")
+    times.append(time.perf_counter())
+    steps = dict(zip(("extraction", "PCA", "scores"), np.diff(times).tolist(), strict=True))
+    return {"seconds": times[-1] - times[0], "images": pca.n_samples, "steps": steps}

@@ -20,6 +20,11 @@ def runs(images: int, *rates: float, **more: Any) -> list[dict[str, Any]]:
     return [{"seconds": images / rate, "images": images, "job": 1.0, "peak_mib": peaks, **more} for rate in rates]
 
 
+def made_up(images: int) -> list[dict[str, Any]]:
+    peaks = {"driver": 150, "jvm": 400 + images // 100_000, "worker": 140}
+    return [{"steps": {"extraction": 5 + images / 1e5, "PCA": 2.0, "scores": 1.0}, "peak_mib": peaks}]
+
+
 @pytest.fixture
 def found() -> dict[str, Any]:
     sections = [{"seconds": 20.0, "sections": {"1. Set-up": 15.0, AFTER: 5.0}}]
@@ -43,6 +48,7 @@ def found() -> dict[str, Any]:
             "make run, first": sections,
             "million listing": runs(1_000_000, 20_000, selecting=4.0, table_mib=200.0),
             "million PCA": runs(1_000_000, 10_000),
+            **{f"table @ {at}": made_up(at) for at in (100_000, 1_000_000, 10_000_000)},
         },
     }
 
@@ -71,9 +77,14 @@ def test_the_page_holds_the_figures_and_the_plots(found: dict[str, Any], tmp_pat
     assert "FULL wrote 68 feature files" in text
     assert "an image costs 10.00 ms of a core" in text
     assert "| 1,000,000 | 2.78 | 21 min | 125 s | 12 s |".replace("125 s", "2 min") in text
+    assert "| 100,000,000, reckoned | 17 min | 2 s | 1 s | 150, 1400, 140 |" in text
     assert "| imports, kernel, Spark, figures | 52.0 |\n| **together** | 400.0 |" in text
     assert "$" not in text
-    assert {file.name for file in (tmp_path / "figures").iterdir()} == {"throughput.png", "milliseconds.png"}
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == {
+        "throughput.png",
+        "milliseconds.png",
+        "scale.png",
+    }
 
 
 def test_a_corpus_repeats_images_under_new_names(fruit_folder: Path, tmp_path: Path) -> None:
