@@ -8,7 +8,7 @@ from emr.costs import estimate_hour, estimate_images
 from emr.settings import Settings, load_settings
 
 Runs = dict[str, list[dict[str, Any]]]
-SIZES = (100_000, 1_000_000, 10_000_000)
+TABLES = (100_000, 1_000_000, 10_000_000)
 AIM = 100_000_000
 KINDS = ("driver", "jvm", "worker")
 STEPS = ("extraction", "PCA", "scores")
@@ -18,17 +18,17 @@ CLUSTERS = (("m5.xlarge", 2, 0), ("m5.xlarge", 1, 3), ("c7g.xlarge", 1, 3), ("c7
 
 
 def read_tables(runs: Runs) -> dict[str, dict[int, float]]:
-    """Return seconds of each step and MiB of each process by the number of images, those of the aim reckoned.
+    """Return seconds of each step and MiB of each process by the number of images.
 
-    They go on in a straight line from the two largest sizes, and do not fall.
+    The seconds of the aim go on in a straight line from the two largest sizes; its memory is that of as many tasks.
     """
-    found = {at: runs[f"table @ {at}"] for at in SIZES if f"table @ {at}" in runs}
-    lines = {step: {at: median(run["steps"][step] for run in done) for at, done in found.items()} for step in STEPS}
-    lines |= {kind: {at: max(run["peak_mib"][kind] for run in done) for at, done in found.items()} for kind in KINDS}
+    found = {at: runs[f"table @ {at}"] for at in (*TABLES, AIM) if f"table @ {at}" in runs}
+    lines = {step: {at: median(run["steps"][step] for run in found[at]) for at in found if at != AIM} for step in STEPS}
     for line in lines.values():
         (before, low), (last, high) = list(line.items())[-2:]
-        line[AIM] = high + max(0.0, high - low) * (AIM - last) / (last - before)
-    return lines
+        line[AIM] = high + (high - low) * (AIM - last) / (last - before)
+    peaks = {kind: {at: max(run["peak_mib"][kind] for run in found[at]) for at in found} for kind in KINDS}
+    return lines | peaks
 
 
 def list_tables(runs: Runs) -> list[tuple[str, ...]]:

@@ -88,10 +88,11 @@ def make_fast_model() -> Any:
     return lambda pixels: np.random.default_rng().random((len(pixels), 16), np.float32)
 
 
-def extract_many(*, images: int, folder: str) -> dict[str, Any]:
+def extract_many(*, images: int, folder: str, tasks: int = 0) -> dict[str, Any]:
     """Extract features of a table that the workers make, fit a PCA, write the scores; the driver sees no row.
 
-    Its paths name files that are not there: no image is opened or decoded, and the model returns at once.
+    Its paths name files that are not there: no image is opened or decoded, and the model returns at once. More `tasks`
+    than shards would make are those of a larger table, to see what Spark's own records of them take.
     """
     import dataclasses
 
@@ -114,7 +115,9 @@ def extract_many(*, images: int, folder: str) -> dict[str, Any]:
     model = Backbone(tensors=0, parameters=0, bytes=0, **facts)  # type: ignore[arg-type]
     spark = open_session(master="local[2]", driver_memory="1g", name="benchmark")
     path = f.format_string("class %03d/%09d.jpg", f.col("id") % 200, f.col("id"))
-    table = spark.range(0, images, numPartitions=math.ceil(images / SHARD)).select(path.alias("path"))
+    # Files of 1,280 features are as large as Spark's splits: each is a task.
+    spark.conf.set("spark.sql.files.openCostInBytes", "128m")
+    table = spark.range(0, images, numPartitions=tasks or math.ceil(images / SHARD)).select(path.alias("path"))
     times = [time.perf_counter()]
     engine = mock.patch.object(dataframe, "broadcast_engine", return_value=make_fast_model)
     with engine, mock.patch.object(dataframe._PathExtractor, "of", FastExtractor.of):

@@ -48,7 +48,7 @@ def found() -> dict[str, Any]:
             "make run, first": sections,
             "million listing": runs(1_000_000, 20_000, selecting=4.0, table_mib=200.0),
             "million PCA": runs(1_000_000, 10_000),
-            **{f"table @ {at}": made_up(at) for at in (100_000, 1_000_000, 10_000_000)},
+            **{f"table @ {at}": made_up(at) for at in (100_000, 1_000_000, 10_000_000, 100_000_000)},
         },
     }
 
