@@ -12,6 +12,8 @@ import pytest
 
 from fruits.errors import FruitsError
 from fruits.java import (
+    CLASSES,
+    choose_java_options,
     clean_environment,
     describe_failed_start,
     drop_spark_variables,
@@ -138,7 +140,17 @@ def test_network_options_of_java_are_kept() -> None:
     assert find_network_options({}) == find_network_options({"JAVA_TOOL_OPTIONS": "'open"}) == []
 
 
-NO_ROOM = """Picked up nothing
+def test_an_archive_of_classes_that_was_cut_off_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JVM that maps one of another size dies; what else does not fit, it leaves aside."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    (tmp_path / CLASSES.format(3)).write_bytes(b"ab")
+    assert "SharedArchive" not in choose_java_options({}, local=True)
+    (tmp_path / CLASSES.format(2)).write_bytes(b"ab")
+    assert f"-XX:SharedArchiveFile={tmp_path}/spark-classes-2.jsa" in choose_java_options({}, local=True)
+    assert "SharedArchive" not in choose_java_options({}, local=False)
+
+
+NO_ROOM = """[0.2s][warning][cds,dynamic] Unable to use shared archive.
 Error occurred during initialization of VM
 Could not reserve enough space for 1048576000KB object heap
 /venv/pyspark/bin/spark-class: line 97: CMD: bad array subscript

@@ -20,7 +20,11 @@ _SUPPORTED_JAVA = {"3": (8, 11, 17), "4": (17, 21)}
 # Python workers do the heavy work on the same cores: the second compiler and the parallel garbage collector of the
 # JVM would take a quarter of their time (9 of 17 CPU-seconds on 6,404 images were the compiler's).
 _JVM_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-_LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
+# The classes that a session loads, as `make env` archived them (`scripts/archive_classes.py`): a JVM maps them into its
+# memory, and does not read and check each. With other jars or another release of Java it leaves the archive aside, but
+# one that was cut off would kill it: the name holds the size.
+CLASSES = "spark-classes-{}.jsa"
+LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 _JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 # Variables that configure Spark and the systems that it reads (CONTAINER_ID means YARN), every JVM, and the shell that
 # runs Spark's scripts, because its start-up files and functions may set any of the others.
@@ -33,9 +37,11 @@ _PYSPARK_STATE = re.compile(
     r"SPARK_(CONNECT_MODE_ENABLED|(LOCAL_)?REMOTE|AUTH_SOCKET_TIMEOUT|BUFFER_SIZE|PREFER_IPV6)|ARROW_PRE_.*"
 )
 _NETWORK_OPTION = re.compile(r"-D(https?\.(proxy|nonProxy)|ftp\.|socks|javax\.net\.ssl\.|java\.net\.).*")
-# Lines of a log that explain nothing: stack traces, the frame of a crash report, errors of Spark's shell script.
+# Lines of a log that explain nothing: stack traces, the frame of a crash report, errors of Spark's shell script, an
+# archive of classes that does not fit.
 _NOISE = re.compile(
-    r"\s*(at .*|\.\.\. \d+ more|#|\S+: line \d+: .*|head: .*|#? *An error report file .*|.*hs_err_pid\d+\S*)?\s*"
+    r"\s*(at .*|\.\.\. \d+ more|#|\S+: line \d+: .*|head: .*|#? *An error report file .*|.*hs_err_pid\d+\S*"
+    r"|.*\[warning\]\[cds.*)?\s*"
 )
 _EXCEPTION = re.compile(r"\w(Exception|Error)\b")
 
@@ -56,11 +62,14 @@ def find_network_options(environ: Mapping[str, str]) -> list[str]:
 
 def choose_java_options(environ: Mapping[str, str], *, local: bool) -> str:
     """Return the options of the driver's JVM, quoted; `local` tells whether all of Spark is on this machine."""
-    options = [*_JVM_OPTIONS, f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}"]
+    options = [*_JVM_OPTIONS, f"-Dlog4j2.configurationFile={LOG_SETTINGS.as_uri()}"]
     if local:
         temporary = tempfile.gettempdir()
         options += [f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={temporary}/fruits-hs_err_pid%p.log"]
         options += find_network_options(environ)
+        for archive in Path(sys.prefix).glob(CLASSES.format("*")):
+            if archive.name == CLASSES.format(archive.stat().st_size):  # Java 8 does not know the option
+                options += ["-XX:+IgnoreUnrecognizedVMOptions", f"-XX:SharedArchiveFile={archive}"]
         if sys.getfilesystemencoding() == "utf-8":
             options += ["-Dfile.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8"]
     return shlex.join(options)

@@ -158,8 +158,8 @@ def choose_environment(master: str, environ: Mapping[str, str]) -> dict[str, str
         return chosen
     chosen |= {
         "SPARK_HOME": str(find_pyspark()),
-        # A settings folder that holds only those of the log.
-        "SPARK_CONF_DIR": str(_PACKAGE),
+        # A settings folder that is not there: with any file in it Java refuses to archive classes.
+        "SPARK_CONF_DIR": str(_PACKAGE / "settings"),
         # Bind the web page to loopback, and do not look up the name of this machine.
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_HOSTNAME": "127.0.0.1",

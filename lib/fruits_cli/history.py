@@ -13,7 +13,7 @@ from typing import Any
 
 from fruits import eventlog, folders
 from fruits.errors import FruitsError, UsageError
-from fruits.java import clean_environment, describe_failed_start, make_log
+from fruits.java import LOG_SETTINGS, clean_environment, describe_failed_start, make_log
 from fruits.session import choose_environment, find_pyspark
 
 # Spark's own choice; another one if it is taken.
@@ -72,11 +72,10 @@ def _build_command(folder: Path, *, port: int, environment: Mapping[str, str]) -
         "spark.history.ui.port": str(port),
         "spark.port.maxRetries": "0",
         "java.io.tmpdir": tempfile.gettempdir(),
+        "log4j2.configurationFile": LOG_SETTINGS.as_uri(),
     }
     options = [f"-D{name}={value}" for name, value in settings.items()]
-    # The settings folder is on the class path for its log4j2.properties.
-    places = f"{environment['SPARK_CONF_DIR']}:{find_pyspark()}/jars/*"
-    return [java, *options, "-cp", places, _SERVER]
+    return [java, *options, "-cp", f"{find_pyspark()}/jars/*", _SERVER]
 
 
 def _wait(server: "subprocess.Popen[bytes]", *, folder: Path, port: int, said: Path) -> None:
