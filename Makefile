@@ -19,7 +19,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python .venv --requirement
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: $(READY) ## build .venv from requirements.lock (2.5 GB; fetches uv, and a Python if there is none that fits)
+env: $(READY) ## build .venv from requirements.lock (2.9 GB; fetches uv, and a Python if there is none that fits)
 
 $(READY): requirements.lock pyproject.toml
 	@scripts/make_env.sh '$(PYTHON)' '$(PYTHONS)' '$(UV_VERSION)'

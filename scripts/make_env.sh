@@ -3,7 +3,7 @@
 # PYTHON: a version or an interpreter; ALLOWED: requires-python of pyproject.toml; UV: the uv to fetch if there is none.
 set -eu
 python=$1 allowed=$2 uv_version=$3
-NEEDED_MB=2650 # `du -sm .venv`, measured on Linux x86_64; uv's cache shares most of it if it is on the same disk
+NEEDED_MB=2900 # `du -sm .venv`, measured on Linux x86_64; uv's cache shares most of it if it is on the same disk
 
 say() { echo "make env: $*" >&2; }
 
@@ -42,7 +42,7 @@ if [ "$made_in" != "$(pwd -P)" ] || ! { "$uv" --version && .venv/bin/python --ve
   free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1024)}')
   [ "$free" -ge "$NEEDED_MB" ] || fail "$NEEDED_MB MB are needed on the disk of this folder, $free MB are free."
   uv=$(command -v uv) || fetch_uv
-  say "the environment takes $NEEDED_MB MB in .venv: TensorFlow 1080, PySpark 340, pyarrow 150, Spark's archive 150, SciPy 120."
+  say "the environment takes $NEEDED_MB MB in .venv: TensorFlow 1080, PySpark 340, pyarrow 150, bytecode 250, Spark's archive 150."
   say "What uv's cache ($("$uv" cache dir)) does not have is downloaded from the package index: at most 950 MB."
   case $python in
     */*) ;;
@@ -63,7 +63,7 @@ sys.exit(not low <= sys.version_info[:2] < high)' "$allowed" || {
   rm -rf .venv
   fail "$found was found; $allowed is allowed. Name another one: make env PYTHON=/path/to/python3"
 }
-"$uv" pip sync --quiet --python .venv requirements.lock
+"$uv" pip sync --quiet --compile-bytecode --python .venv requirements.lock
 # Not by uv, which takes a # in the folder's name for the end of it.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .venv/bin/python -m scripts.archive_classes || say "Spark's classes were not archived (see above); Spark starts slower."
