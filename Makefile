@@ -14,7 +14,7 @@ DEV := .venv/.ready-dev
 INSTALL := $(BIN)/uv pip install --quiet --python .venv --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help env dev run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example bench notebooks hooks lint format lock test-matrix clean
+.PHONY: help env dev run lab packed-env s3 livy hub image-env image image-local test coverage test-faults test-integration rehearse-aws rehearse-image example peers bench-peers bench notebooks hooks lint format lock test-matrix clean
 
 help: ## list the words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,16 @@ example: env ## make reports/example anew from the last commit: report and deliv
 	cd $(EXAMPLE)/reports/sample/MINI && cp run.html run.ipynb variance.png deliverables/* $(CURDIR)/reports/example
 	rm -rf $(EXAMPLE)
 
+peers: .peers/.ready ## build the environment of `make bench-peers` into .peers: Daft, Ray, torch, FiftyOne (5.4 GB)
+
+.peers/.ready: requirements-peers.lock | $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(OLDEST) .peers
+	$(BIN)/uv pip sync --quiet --python .peers requirements-peers.lock
+	@touch $@
+
+bench-peers: dev peers ## measure ours beside other ways to features, 35 min of an idle machine [OPTIONS='--images 200 --rounds 1']
+	$(BIN)/python -m benchmarks.peers $(OPTIONS)
+
 bench: dev ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
@@ -174,6 +184,7 @@ lock: env ## resolve the pins of pyproject.toml into all locks
 	$(COMPILE) emr/requirements-worker.in --constraints requirements.lock --output-file emr/requirements-worker.txt
 	$(COMPILE) pyproject.toml --extra aws --group singleuser --constraints requirements.lock --output-file docker/requirements.txt
 	$(COMPILE) --group image --output-file requirements-image.lock
+	$(COMPILE) --group peers --output-file requirements-peers.lock
 
 test-matrix: env ## try other Pythons and Sparks into documentation/COMPATIBILITY.md (hours; CELL=3.12-4.1.4: only that one)
 	$(BIN)/python -m scripts.compatibility $(CELL)

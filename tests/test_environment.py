@@ -41,10 +41,11 @@ HOMES = {
     "emr/requirements-worker.txt": (),
     "docker/requirements.txt": ("run", "aws", "singleuser"),
     "requirements-image.lock": ("image",),
+    "requirements-peers.lock": ("peers",),
 }
 
 # The lock of runs, and those of environments of their own.
-APART = {"requirements.lock", "requirements-hub.lock", "requirements-image.lock"}
+APART = {"requirements.lock", "requirements-hub.lock", "requirements-image.lock", "requirements-peers.lock"}
 
 
 def read_lock(name: str) -> dict[str, str]:
