@@ -1,0 +1,13 @@
+"""fruits: its public functions on a session as PySpark makes it."""
+
+import sys
+
+from pyspark.sql import SparkSession
+
+import fruits
+
+folder, weights, output = sys.argv[1:]
+spark = SparkSession.builder.master("local[2]").getOrCreate()
+model = fruits.load_model(weights)
+features = fruits.extract_features(fruits.list_images(folder), model, spark=spark)
+features.select("path", "features").write.parquet(output)
