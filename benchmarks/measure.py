@@ -1,11 +1,13 @@
 """Run a job in a process of its own and watch what its family of processes takes."""
 
 import json
+import math
 import platform
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ def run_job(name: str, **job: Any) -> dict[str, Any]:
         with (Path(folder) / "log").open("w+") as log:
             started = time.perf_counter()
             process = subprocess.Popen(command, stdout=log, stderr=log)
-            peaks = _watch(process)
+            peaks = watch(process, _look)
             elapsed = time.perf_counter() - started
             if process.returncode:
                 log.seek(0)
@@ -59,6 +61,23 @@ def time_command(command: list[str], *, cwd: Path) -> float:
     return time.perf_counter() - started
 
 
+def watch(
+    process: "subprocess.Popen[Any]",
+    look: Callable[[int], dict[str, int]],
+    *,
+    every: float = EVERY,
+    at_most: float = math.inf,
+) -> dict[str, int]:
+    """Look at a process by its id until it ends, or so many seconds at most; return the peak of each figure."""
+    peaks: dict[str, int] = {}
+    end = time.perf_counter() + at_most
+    while process.poll() is None and time.perf_counter() < end:
+        for kind, mebibytes in look(process.pid).items():
+            peaks[kind] = max(peaks.get(kind, 0), mebibytes)
+        time.sleep(every)
+    return peaks
+
+
 def describe_machine() -> dict[str, Any]:
     """Return processor, cores, memory, system and the versions that matter."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -73,15 +92,6 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }
-
-
-def _watch(process: "subprocess.Popen[Any]") -> dict[str, int]:
-    peaks: dict[str, int] = {}
-    while process.poll() is None:
-        for kind, mebibytes in _look(process.pid).items():
-            peaks[kind] = max(peaks.get(kind, 0), mebibytes)
-        time.sleep(EVERY)
-    return peaks
 
 
 def _look(pid: int) -> dict[str, int]:

@@ -24,7 +24,7 @@ class Featurizer:
         self.source = self.interpreter.get_input_details()[0]["index"]
         self.result = self.interpreter.get_output_details()[0]["index"]
 
-    @daft.method.batch(return_dtype=DataType.list(DataType.float32()), batch_size=64)
+    @daft.method.batch(return_dtype=DataType.list(DataType.float32()), batch_size=64)  # type: ignore[misc] # has no types here
     def featurize(self, contents: Any) -> Any:
         """Compute the features of files."""
         rows = []

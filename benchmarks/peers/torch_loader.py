@@ -17,7 +17,7 @@ from torchvision.transforms.functional import pil_to_tensor
 folder, tensors, output = sys.argv[1:]
 
 
-class Images(Dataset[Any]):
+class Images(Dataset[Any]):  # type: ignore[misc] # has no types here
     """The files below a folder, decoded."""
 
     def __init__(self, folder: str) -> None:
