@@ -125,7 +125,7 @@ def test_the_page_names_who_is_ahead_and_who_failed(tmp_path: Path) -> None:
 
     text = (tmp_path / "PEERS.md").read_text()
     assert "| ours | LiteRT | 100 | 7.5 (5.0-10.0, n=2) | 15.0 (10.0-20.0, n=2) | 500 | 300 |" in text
-    assert "**plain processes** is ahead in images a second: 20 against 8 of ours. Why: it starts no JVM" in text
+    assert "**plain processes** is ahead in images a second: 20 against 8 of ours. Why: not examined." in text
     assert "is ahead in memory of all" not in text
     assert "- Daft: exit code 1, no luck" in text
     assert "$" not in text

@@ -11,12 +11,8 @@ from benchmarks.report import _table
 TEMPLATE = FOLDER / "peers.md"
 OURS = "ours"
 
-# Why a peer is ahead of ours, by column; what is not here was not examined.
-REASONS = {
-    ("images a second", "plain processes"): "it starts no JVM and no Spark.",
-    ("memory of all", "plain processes"): "it has two processes and no JVM.",
-    ("lines", "keras predict"): "Keras lists, reads and resizes by one function.",
-}
+# Why a peer is ahead of ours, by column and name; written once the figures are known and the cause was looked at.
+REASONS: dict[tuple[str, str], str] = {}
 
 
 def write_page(found: dict[str, Any], folder: Path) -> None:

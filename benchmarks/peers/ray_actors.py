@@ -1,4 +1,4 @@
-"""Ray Data: `read_images`, an actor on each core that keeps the model, checkpoints as Ray's guide tells."""
+"""Ray Data: `read_images`, and an actor on each core that keeps the model; without checkpoints."""
 
 import sys
 from typing import Any
