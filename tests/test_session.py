@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyspark
 import pytest
 import requests
 from pyspark.sql import SparkSession
@@ -110,6 +111,12 @@ def test_web_page_is_on_loopback_and_cannot_stop_a_job(spark: SparkSession) -> N
 def spark_connections() -> list[Any]:
     children = [child for child in psutil.Process().children(recursive=True) if child.name() == "java"]
     return [used for child in children for used in child.net_connections("inet")]
+
+
+def test_workers_import_the_installed_pyspark(spark: SparkSession) -> None:
+    """Not that of Spark's zip, which Python compiles at every start."""
+    (file,) = spark.sparkContext.parallelize([0], 1).map(lambda _: sys.modules["pyspark"].__file__).collect()
+    assert file == pyspark.__file__
 
 
 def test_node_of_emr_names_its_cluster(spark: SparkSession, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ _LOCAL_SETTINGS = {
     # Any free port: those from 4040 on may be taken. Pages of other sites must not be able to stop a job.
     "spark.ui.port": "0",
     "spark.ui.killEnabled": "false",
+    "spark.python.daemon.module": "fruits.worker_daemon",
 }
 _START_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",

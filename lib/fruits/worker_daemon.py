@@ -1,0 +1,11 @@
+"""The process that starts Spark's Python workers on this machine: `spark.python.daemon.module`."""
+
+import sys
+
+if __name__ == "__main__":
+    # Spark puts zips of PySpark and Py4J in front of the packages that are installed, which are the same. Python compiles
+    # what it imports from a zip at every start: a second of each worker.
+    sys.path = [place for place in sys.path if not place.endswith(".zip") or "/python/lib/" not in place]
+    from pyspark.daemon import manager
+
+    manager()
