@@ -3,8 +3,8 @@
 import sys
 
 if __name__ == "__main__":
-    # Spark puts zips of PySpark and Py4J in front of the packages that are installed, which are the same. Python compiles
-    # what it imports from a zip at every start: a second of each worker.
+    # Spark puts zips of PySpark and Py4J in front of the installed packages, which are the same. Python compiles what
+    # it imports from a zip at every start: nearly a second.
     sys.path = [place for place in sys.path if not place.endswith(".zip") or "/python/lib/" not in place]
     from pyspark.daemon import manager
 
