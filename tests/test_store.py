@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,13 +172,18 @@ def test_an_output_folder_may_have_any_name(name: str, spark: SparkSession, tmp_
     assert len(read_rows(spark, list_some(0, 1), store)) == 2
 
 
-def test_a_batch_is_marked_whatever_the_cluster_says(spark: SparkSession, store: Path, write: Write) -> None:
-    settings = spark.sparkContext._jsc.hadoopConfiguration()
-    settings.set("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
-    try:
-        assert [write(list_some(0))] == list_batches(store)
-    finally:
-        settings.unset("mapreduce.fileoutputcommitter.marksuccessfuljobs")
+def test_the_file_of_an_attempt_that_does_not_count_is_removed(
+    store: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fruits.features.batches.name_batch", lambda _: "batch-1")
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=1))
+    other = store / "batch-1-00000000" / "part-0.parquet"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"PAR1")
+    batch = write(list_some(0))
+    assert batch == other.parent
+    assert sorted(file.suffix for file in batch.iterdir()) == ["", ".parquet"]
+    assert not other.exists()
 
 
 def test_every_parquet_file_holds_path_and_features(store: Path, write: Write) -> None:
