@@ -8,4 +8,4 @@ if __name__ == "__main__":
     sys.path = [place for place in sys.path if not place.endswith(".zip") or "/python/lib/" not in place]
     from pyspark.daemon import manager
 
-    manager()
+    manager()  # type: ignore[no-untyped-call]
