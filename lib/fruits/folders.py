@@ -10,7 +10,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -99,14 +99,13 @@ def open_parquet(file: str | Path, **options: Any) -> "pq.ParquetFile":
     return pq.ParquetFile(file, **options)
 
 
-def write_parquet(table: "pa.Table", file: Path | IO[bytes]) -> None:
+def write_parquet(table: "pa.Table", stream: IO[bytes]) -> None:
     """Write a Parquet file as Spark would, so that files of both can be read as one table."""
     import pyarrow.parquet as pq
 
     # Features and scores are floats that look random: neither compression nor dictionaries make them smaller.
     options = {"compression": "NONE", "use_dictionary": ["label", "split"]}
-    with open_output(file) if isinstance(file, Path) else nullcontext(file) as stream:
-        pq.write_table(table, stream, store_schema=False, write_page_checksum=True, **options)
+    pq.write_table(table, stream, store_schema=False, write_page_checksum=True, **options)
 
 
 def remove_checksums(folder: Path) -> None:
@@ -171,7 +170,12 @@ def readable_by_spark(folder: Path, *, here: bool) -> Iterator[str]:
             link.symlink_to(folder)
             folder = link
         # Some readers take a comma for the end of a path, even if it is escaped.
-        yield re.sub(r"([*?\[\]{}\\])", r"\\\1", as_folder(folder).uri).replace(",", "?")
+        yield escape_pattern(as_folder(folder).uri).replace(",", "?")
+
+
+def escape_pattern(address: str) -> str:
+    """Return an address whose every sign means itself to Spark's readers."""
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", address)
 
 
 def check_spelling(folder: Path, *, key: str, here: bool) -> None:

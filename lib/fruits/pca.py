@@ -138,7 +138,8 @@ class PCA:
         vectors = np.ascontiguousarray(self.components.T)
         # No SQL: the JVM would take each score through a row of its own.
         parts = features.mapPartitions(to_scorer(features, vectors, self.mean @ vectors, names=NAMES))
-        return pa.Table.from_batches(parts.collect(), arrow_schema(SCORED))
+        with explain_failures("the scores"):
+            return pa.Table.from_batches(parts.collect(), arrow_schema(SCORED))
 
     def describe(self, variance_target: float) -> str:
         """Say in a sentence or two what was kept and whether the target is reached."""

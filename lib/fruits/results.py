@@ -16,6 +16,7 @@ from fruits import arrow
 from fruits.errors import FruitsError, explain_failures
 from fruits.folders import (
     as_folder,
+    open_output,
     open_parquet,
     readable_by_spark,
     remove_checksums,
@@ -102,7 +103,8 @@ def save_results(
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
         with ThreadPoolExecutor(1) as pool:  # Spark saves the model, while this process writes the tables
             saving = pool.submit(to_spark_model(pca, spark).save, as_folder(draft / SPARK_MODEL).uri)
-            write_parquet(scores, draft / SCORES / "part-00000.parquet")
+            with open_output(draft / SCORES / "part-00000.parquet") as stream:
+                write_parquet(scores, stream)
             write_bytes(draft / SCORES / "_SUCCESS", b"")  # as Spark marks a whole table
             _write_tables(draft, scores=scores, images=kept, pca=pca, more=more or {}, csv=FORMATS[csv])
             saving.result()
@@ -187,7 +189,8 @@ def check_results(
         model = loading.result()
     _check_rows(folder, scores, csv_rows=len(text), paths=paths)
     pairs = zip(text.columns[len(NAMES) :], to_matrix(scores).T, strict=True)
-    gap = max(float(np.abs(column.to_numpy() - written).max()) for column, written in pairs)
+    # By numpy, which keeps a NaN of a blank cell.
+    gap = float(np.max([np.abs(column.to_numpy() - written).max() for column, written in pairs]))
     if not gap <= 1e-6 or text["path"].to_pylist() != [*map(FORMATS[csv].spell, paths)]:
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
     rows = [

@@ -49,13 +49,16 @@ _LOCAL_SETTINGS = {
     "spark.ui.port": "0",
     "spark.ui.killEnabled": "false",
     "spark.python.daemon.module": "fruits.worker_daemon",
+    # What a worker says of a few images would wait for 64 KB of them, and the bar with it. Hadoop's buffer for files
+    # gets this size, too: the files of a local run are few.
+    "spark.buffer.size": "1024",
 }
 _START_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     # Running counts reach the progress bar with the heartbeat; the default is 10 s.
     "spark.executor.heartbeatInterval": "1s",
-    # What a worker says of a few images would wait for 64 KB of them, and the bar with it.
-    "spark.buffer.size": "1024",
+    # The scores of more than a million images are above the default of 1 GB.
+    "spark.driver.maxResultSize": "0",
 }
 _PACKAGE = Path(__file__).parent
 

@@ -79,9 +79,10 @@ class CsvFormat:
         """Read what `write_scores` wrote, in several threads: texts as their cells hold them, the others float64."""
         with file.open("rb") as stream:
             names = stream.readline().decode(self.encoding).rstrip("\n").split(self.delimiter)
+            stream.seek(0)
             return pa_csv.read_csv(
                 stream,
-                pa_csv.ReadOptions(column_names=names),
+                pa_csv.ReadOptions(column_names=names, skip_rows=1),
                 pa_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
                 pa_csv.ConvertOptions(
                     column_types={name: pa.string() if name in NAMES else pa.float64() for name in names},

@@ -8,6 +8,7 @@ import io
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from fruits.arrow import to_strings
-from fruits.folders import write_bytes, write_parquet
+from fruits.errors import FruitsError
+from fruits.folders import as_folder, write_bytes, write_parquet
 from fruits.local import LEFTOVERS
 
 if TYPE_CHECKING:
@@ -43,8 +45,21 @@ def list_unfinished(store: Path) -> list[Path]:
 
 
 def name_batch(when: datetime) -> str:
-    """Return how the names of the batches begin that are made at a time, in UTC; names sort by time."""
+    """Return the beginning of the name of a batch that is made at a time, in UTC; names sort by time."""
     return f"batch-{when:%Y%m%dT%H%M%S%f}"
+
+
+def _keep_files(batch: Path, kept: set[str]) -> None:
+    """Remove the other files: a task that was tried again, or was slow and started twice, may have left two."""
+    files = {file.name: file for file in batch.glob("*.parquet")}
+    if kept - files.keys():
+        raise FruitsError(
+            f"the workers wrote features to {batch}, but this machine does not see them; set output_dir to a folder "
+            "that all machines share, or to s3://BUCKET/folder."
+        )
+    for name in files.keys() - kept:
+        with suppress(OSError):  # readers pass over doubles
+            files[name].unlink()
 
 
 def write_batch(images: "DataFrame", extract: MapBatches, *, store: Path) -> Path:
@@ -66,11 +81,13 @@ def write_batch(images: "DataFrame", extract: MapBatches, *, store: Path) -> Pat
             write_parquet(pa.Table.from_batches(parts), content := io.BytesIO())
             write_bytes(batch / name, content.getvalue())
 
-    # A task that was tried again, or was slow and started twice, may have left a second file.
-    kept = {row.file for row in images.mapInArrow(write, "file string").collect()}
-    for file in batch.glob("*.parquet"):
-        if file.name not in kept:
-            file.unlink()
+    try:
+        kept = {row.file for row in images.mapInArrow(write, "file string").collect()}
+        _keep_files(batch, kept)
+    except BaseException:
+        with suppress(OSError):  # what it holds is not found again
+            as_folder(batch).remove()
+        raise
     if kept:  # of images that cannot be read there is none: they will be tried again
         write_bytes(batch / "_SUCCESS", b"")
     return batch

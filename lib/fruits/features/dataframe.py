@@ -13,6 +13,7 @@ from fruits.errors import FruitsError, UsageError, explain_failures
 from fruits.features.engines import broadcast_engine, local_engine
 from fruits.features.model import Backbone
 from fruits.features.udf import SCHEMA, Extractor, LocalErrors, collect_errors
+from fruits.folders import escape_pattern
 from fruits.images.paths import ImagePaths, locate
 from fruits.images.rows import ALL, NAMES, STORED, ErrorRow, arrow_schema
 from fruits.images.table import EMPTY, list_rows, name_images
@@ -97,7 +98,7 @@ def _extract(
                 features.persist()
             else:
                 features.write.parquet(str(output))
-                features = spark.read.parquet(str(output))
+                features = spark.read.parquet(escape_pattern(str(output)))
             count = features.count()
         unread = list(dict.fromkeys(extractor.errors.value))
         lost += unread

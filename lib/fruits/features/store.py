@@ -135,7 +135,7 @@ def cut_blocks(images: "pd.DataFrame") -> list[Block]:
 @contextmanager
 def open_features(file: str) -> Iterator[pq.ParquetFile]:
     """Open a file of features, to be read in the block; what cannot be read is named with the folder to remove."""
-    # Spark writes a checksum with every page: without it a flipped bit is another feature, and nobody knows.
+    # Each page has a checksum: without it a flipped bit is another feature, and nobody knows.
     try:
         with open_parquet(file, page_checksum_verification=True) as source:
             yield source
