@@ -163,6 +163,16 @@ def test_everything_reads_back(spark: SparkSession, saved: Path, images: pd.Data
         results.check_results(spark, saved, scores=scores, paths=[*paths[:-1], "Training/Kiwi/y.jpg"])
 
 
+def test_a_blank_cell_of_the_csv_is_found(spark: SparkSession, saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "MINI")
+    header, *rows = (folder / results.SCORES_CSV).read_text().splitlines()
+    blank = ",".join([*rows[-1].split(",")[:-1], ""])
+    (folder / results.SCORES_CSV).write_text("\n".join([header, *rows[:-1], blank]) + "\n")
+    scores = results.read_scores(folder)
+    with pytest.raises(FruitsError, match="CSV and Parquet scores differ by nan"):
+        results.check_results(spark, folder, scores=scores, paths=scores["path"].to_pylist())
+
+
 def test_a_failure_while_saving_keeps_the_last_good_results(
     spark: SparkSession, saved: Path, images: pd.DataFrame, scores: pa.Table, pca: PCA
 ) -> None:

@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import put
 from PIL import Image
+from pyspark import TaskContext
+from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 
 from fruits.errors import FruitsError
-from fruits.features.batches import list_batches, write_batch
+from fruits.features.batches import _keep_files, list_batches, write_batch
 from fruits.features.store import find_earlier, find_missing, list_known, read_features
 from fruits.images import open_images
 from fruits.images.rows import LISTED, NAMES, STORED, spark_schema
@@ -184,6 +186,25 @@ def test_the_file_of_an_attempt_that_does_not_count_is_removed(
     assert batch == other.parent
     assert sorted(file.suffix for file in batch.iterdir()) == ["", ".parquet"]
     assert not other.exists()
+
+
+def test_a_batch_that_fails_leaves_nothing(spark: SparkSession, store: Path) -> None:
+    def fail(batches: Any) -> Any:
+        yield from batches
+        if TaskContext.get().partitionId():  # type: ignore[union-attr]
+            raise OSError(28, "No space left on device")
+
+    rows = list_some(0, 1).assign(etag="", features=[number_features(0)] * 2)
+    with pytest.raises(PythonException, match="No space left"):
+        write_batch(spark.createDataFrame(rows, spark_schema(STORED)).repartition(2), fail, store=store)
+    assert list(store.glob("batch-*")) == []
+
+
+def test_files_that_the_driver_does_not_see_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        FruitsError, match="this machine does not see them; set output_dir to a folder that all machines"
+    ):
+        _keep_files(tmp_path, {"part-1.parquet"})
 
 
 def test_every_parquet_file_holds_path_and_features(store: Path, write: Write) -> None:
