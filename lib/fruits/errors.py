@@ -8,7 +8,11 @@ from contextlib import contextmanager
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _RESUME = "Stored features are kept: run again to continue."
-_WORKER_DIED = re.compile(r"Python worker exited unexpectedly|Python worker failed to connect back|ExecutorLostFailure")
+# The socket is that of the worker: it is reset if the worker dies before it has read all that was sent.
+_WORKER_DIED = re.compile(
+    r"Python worker (exited unexpectedly|failed to connect back)|ExecutorLostFailure"
+    r"|java\.net\.SocketException: Connection reset(?=(\s+at \S.*)*\s+at org\.apache\.spark\..*python)"
+)
 # Escape sequences (titles and the like, then colours and moves, then short ones), and control characters but \t and \n.
 _CONTROLS = re.compile(
     r"\x1b[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"

@@ -48,6 +48,8 @@ _LOCAL_SETTINGS = {
     # Any free port: those from 4040 on may be taken. Pages of other sites must not be able to stop a job.
     "spark.ui.port": "0",
     "spark.ui.killEnabled": "false",
+    # The scores of more than a million images are above the default of 1 GB.
+    "spark.driver.maxResultSize": "0",
     "spark.python.daemon.module": "fruits.worker_daemon",
     # What a worker says of a few images would wait for 64 KB of them, and the bar with it. Hadoop's buffer for files
     # gets this size, too: the files of a local run are few.
@@ -57,8 +59,6 @@ _START_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     # Running counts reach the progress bar with the heartbeat; the default is 10 s.
     "spark.executor.heartbeatInterval": "1s",
-    # The scores of more than a million images are above the default of 1 GB.
-    "spark.driver.maxResultSize": "0",
 }
 _PACKAGE = Path(__file__).parent
 

@@ -55,7 +55,7 @@ def _keep_files(batch: Path, kept: set[str]) -> None:
     if kept - files.keys():
         raise FruitsError(
             f"the workers wrote features to {batch}, but this machine does not see them; set output_dir to a folder "
-            "that all machines share, or to s3://BUCKET/folder."
+            "that all machines share, or to one in S3."
         )
     for name in files.keys() - kept:
         with suppress(OSError):  # readers pass over doubles
