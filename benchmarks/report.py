@@ -13,6 +13,8 @@ from benchmarks import outlook
 from benchmarks.outlook import Runs
 
 TEMPLATE = Path(__file__).parent / "performance.md"
+_PEAK = "peak RSS, MiB: driver, JVM, worker"
+_THROUGHPUT = ["images", "images/s, workers warm", "images/s, worker start included", _PEAK]
 
 
 @dataclass(frozen=True)
@@ -88,16 +90,9 @@ def print_table(found: dict[str, Any]) -> None:
 
 def write_performance(found: dict[str, Any], folder: Path) -> None:
     """Write PERFORMANCE.md and its plots."""
-    from benchmarks.figures import draw_milliseconds, draw_scale, draw_throughput
-
     runs: Runs = found["runs"]
-    (folder / "figures").mkdir(exist_ok=True)
-    draw_throughput(_throughput(runs), alone=_middle(runs, "LiteRT alone"), file=folder / "figures" / "throughput.png")
-    draw_scale(outlook.read_tables(runs), folder / "figures" / "scale.png")
-    steps = runs["milliseconds"][0]["steps"]
-    # Two cores work at once: an image's milliseconds of a core are twice those of the run.
-    spent = 2000 / _middle(runs, "ours", 67_692)
-    draw_milliseconds({**steps, "Spark, Parquet, two busy cores": spent - sum(steps.values())}, folder / "figures")
+    steps, spent = runs["milliseconds"][0]["steps"], _spend(runs)
+    _draw_figures(runs, folder / "figures")
     text = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         machine=", ".join(f"{key} {value}" for key, value in found["machine"].items()),
         comparisons=_table(
@@ -108,22 +103,14 @@ def write_performance(found: dict[str, Any], folder: Path) -> None:
             ],
         ),
         gap=f"{_gap(runs):.1e}",
-        throughput=_table(
-            [
-                "images",
-                "images/s, workers warm",
-                "images/s, worker start included",
-                "peak RSS, MiB: driver, JVM, worker",
-            ],
-            _throughput_rows(runs),
-        ),
+        throughput=_table(_THROUGHPUT, _throughput_rows(runs)),
         flat=f"{_spread_of_sizes(runs):.0%}",
         files=runs["ours @ 67692"][-1]["files"],
         steps=_table(["step", "ms"], [(name, f"{value:.2f}") for name, value in steps.items()]),
         spent=f"{spent:.2f}",
         sections=_table(["where", "first run, s", "cached, s"], _section_rows(runs)),
         full=_table(["stage", "s"], _full_rows(runs)),
-        tables=_table(["images", *outlook.STEPS, "peak RSS, MiB: driver, JVM, worker"], outlook.list_tables(runs)),
+        tables=_table(["images", *outlook.STEPS, _PEAK], outlook.list_tables(runs)),
         extractions=_table(
             ["images", "vCPU-hours", "2 workers", "20 workers", "200 workers"],
             outlook.list_extractions(_middle(runs, "ours", 67_692) / 2),
@@ -135,6 +122,21 @@ def write_performance(found: dict[str, Any], folder: Path) -> None:
         **outlook.name_figures(runs),
     )
     (folder / "PERFORMANCE.md").write_text(text, encoding="utf-8")
+
+
+def _spend(runs: Runs) -> float:
+    """Return the milliseconds of a core that an image takes: two cores work at once."""
+    return 2000 / _middle(runs, "ours", 67_692)
+
+
+def _draw_figures(runs: Runs, folder: Path) -> None:
+    from benchmarks.figures import draw_milliseconds, draw_scale, draw_throughput
+
+    folder.mkdir(exist_ok=True)
+    draw_throughput(_throughput(runs), alone=_middle(runs, "LiteRT alone"), file=folder / "throughput.png")
+    draw_scale(outlook.read_tables(runs), folder / "scale.png")
+    steps = runs["milliseconds"][0]["steps"]
+    draw_milliseconds({**steps, "Spark, Parquet, two busy cores": _spend(runs) - sum(steps.values())}, folder)
 
 
 def _find(runs: Runs, name: str, at: int) -> list[dict[str, Any]]:

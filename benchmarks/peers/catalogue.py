@@ -83,14 +83,12 @@ def _ours_kept(folder: str, model: Model, output: str) -> list[str]:
     return _job("ours", {"input_dir": folder, "model": model.facts, "store": f"{output}/store"}, output)
 
 
-def _plain(folder: str, model: Model, output: str) -> list[str]:
-    settings = {"input_dir": folder, "flatbuffer": model.flatbuffer, "output": f"{output}/features.parquet"}
-    return _job("two plain processes", settings, output)
+def _baseline(job: str, key: str, takes: str) -> Callable[[str, Model, str], list[str]]:
+    def words(folder: str, model: Model, output: str) -> list[str]:
+        settings = {"input_dir": folder, key: getattr(model, takes), "output": f"{output}/features.parquet"}
+        return _job(job, settings, output)
 
-
-def _naive(folder: str, model: Model, output: str) -> list[str]:
-    settings = {"input_dir": folder, "weights": model.tensors, "output": f"{output}/features.parquet"}
-    return _job("naive UDF", settings, output)
+    return words
 
 
 PEERS = [
@@ -105,7 +103,7 @@ PEERS = [
     Peer(
         name="plain processes",
         environment=".venv",
-        words=_plain,
+        words=_baseline("two plain processes", "flatbuffer", "flatbuffer"),
         code=(BASELINES, ("extract_plainly", "_extract_part", "_load_litert")),
         engine="LiteRT",
     ),
@@ -118,7 +116,7 @@ PEERS = [
     Peer(
         name="scalar pandas UDF",
         environment=".venv",
-        words=_naive,
+        words=_baseline("naive UDF", "weights", "tensors"),
         code=(
             BASELINES,
             (

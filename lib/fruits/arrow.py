@@ -4,11 +4,14 @@
 start. These views of the same memory do without.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+# What `mapInArrow` applies to the batches of a task.
+MapBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def to_column(values: npt.NDArray[np.generic]) -> pa.Array:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fruits.arrow import to_lists
+from fruits.arrow import MapBatches, to_lists
 from fruits.errors import UsageError
 from fruits.moments import Matrix, check_length, read_features
 from fruits.workers import prepare_workers
@@ -15,13 +15,12 @@ from fruits.workers import prepare_workers
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from fruits.features.batches import MapBatches
     from fruits.features.store import StoredFeatures
 
 
 def to_scorer(
     features: "DataFrame | StoredFeatures", vectors: Matrix, offset: Matrix, *, names: Sequence[str]
-) -> "MapBatches":
+) -> MapBatches:
     """Return what turns batches of features into batches of `names` and scores, with the vectors broadcast."""
     prepare_workers(context := features.sparkSession.sparkContext)
     shared = context.broadcast(vectors)

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from nbformat.v4 import new_markdown_cell, new_notebook
-
 from fruits import folders, ownership
 from fruits.errors import FruitsError, describe_cell_error, describe_exception
 from fruits.notebook import DRAFT_VARIABLE, ERRORS
@@ -90,6 +88,8 @@ def execute_notebook(
 
 def _prepare_html() -> None:
     with suppress(Exception):  # raised again where it is needed
+        from nbformat.v4 import new_markdown_cell, new_notebook
+
         from fruits_cli.html import render_html
 
         # The first page takes 0.3 s more: templates, selectors and schemas are compiled.

@@ -7,7 +7,7 @@
 import io
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from fruits.arrow import to_strings
+from fruits.arrow import MapBatches, to_strings
 from fruits.errors import FruitsError
 from fruits.folders import as_folder, write_bytes, write_parquet
 from fruits.local import LEFTOVERS
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # `_temporary` and checksums: of earlier versions, whose files Spark wrote.
 _PART = re.compile(r"_temporary/.*|\.?(part[^/]*\.parquet|_SUCCESS)(\.crc)?", re.DOTALL)
-
-MapBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def list_batches(store: Path) -> list[Path]:

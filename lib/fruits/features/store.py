@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fruits.arrow import to_column, to_strings
+from fruits.arrow import MapBatches, to_column, to_strings
 from fruits.errors import FruitsError
-from fruits.features.batches import MapBatches, list_batches
+from fruits.features.batches import list_batches
 from fruits.folders import open_parquet
 from fruits.images.rows import EARLIER_KEY, KEY, NAMES, spark_schema
 
