@@ -11,6 +11,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 
+from fruits import progress
 from fruits.progress import track_rows
 
 BROKEN = (PythonException, Py4JJavaError)  # Which of them is a matter of how soon the job is cancelled.
@@ -73,6 +74,19 @@ def test_more_rows_than_expected_do_not_pass_the_total(spark: SparkSession, caps
         run_rows(spark, 9)
         time.sleep(0.5)
     assert max(read_counts(capsys.readouterr().out, 5)) == 5
+
+
+def test_rows_of_ended_jobs_count_when_newer_ones_have_pushed_them_out(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_LATEST", 2)
+    counter = progress._Counter(spark._jsparkSession.sharedState().statusStore())
+    for total in (2, 4, 6, 8):
+        run_rows(spark, 2)
+        end = time.monotonic() + 10
+        while counter.count_rows() < total and time.monotonic() < end:  # Spark reports a little later
+            time.sleep(0.05)
+        assert counter.count_rows() == total
 
 
 def test_no_thread_stays_behind(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:

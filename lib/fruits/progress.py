@@ -11,6 +11,8 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# Queries that are looked at each time, the last ones: an extraction runs some twenty at once, FULL has a hundred.
+_LATEST = 64
 # What the bar is wide: one line of a small terminal.
 BAR_COLUMNS = 79
 # Its name in Spark 4; in 3.5 it is PythonMapInArrow.
@@ -25,7 +27,7 @@ def track_rows(spark: "SparkSession", *, total: int, every: float = 1.0) -> Iter
     from py4j.protocol import Py4JError
 
     store = spark._jsparkSession.sharedState().statusStore()
-    earlier = set(_list_executions(store))
+    counter = _Counter(store)
     stop = threading.Event()
     # The bar is one line of standard output, in a terminal, in Jupyter and in the executed notebook alike.
     with tqdm(
@@ -35,7 +37,7 @@ def track_rows(spark: "SparkSession", *, total: int, every: float = 1.0) -> Iter
         def look_on() -> None:
             with suppress(Py4JError, ConnectionError):  # a JVM that died is for the block to say
                 while not stop.wait(every):
-                    _advance(bar, min(total, _count_rows(store, earlier)))
+                    _advance(bar, min(total, counter.count_rows()))
 
         watcher = threading.Thread(target=look_on, daemon=True)
         watcher.start()
@@ -52,26 +54,47 @@ def _advance(bar: Any, count: int) -> None:
         bar.update(count - bar.n)
 
 
-def _list_executions(store: Any) -> list[int]:
-    executions = store.executionsList()
-    return [executions.apply(index).executionId() for index in range(executions.size())]
+class _Counter:
+    """Adds up what the queries put out that start after it was made; those that have ended are read once."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        # All queries before it have ended, or are not ours.
+        self.first = 0
+        self.first = max((number + 1 for number, _ in self._list_latest()), default=0)
+        self.metrics: dict[int, list[int]] = {}
+        self.rows: dict[int, int] = {}
+
+    def count_rows(self) -> int:
+        """Return the rows by now; 0 while Spark has not reported yet."""
+        latest = dict(self._list_latest())
+        self.rows |= {number: self._read_rows(number) for number in latest}
+        running = [number for number, ended in latest.items() if not ended]
+        self.first = min(running, default=max([self.first, *(number + 1 for number in latest)]))
+        return sum(self.rows.values())
+
+    def _list_latest(self) -> Iterator[tuple[int, bool]]:
+        """Yield the latest queries, and whether they have ended; each question to the JVM takes a tenth of a ms."""
+        latest = self.store.executionsList(max(0, self.store.executionsCount() - _LATEST), _LATEST)
+        for index in reversed(range(latest.size())):
+            query = latest.apply(index)
+            if (number := query.executionId()) < self.first:
+                return
+            yield number, query.completionTime().isDefined()
+
+    def _read_rows(self, query: int) -> int:
+        if not self.metrics.get(query):
+            self.metrics[query] = _find_metrics(self.store.planGraph(query).allNodes())
+        values = self.store.executionMetrics(query)
+        texts = [values.get(metric) for metric in self.metrics[query]]
+        return sum(int(text.get().replace(",", "")) for text in texts if text.isDefined())
 
 
-def _count_rows(store: Any, earlier: set[int]) -> int:
-    """Add up the metric over the plan nodes of `mapInArrow`; 0 while Spark has not reported yet."""
-    count = 0
-    for execution in set(_list_executions(store)) - earlier:
-        values = store.executionMetrics(execution)
-        nodes = store.planGraph(execution).allNodes()
-        for position in range(nodes.size()):
-            if nodes.apply(position).name().endswith(_NODE):
-                count += _read_metric(nodes.apply(position).metrics(), values)
-    return count
-
-
-def _read_metric(metrics: Any, values: Any) -> int:
-    for index in range(metrics.size()):
-        if metrics.apply(index).name() == _METRIC:
-            text = values.get(metrics.apply(index).accumulatorId())
-            return int(text.get().replace(",", "")) if text.isDefined() else 0
-    return 0
+def _find_metrics(nodes: Any) -> list[int]:
+    """Return the accumulators in which the nodes of `mapInArrow` count rows; none before the query is planned."""
+    found = []
+    for node in map(nodes.apply, range(nodes.size())):
+        if node.name().endswith(_NODE):
+            metrics = map(node.metrics().apply, range(node.metrics().size()))
+            found += [metric.accumulatorId() for metric in metrics if metric.name() == _METRIC]
+    return found
