@@ -67,19 +67,14 @@ class TensorFlowEngine:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ["KERAS_BACKEND"] = "tensorflow"
         import tensorflow as tf
-        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        from fruits.features.keras_model import add_scaling, build_model
+        from fruits.features.keras_model import build_model, freeze_model
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         model = build_model(self.network, None)
         model.set_weights(self.tensors.value)
-        scaled = add_scaling(model, self.network)
-        pixels = tf.TensorSpec((None, *scaled.input_shape[1:]), tf.uint8)
-        traced = tf.function(lambda x: scaled(x, training=False)).get_concrete_function(pixels)
-        # Constants let grappler fold the batch normalisation away: 2-3 times the speed of the tf.function.
-        frozen = convert_variables_to_constants_v2(traced)
+        frozen = freeze_model(model, self.network)
         return lambda batch: np.asarray(frozen(tf.constant(batch))[0])
 
 
