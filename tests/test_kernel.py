@@ -1,6 +1,7 @@
 """The kernel of a run: whose settings it takes, and what is said when it does not start."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from fruits.errors import FruitsError
 from fruits.notebook import POINTS
-from fruits.params import load_params
+from fruits.params import RunParams, load_params, repository
 from fruits_cli import execution, kernel, run
 
 
@@ -106,6 +107,7 @@ def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
     """Run the pipeline without its checks; a last good report is there."""
     params = load_params("MINI", "sample", {"report_dir": str(tmp_path)})
     monkeypatch.setattr(run, "check_run", lambda params, **_: [])
+    monkeypatch.setattr(run, "_convert_weights", print)
     params.report_folder.mkdir(parents=True)
     (params.report_folder / "run.html").write_text("good")
 
@@ -156,6 +158,30 @@ def test_whatever_jupyter_raises_is_a_sentence(
 
     assert said.startswith(sentence)
     assert "Traceback" in log
+
+
+def test_the_cell_of_the_model_waits_for_its_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, cells = [], nbformat.read(repository() / "notebooks/pipeline.ipynb", as_version=4).cells
+
+    def convert(params: RunParams) -> None:
+        time.sleep(0.5)
+        events.append("converted")
+
+    def execute(*_: object, before_cell: Callable[[str], None], **__: object) -> None:
+        for cell in cells:
+            before_cell(cell.source)
+            events.append(cell.id)
+        raise FruitsError("enough")
+
+    monkeypatch.setattr(run, "check_run", lambda *_, **__: [])
+    monkeypatch.setattr(run, "_convert_weights", convert)
+    monkeypatch.setattr(run, "execute_notebook", execute)
+    with pytest.raises(FruitsError, match="enough"):
+        run.run_pipeline(load_params("MINI", "sample", {"report_dir": str(tmp_path)}), say=print)
+
+    place = events.index("converted")
+    assert "load_model(" in next(cell.source for cell in cells if cell.id == events[place + 1])
+    assert place > events.index("cell-08")  # Spark has started
 
 
 def make_drawing(tmp_path: Path, *tags: str, **data: str) -> Path:

@@ -63,22 +63,34 @@ def check_figures(notebook: Path) -> None:
 
 
 def execute_notebook(
-    notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, say: Callable[[str], None]
+    notebook: Path,
+    output: Path,
+    *,
+    parameters: Mapping[str, Any],
+    folder: Path,
+    say: Callable[[str], None],
+    before_cell: Callable[[str], None] | None = None,
 ) -> None:
     """Execute a notebook with these parameters; `run.failed.ipynb` is left in `folder` if a cell fails.
 
     `output` is the executed notebook, in a draft of `folder`; `notebook.DRAFT_VARIABLE` tells the kernel where the
-    draft is.
+    draft is. `before_cell` is called with the source of each cell.
     """
     replace_home()
     check_notebook(notebook, names=parameters)
     say("starting the notebook")
     # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
     threading.Thread(target=_prepare_html, daemon=True).start()
+
+    def start_cell(cell: Mapping[str, Any], **_: object) -> None:
+        _announce(cell, say=say)
+        if before_cell:
+            before_cell(cell["source"])
+
     try:
-        _execute(notebook, output, parameters=parameters, folder=folder, say=say)
+        _execute(notebook, output, parameters=parameters, folder=folder, start_cell=start_cell)
     except KernelStartError:  # no cell has run: once more is safe
-        _execute(notebook, output, parameters=parameters, folder=folder, say=say)
+        _execute(notebook, output, parameters=parameters, folder=folder, start_cell=start_cell)
     try:
         check_figures(output)
     except FruitsError as error:
@@ -97,7 +109,7 @@ def _prepare_html() -> None:
 
 
 def _execute(
-    notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, say: Callable[[str], None]
+    notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, start_cell: Callable[..., None]
 ) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -115,7 +127,7 @@ def _execute(
                 kernel_manager_class=manager,
                 stdout_file=ProgressWriter(sys.stdout),
                 progress_bar=False,
-                on_cell_start=lambda cell, **_: _announce(cell, say=say),
+                on_cell_start=start_cell,
             )
     except papermill.PapermillExecutionError as error:
         what = describe_cell_error(error.ename, error.evalue)

@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from fruits import eventlog, folders, ownership
 from fruits.errors import describe_exception
+from fruits.features.model import load_model
 from fruits.images import open_images
 from fruits.notebook import POINTS, banner
-from fruits.params import RunParams, repository
+from fruits.params import RunParams, find_repository, repository
 from fruits.preflight import check_run
 from fruits_cli.event_log import collect_log
 from fruits_cli.execution import execute_notebook, explain_failures
@@ -28,8 +31,17 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     for note in check_run(params, replaces_report=True):
         say(note)
     notebook, folder = repository() / "notebooks" / "pipeline.ipynb", params.report_folder
+    conversion = threading.Thread(target=_convert_weights, args=(params,), daemon=True)
+    conversion.start()
+
+    def wait_for_model(source: str) -> None:
+        if "load_model(" in source:
+            conversion.join()
+
     with folders.as_folder(folder).staged() as draft, explain_failures(draft, folder=folder):
-        execute_notebook(notebook, draft / "run.ipynb", parameters=dataclasses.asdict(params), folder=folder, say=say)
+        values = dataclasses.asdict(params)
+        executed = draft / "run.ipynb"
+        execute_notebook(notebook, executed, parameters=values, folder=folder, say=say, before_cell=wait_for_model)
         say("writing the report")
         _complete_report(draft, params=params, say=say)
     try:
@@ -37,6 +49,13 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     except Exception as error:
         say(f"the index of reports was not written: {describe_exception(error)}")
     return params.report_folder / "run.html"
+
+
+def _convert_weights(params: RunParams) -> None:
+    """Convert the weights while the notebook starts; what fails here fails again in the notebook, which says why."""
+    models = params.path("output_dir") / "models"
+    with suppress(Exception):
+        load_model(params.weights, **params.model_settings, folder=models, base=find_repository())
 
 
 def _complete_report(draft: Path, *, params: RunParams, say: Callable[[str], None]) -> None:
