@@ -72,8 +72,10 @@ def test_local_session_uses_the_temporary_folder_of_the_user(monkeypatch: pytest
     assert "spark.local.dir" not in choose_settings("yarn")
 
 
-def test_local_session_has_its_own_environment() -> None:
+def test_local_session_has_its_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fruits.session.find_s3_jars", lambda: [Path("/a b/x.jar"), Path("/y.jar")])
     own = choose_environment("local", {})
+    assert own["SPARK_DIST_CLASSPATH"] == "/a b/x.jar:/y.jar"
     assert own["LC_ALL"] == "C.UTF-8"
     assert own["SPARK_LOCAL_IP"] == "127.0.0.1"
     assert (Path(own["SPARK_HOME"]) / "jars").is_dir()

@@ -168,6 +168,9 @@ def choose_environment(master: str, environ: Mapping[str, str]) -> dict[str, str
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_HOSTNAME": "127.0.0.1",
     }
+    if jars := find_s3_jars():
+        # The end of the class path: in front of Spark's own jars they would make Java refuse the archive of classes.
+        chosen["SPARK_DIST_CLASSPATH"] = os.pathsep.join(map(str, jars))
     # Java and the workers must encode names as this process does: under LC_ALL=C Java would write `?` for an accent.
     return chosen | ({"LC_ALL": "C.UTF-8"} if sys.getfilesystemencoding() == "utf-8" else {})
 
@@ -192,12 +195,12 @@ def find_s3_jars() -> list[Path]:
 def connect_s3(jars: list[Path], *, local: bool, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the settings that make S3 locations work as on EMR; empty without jars. Keys come from the AWS chain.
 
-    A `local` Spark is one JVM, which reads the jars in place; other executors are sent 270 MB.
+    A `local` Spark is one JVM, which reads the jars in place (`choose_environment`); other executors are sent 270 MB.
     """
     if not jars:
         return {}
-    settings = {
-        "spark.driver.extraClassPath" if local else "spark.jars": (os.pathsep if local else ",").join(map(str, jars)),
+    settings = {} if local else {"spark.jars": ",".join(map(str, jars))}
+    settings |= {
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         # Retried with growing pauses, as EMRFS does: S3 answers 503 when asked too fast.
         "spark.hadoop.fs.s3a.attempts.maximum": "10",

@@ -80,7 +80,8 @@ def start_cluster(folder: Path, *, images: Path, weights: Path, home: Path, pyth
         spark = read_settings(classifications, "spark-defaults", python=python)
         spark = {name: value for name, value in spark.items() if not name.startswith(_YARN)}
         here = {name: value for name, value in LOCAL_SPARK.items() if not name.startswith("spark.pyspark.")}
-        spark |= connect_s3(find_s3_jars(), local=True, environ=cloud) | here | {"spark.driver.memory": "1g"}
+        jars = {"spark.driver.extraClassPath": os.pathsep.join(map(str, find_s3_jars()))}
+        spark |= connect_s3(find_s3_jars(), local=True, environ=cloud) | jars | here | {"spark.driver.memory": "1g"}
         livy = read_settings(classifications, "livy-conf", python=python)
         env = cloud | read_settings(classifications, "livy-env", python=python)
         with start_livy(folder / "livy", spark=spark, livy=livy, env=env) as server:

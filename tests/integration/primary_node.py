@@ -35,6 +35,7 @@ def environ(folder: Path, *, endpoint: str) -> dict[str, str]:
     chosen = read_properties(read_cluster(load_settings(), bucket=BUCKET)["Configurations"], "spark-defaults")
     settings = {name: value for name, value in chosen.items() if name.startswith("spark.eventLog.")}
     settings |= connect_s3(find_s3_jars(), local=True, environ={"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": REGION})
+    settings["spark.driver.extraClassPath"] = os.pathsep.join(map(str, find_s3_jars()))
     (folder / "conf").mkdir(exist_ok=True)
     lines = [f"{name} {value}\n" for name, value in settings.items()]
     (folder / "conf/spark-defaults.conf").write_text("".join(lines))
