@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from fruits import eventlog, folders, results
@@ -148,15 +149,17 @@ def describe_figures() -> None:
 
 
 def _print_figure(figure: "Figure", *, kind: str) -> str | None:
-    """Return a figure in base64 as Jupyter's inline backend prints it; None if the other kind is better."""
-    from IPython.core.pylabtools import print_figure
+    """Return a figure in base64, drawn once; Jupyter draws it twice, to cut it. None if the other kind is better."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     photographs, stream = any(ax.images for ax in figure.axes), io.BytesIO()
     if photographs != (kind == "jpeg"):
         return None
-    with Image.open(io.BytesIO(print_figure(figure))) as image:  # type: ignore[no-untyped-call]
-        plain = image.convert("RGB")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    plain = Image.fromarray(drawn).convert("RGB")
     if not photographs:
         # A third of the bytes. Of Pillow's methods this one keeps the colours of the lines and marks as they are.
         plain = plain.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
