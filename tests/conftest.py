@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ _TOGETHER: dict[str, Any] = {"deadline": 5000, "database": None}
 hypothesis.settings.register_profile("short", max_examples=150, derandomize=True, **_TOGETHER)
 hypothesis.settings.register_profile("long", max_examples=20_000, derandomize=False, **_TOGETHER)
 hypothesis.settings.load_profile("short")
+
+# A shell lets what it runs in the background ignore Ctrl-C, and the programs that the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def make_weights_file(first: float = 0.0) -> bytes:
