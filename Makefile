@@ -119,8 +119,8 @@ peers: .peers/.ready ## build the environment of `make bench-peers` into .peers:
 bench-peers: dev peers ## measure ours beside other ways to features, 35 min of an idle machine [OPTIONS='--images 200 --rounds 1']
 	$(BIN)/python -m benchmarks.peers $(OPTIONS)
 
-bench: dev ## measure the pipeline beside its baselines, 40 min of an idle machine (QUICK=1: 3 min)
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+bench: dev ## measure the pipeline beside its baselines, an hour of an idle machine (QUICK=1: 3 min) [OPTIONS="--only scale"]
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(OPTIONS)
 
 test: dev ## run all tests, two files at once
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -7,17 +7,22 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmarks.baselines import facts_of
 from benchmarks.corpus import make_corpus
 from benchmarks.measure import describe_machine, run_job, time_command
-from benchmarks.outlook import AIM, TABLES
+from benchmarks.outlook import AIM, TABLES, Runs
 from benchmarks.report import print_table, write_performance
 from benchmarks.scaling import SHARD
 from benchmarks.sections import read_sections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from fruits.features.model import Backbone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared" / "data"
@@ -27,18 +32,30 @@ SMALL, APPLES, FULL = 640, 6_404, 67_692
 
 @dataclass
 class Bench:
-    """Measures jobs, keeps every run, and saves after each so that nothing is lost."""
+    """Measures jobs and keeps every run; saves after each part."""
 
     images: Path
     weights: Path
     work: Path
     output: Path
-    runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    parts: dict[str, Runs] = field(default_factory=dict)
+    runs: Runs = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.backbone = self.load_model()
+
+    def load_model(self, input_size: int = 0) -> "Backbone":
+        """Return the model for images of so many pixels, converted once."""
         from fruits.features.model import load_model
 
-        self.backbone = load_model(str(self.weights), folder=self.work / "models")
+        return load_model(str(self.weights), folder=self.work / "models", input_size=input_size)
+
+    def measure_part(self, part: str, measure: "Callable[[Bench], None]") -> None:
+        """Measure one part anew; keep it once it is whole."""
+        self.runs = {}
+        measure(self)
+        self.parts[part] = self.runs
+        self.output.write_text(json.dumps({"machine": describe_machine(), "parts": self.parts}, indent=1) + "\n")
 
     def measure(self, job: str, *, at: int = 0, name: str = "", **settings: Any) -> None:
         """Run a job once and keep its figures under `name @ number of images`."""
@@ -47,18 +64,20 @@ class Bench:
         figures = run_job(job, **settings)
         self.runs.setdefault(key, []).append(figures)
         click.echo(f" {figures['seconds']:.1f} s" if "seconds" in figures else " done")
-        self.output.write_text(json.dumps({"machine": describe_machine(), "runs": self.runs}, indent=1) + "\n")
 
     def corpus(self, images: int) -> str:
         """Return a folder of so many images."""
         classes = "*" if images > APPLES else "Apple*"
         return str(make_corpus(self.images, self.work / f"images-{images}", images=images, classes=classes))
 
-    def extract(self, at: int, *, name: str = "ours", input_dir: str = "", warm: bool = False) -> str:
+    def extract(
+        self, at: int, *, name: str = "ours", input_dir: str = "", warm: bool = False, input_size: int = 0
+    ) -> str:
         """Measure our extraction into a new store; return the store."""
         store = self.work / f"store-{at}"
         shutil.rmtree(store, ignore_errors=True)
-        job = {"input_dir": input_dir or self.corpus(at), "model": facts_of(self.backbone), "store": str(store)}
+        model = facts_of(self.load_model(input_size))
+        job = {"input_dir": input_dir or self.corpus(at), "model": model, "store": str(store)}
         if name == "ours, binaryFile":
             self.measure(name, at=at, **job)
         else:
@@ -120,8 +139,8 @@ def measure_quickly(bench: Bench) -> None:
     bench.make_run(1)
 
 
-def measure_all(bench: Bench) -> None:
-    """Measure everything in the table, ours and the baseline in turn."""
+def measure_extraction(bench: Bench) -> None:
+    """Measure extraction and PCA, ours and the baseline in turn."""
     store = bench.extract(FULL)
     bench.baseline("two plain processes", at=FULL)
     for warm in (False, True):
@@ -129,15 +148,23 @@ def measure_all(bench: Bench) -> None:
             bench.measure(job, name=f"{job}, warm" if warm else job, store=store, warm=warm)
     _measure_apples(bench)
     _measure_short_runs(bench)
-    bench.make_run(2)
+
+
+def measure_sizes(bench: Bench) -> None:
+    """Measure extraction for inputs of several sizes in turn, workers warm."""
+    for _ in range(3):
+        for size in (224, 160, 128):
+            bench.extract(APPLES, name=f"ours, {size} pixels", warm=True, input_size=size)
+
+
+def measure_commands(bench: Bench) -> None:
+    """Measure whole commands: MINI from nothing and cached, FULL."""
+    bench.make_run(3)
     bench.full_run()
-    measure_scale(bench)
 
 
 def measure_scale(bench: Bench) -> None:
-    """Measure what grows with the images where these are made up; earlier figures of it are replaced."""
-    for key in ("million listing", "million PCA", *(f"table @ {images}" for images in (*TABLES, AIM))):
-        bench.runs.pop(key, None)
+    """Measure what grows with the images, where these are made up."""
     for images in TABLES:
         with tempfile.TemporaryDirectory(dir=bench.work) as folder:
             bench.measure("table", at=images, images=images, folder=folder)
@@ -146,6 +173,14 @@ def measure_scale(bench: Bench) -> None:
         bench.measure("table", at=AIM, images=100 * tasks, tasks=tasks, folder=folder)
     bench.measure("million listing", images=1_000_000)
     bench.measure("million PCA", images=1_000_000)
+
+
+PARTS = {
+    "extraction": measure_extraction,
+    "sizes": measure_sizes,
+    "commands": measure_commands,
+    "scale": measure_scale,
+}
 
 
 def _measure_apples(bench: Bench) -> None:
@@ -181,14 +216,22 @@ def _pack(bench: Bench) -> str:
     return str(packed)
 
 
+def _keep(results: Path, chosen: "Collection[str]") -> dict[str, Runs]:
+    """Return the earlier figures of the parts that are not chosen, if they are of this machine."""
+    found = json.loads(results.read_text()) if results.exists() else {}
+    if found.get("machine") != describe_machine():
+        return {}
+    return {part: runs for part, runs in found.get("parts", {}).items() if part not in chosen}
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="Under 3 minutes; writes benchmarks/results/quick.json only.")
-@click.option("--scale", is_flag=True, help="Measure made-up millions of images alone; keep the other figures.")
+@click.option("--only", "parts", multiple=True, type=click.Choice(list(PARTS)), help="A part; keep the other figures.")
 @click.option("--render", is_flag=True, help="Measure nothing: write documentation/PERFORMANCE.md from the JSON.")
 @click.option("--images", default=SHARED / "fruits-360", type=click.Path(path_type=Path), show_default=False)
 @click.option("--weights", default=SHARED / WEIGHTS, type=click.Path(path_type=Path), show_default=False)
 @click.option("--work", default=REPOSITORY / ".bench", type=click.Path(path_type=Path), help="Scratch folder (1 GB).")
-def main(*, quick: bool, scale: bool, render: bool, images: Path, weights: Path, work: Path) -> None:
+def main(*, quick: bool, parts: tuple[str, ...], render: bool, images: Path, weights: Path, work: Path) -> None:
     """Measure the pipeline beside its baselines, on an idle machine."""
     results = REPOSITORY / "benchmarks" / "results" / ("quick.json" if quick else "full.json")
     if not render:
@@ -197,14 +240,15 @@ def main(*, quick: bool, scale: bool, render: bool, images: Path, weights: Path,
                 raise click.UsageError(f"{needed} is not there; name the images and the weights: --images, --weights")
         results.parent.mkdir(exist_ok=True)
         work.mkdir(exist_ok=True)
-        kept = json.loads(results.read_text())["runs"] if scale else {}
-        bench = Bench(images.resolve(), weights.resolve(), work.resolve(), results, kept)
-        (measure_quickly if quick else measure_scale if scale else measure_all)(bench)
-        results.write_text(json.dumps({"machine": describe_machine(), "runs": bench.runs}, indent=1) + "\n")
+        chosen = {"quick": measure_quickly} if quick else {part: PARTS[part] for part in parts or PARTS}
+        bench = Bench(images.resolve(), weights.resolve(), work.resolve(), results, _keep(results, chosen))
+        for part, measure in chosen.items():
+            bench.measure_part(part, measure)
     found = json.loads(results.read_text())
-    print_table(found)
-    if not quick:
-        write_performance(found, REPOSITORY / "documentation")
+    runs = {key: figures for part in found["parts"].values() for key, figures in part.items()}
+    print_table(runs)
+    if PARTS.keys() <= found["parts"].keys():
+        write_performance(runs, REPOSITORY / "documentation", machine=found["machine"])
 
 
 if __name__ == "__main__":

@@ -213,5 +213,5 @@ def _clock(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def facts_of(backbone: Any) -> str:
     """Spell a prepared backbone for a job's process."""
-    facts = {name: value for name, value in vars(backbone).items() if name != "network"}  # the default
-    return json.dumps({**facts, "folder": str(backbone.folder)})
+    facts = {name: value for name, value in vars(backbone).items() if name != "network"}
+    return json.dumps({**facts, "folder": str(backbone.folder), "input_size": backbone.input_size})

@@ -101,9 +101,11 @@ def _open_ours(*, event_log: Path | None = None) -> Any:
 
 def _load_backbone(model: str) -> Any:
     from fruits.features.model import Backbone
+    from fruits.networks import find_network
 
     facts = json.loads(model)
-    return Backbone(**{**facts, "folder": Path(facts["folder"])})
+    network = find_network("mobilenet_v2", facts.pop("input_size"))
+    return Backbone(**{**facts, "folder": Path(facts["folder"])}, network=network)
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
