@@ -9,5 +9,4 @@ import fruits
 folder, weights, output = sys.argv[1:]
 spark = SparkSession.builder.master("local[2]").getOrCreate()
 model = fruits.load_model(weights)
-features = fruits.extract_features(fruits.list_images(folder), model, spark=spark)
-features.select("path", "features").write.parquet(output)
+fruits.extract_features(fruits.list_images(folder), model, spark=spark, output=output)

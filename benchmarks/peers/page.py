@@ -11,8 +11,8 @@ from benchmarks.report import _table
 TEMPLATE = FOLDER / "peers.md"
 OURS = "ours"
 
-# Why a peer is ahead of ours, by column and name; written once the figures are known and the cause was looked at.
-REASONS: dict[tuple[str, str], str] = {}
+# Images of the small run, by which the start of a way is told from its rate.
+SMALL = 64
 
 
 def write_page(found: dict[str, Any], folder: Path) -> None:
@@ -43,8 +43,8 @@ def write_page(found: dict[str, Any], folder: Path) -> None:
 
 
 _SPEED = [
-    *("way", "engine", "images", "images/s, start included", "whole command, s"),
-    *("memory of all, MiB", "largest process, MiB", "lines", "largest difference from ours"),
+    *("way", "engine", "images", "images/s, start included", "whole command, s", "start, s", "images/s after it"),
+    *("memory of all, MiB", "lines", "largest difference from ours"),
 ]
 
 
@@ -69,6 +69,16 @@ def draw_rates(rates: dict[str, list[float]], ax: Any) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def split_start(found: dict[str, Any], name: str) -> tuple[float, float] | None:
+    """Return seconds of start, and images a second after it: a line through medians of the whole and the small runs."""
+    many, few = (_good(found.get(key, {}).get(name, [])) for key in ("runs", "small"))
+    if not many or not few:
+        return None
+    seconds, short = (median(run["seconds"] for run in side) for side in (many, few))
+    rate = (many[0]["images"] - SMALL) / (seconds - short)
+    return short - SMALL / rate, rate
+
+
 def speed_rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return a row of figures for each way; of one that never ended well, what it said."""
     rows: list[tuple[Any, ...]] = []
@@ -76,23 +86,15 @@ def speed_rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
         runs = found.get("runs", {}).get(peer.name, [])
         good = _good(runs)
         if not good:
-            rows.append(
-                (peer.name, peer.engine, "", "failed" if runs else "not measured", *[""] * 3, peer.count_lines(), "")
-            )
+            said = "failed" if runs else "not measured"
+            rows.append((peer.name, peer.engine, "", said, *[""] * 4, peer.count_lines(), ""))
             continue
         gap = good[-1].get("gap")
-        rates = [run["images"] / run["seconds"] for run in good]
-        figures = (
-            _spread(rates),
-            _spread([run["seconds"] for run in good]),
-            *(_peak(good, key) for key in ("family", "largest")),
-        )
-        rows.append(
-            (
-                *(peer.name, peer.engine, f"{good[0]['images']:,}", *figures, peer.count_lines()),
-                "unknown" if gap is None else f"{gap:.1g}",
-            )
-        )
+        rates, seconds = rates_of(found)[peer.name], [run["seconds"] for run in good]
+        start = tuple(f"{value:.1f}" for value in split_start(found, peer.name) or ()) or ("", "")
+        figures = (f"{good[0]['images']:,}", _spread(rates), _spread(seconds), *start, _peak(good, "family"))
+        ends = (peer.count_lines(), "unknown" if gap is None else f"{gap:.1g}")
+        rows.append((peer.name, peer.engine, *figures, *ends))
     return rows
 
 
@@ -140,10 +142,10 @@ def pca_rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def name_ahead(found: dict[str, Any]) -> list[str]:
-    """Name in each column who is ahead of ours, by how much, and why as far as it was examined."""
+    """Name in each column who is ahead of ours and by how much; why, as far as the figures tell it."""
     columns = {
         "images a second": (_rate, True),
-        "memory of all": (_memory, False),
+        "memory of all, MiB": (_memory, False),
         "lines": (_lines, False),
         "seconds lost by a kill": (_lost, False),
     }
@@ -155,11 +157,19 @@ def name_ahead(found: dict[str, Any]) -> list[str]:
             continue
         for name, value in values.items():
             if not name.startswith(OURS) and (value > mine if high else value < mine):
-                reason = REASONS.get((column, name), "not examined.")
-                sentences.append(
-                    f"**{name}** is ahead in {column}: {value:,.0f} against {mine:,.0f} of ours. Why: {reason}"
-                )
+                why = _compare_starts(found, name) if high else ""
+                sentences.append(f"**{name}** in {column}: {value:,.0f}, ours {mine:,.0f}.{why}")
     return sentences or ["Nobody is ahead of ours in a column."]
+
+
+def _compare_starts(found: dict[str, Any], name: str) -> str:
+    theirs, mine = split_start(found, name), split_start(found, OURS)
+    if not theirs or not mine:
+        return ""
+    return (
+        f" It starts in {theirs[0]:.1f} s and then makes {theirs[1]:.0f} images/s; "
+        f"ours {mine[0]:.1f} s and {mine[1]:.0f} images/s."
+    )
 
 
 def name_failures(found: dict[str, Any]) -> list[str]:
