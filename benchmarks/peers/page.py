@@ -33,6 +33,7 @@ def write_page(found: dict[str, Any], folder: Path) -> None:
             ["way", "one of 64 files cut in half", "killed at half", "lost, s", "processes left"], trouble_rows(found)
         ),
         ahead="\n".join(f"- {sentence}" for sentence in name_ahead(found)),
+        jvm=_peak(_good(found.get("runs", {}).get(OURS, [])), "largest"),
         pca=_table(
             ["PCA", "whole command, s", "memory of all, MiB", "largest process, MiB", "largest difference of a share"],
             pca_rows(found),
@@ -185,7 +186,7 @@ def _good(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _peak(runs: list[dict[str, Any]], key: str) -> str:
-    return f"{max(run['peak_mib'].get(key, 0) for run in runs):,}"
+    return f"{max((run['peak_mib'].get(key, 0) for run in runs), default=0):,}"
 
 
 def _spread(values: list[float]) -> str:
