@@ -70,13 +70,11 @@ class Bench:
         classes = "*" if images > APPLES else "Apple*"
         return str(make_corpus(self.images, self.work / f"images-{images}", images=images, classes=classes))
 
-    def extract(
-        self, at: int, *, name: str = "ours", input_dir: str = "", warm: bool = False, input_size: int = 0
-    ) -> str:
+    def extract(self, at: int, *, name: str = "ours", input_dir: str = "", warm: bool = False, size: int = 0) -> str:
         """Measure our extraction into a new store; return the store."""
         store = self.work / f"store-{at}"
         shutil.rmtree(store, ignore_errors=True)
-        model = facts_of(self.load_model(input_size))
+        model = facts_of(self.load_model(size))
         job = {"input_dir": input_dir or self.corpus(at), "model": model, "store": str(store)}
         if name == "ours, binaryFile":
             self.measure(name, at=at, **job)
@@ -154,7 +152,7 @@ def measure_sizes(bench: Bench) -> None:
     """Measure extraction for inputs of several sizes in turn, workers warm."""
     for _ in range(3):
         for size in (224, 160, 128):
-            bench.extract(APPLES, name=f"ours, {size} pixels", warm=True, input_size=size)
+            bench.extract(APPLES, name=f"ours, {size} pixels", warm=True, size=size)
 
 
 def measure_commands(bench: Bench) -> None:
@@ -175,12 +173,7 @@ def measure_scale(bench: Bench) -> None:
     bench.measure("million PCA", images=1_000_000)
 
 
-PARTS = {
-    "extraction": measure_extraction,
-    "sizes": measure_sizes,
-    "commands": measure_commands,
-    "scale": measure_scale,
-}
+PARTS = {"extraction": measure_extraction, "sizes": measure_sizes, "commands": measure_commands, "scale": measure_scale}
 
 
 def _measure_apples(bench: Bench) -> None:
