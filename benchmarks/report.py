@@ -63,7 +63,6 @@ PAIRS = [
     Pair("packed shards / files, {n}", "ours, packed", "ours", 6_404),
     Pair("workers open files / Spark's binaryFile, {n}", "ours", "ours, binaryFile", 6_404),
     Pair("input of 128 pixels / 224, {n}, workers warm", "ours, 128 pixels", "ours, 224 pixels", 6_404, 2.5),
-    Pair("input of 160 pixels / 224, {n}, workers warm", "ours, 160 pixels", "ours, 224 pixels", 6_404),
     Pair("PCA fit, 67,692 x 1280, k = 200 / pyspark.ml PCA", "ours, PCA", "pyspark PCA", target=12),
     Pair("the same, sessions warm", "ours, PCA, warm", "pyspark PCA, warm", target=12),
 ]
