@@ -210,11 +210,12 @@ def _pack(bench: Bench) -> str:
 
 
 def _keep(results: Path, chosen: "Collection[str]") -> dict[str, Runs]:
-    """Return the earlier figures of the parts that are not chosen, if they are of this machine."""
+    """Return the earlier figures of the parts that are not chosen."""
     found = json.loads(results.read_text()) if results.exists() else {}
-    if found.get("machine") != describe_machine():
-        return {}
-    return {part: runs for part, runs in found.get("parts", {}).items() if part not in chosen}
+    kept = {part: runs for part, runs in found.get("parts", {}).items() if part not in chosen}
+    if kept and found["machine"] != describe_machine():
+        raise click.UsageError(f"{results} is of another machine or other packages: measure all parts, without --only.")
+    return kept
 
 
 @click.command()

@@ -160,6 +160,17 @@ def test_whatever_jupyter_raises_is_a_sentence(
     assert "Traceback" in log
 
 
+def test_the_weights_are_converted_as_the_notebook_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(run, "load_model", lambda *names, **settings: made.append((names, settings)))
+    params = load_params("MINI", "sample", {"output_dir": str(tmp_path)})
+
+    run._convert_weights(params)
+
+    expected = {**params.model_settings, "folder": tmp_path / "models", "base": repository()}
+    assert made == [(("random",), expected)]
+
+
 def test_the_cell_of_the_model_waits_for_its_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events, cells = [], nbformat.read(repository() / "notebooks/pipeline.ipynb", as_version=4).cells
 

@@ -89,6 +89,20 @@ def test_rows_of_ended_jobs_count_when_newer_ones_have_pushed_them_out(
         assert counter.count_rows() == total
 
 
+def test_a_query_that_is_listed_after_a_later_one_counts(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = progress._Counter(spark._jsparkSession.sharedState().statusStore())
+    before, end = set(counter.rows), time.monotonic() + 10
+    run_rows(spark, 2)
+    run_rows(spark, 3)
+    while len(listed := counter._list_latest() - before) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    for seen, total in (({max(listed)}, 3), (listed, 5)):
+        monkeypatch.setattr(counter, "_list_latest", lambda seen=seen: seen)
+        while counter.count_rows() < total and time.monotonic() < end:
+            time.sleep(0.05)
+        assert counter.count_rows() == total
+
+
 def test_no_thread_stays_behind(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     def watchers() -> list[str]:
         return [thread.name for thread in threading.enumerate() if "look_on" in thread.name]

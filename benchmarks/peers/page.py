@@ -76,6 +76,8 @@ def split_start(found: dict[str, Any], name: str) -> tuple[float, float] | None:
     if not many or not few:
         return None
     seconds, short = (median(run["seconds"] for run in side) for side in (many, few))
+    if seconds <= short or many[0]["images"] <= SMALL:
+        return None
     rate = (many[0]["images"] - SMALL) / (seconds - short)
     return short - SMALL / rate, rate
 

@@ -154,7 +154,7 @@ def _print_figure(figure: "Figure", *, kind: str) -> str | None:
     from PIL import Image
 
     photographs, stream = any(ax.images for ax in figure.axes), io.BytesIO()
-    if photographs != (kind == "jpeg"):
+    if not figure.axes or photographs != (kind == "jpeg"):
         return None
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]

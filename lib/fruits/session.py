@@ -195,7 +195,7 @@ def find_s3_jars() -> list[Path]:
 def connect_s3(jars: list[Path], *, local: bool, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the settings that make S3 locations work as on EMR; empty without jars. Keys come from the AWS chain.
 
-    A `local` Spark is one JVM, which reads the jars in place (`choose_environment`); other executors are sent 270 MB.
+    A `local` Spark reads the jars in place (`choose_environment`); executors on other machines are sent 270 MB.
     """
     if not jars:
         return {}

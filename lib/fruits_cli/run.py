@@ -31,7 +31,7 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
     for note in check_run(params, replaces_report=True):
         say(note)
     notebook, folder = repository() / "notebooks" / "pipeline.ipynb", params.report_folder
-    conversion = threading.Thread(target=_convert_weights, args=(params,), daemon=True)
+    conversion = threading.Thread(target=_convert_weights, args=(params,))
     conversion.start()
 
     def wait_for_model(source: str) -> None:
@@ -52,7 +52,10 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
 
 
 def _convert_weights(params: RunParams) -> None:
-    """Convert the weights while the notebook starts; what fails here fails again in the notebook, which says why."""
+    """Convert the weights while the notebook starts; what fails here fails again in the notebook, which says why.
+
+    A command that fails meanwhile waits for the end, so that no draft of the model and no process stays behind.
+    """
     models = params.path("output_dir") / "models"
     with suppress(Exception):
         load_model(params.weights, **params.model_settings, folder=models, base=find_repository())
