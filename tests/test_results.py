@@ -163,20 +163,6 @@ def test_everything_reads_back(spark: SparkSession, saved: Path, images: pd.Data
         results.check_results(spark, saved, scores=scores, paths=[*paths[:-1], "Training/Kiwi/y.jpg"])
 
 
-def test_the_jobs_of_saving_are_in_the_job_group_of_the_caller(
-    spark: SparkSession, tmp_path: Path, scores: pa.Table, images: pd.DataFrame, pca: PCA
-) -> None:
-    context = spark.sparkContext
-    context.setJobGroup("a cell", "as Livy sets it")
-    try:
-        results.save_results(spark, tmp_path / "MINI", scores=scores, images=images, pca=pca, errors=[], owner=OWNER)
-    finally:
-        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type] # as Spark clears it
-    written = context.statusTracker().getJobIdsForGroup("a cell")
-    # Of three jobs: the metadata, the model, and reading them.
-    assert len(written) >= 3
-
-
 def test_a_blank_cell_of_the_csv_is_found(spark: SparkSession, saved: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(saved, tmp_path / "MINI")
     header, *rows = (folder / results.SCORES_CSV).read_text().splitlines()

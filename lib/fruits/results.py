@@ -1,11 +1,11 @@
 """The tables of a run: written together, checked by reading them back."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pyspark.ml.feature import PCAModel
     from pyspark.sql import SparkSession
 
-T = TypeVar("T")
 SCORES = Path("pca/parquet")
 SCORES_CSV = Path("pca/csv/pca.csv")
 METADATA = Path("metadata/metadata.csv")
@@ -103,7 +102,7 @@ def save_results(
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
         with ThreadPoolExecutor(1) as pool:  # Spark saves the model, while this process writes the tables
-            saving = _submit(pool, to_spark_model(pca, spark).save, as_folder(draft / SPARK_MODEL).uri)
+            saving = pool.submit(to_spark_model(pca, spark).save, as_folder(draft / SPARK_MODEL).uri)
             with open_output(draft / SCORES / "part-00000.parquet") as stream:
                 write_parquet(scores, stream)
             write_bytes(draft / SCORES / "_SUCCESS", b"")  # as Spark marks a whole table
@@ -118,13 +117,6 @@ def save_results(
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
     return Saved(written, checks)
-
-
-def _submit(pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> "Future[T]":
-    """Let a thread work with Spark in the job group of this one: Livy counts and cancels the jobs of its own."""
-    from pyspark import inheritable_thread_target
-
-    return pool.submit(inheritable_thread_target(work), *arguments)
 
 
 def _write_tables(
@@ -192,7 +184,7 @@ def check_results(
     or if CSV and Parquet differ by more than 1e-6.
     """
     with ThreadPoolExecutor(1) as pool:
-        loading = _submit(pool, _load_model, spark, folder / SPARK_MODEL)
+        loading = pool.submit(_load_model, spark, folder / SPARK_MODEL)
         text = FORMATS[csv].read_scores(folder / SCORES_CSV)
         model = loading.result()
     _check_rows(folder, scores, csv_rows=len(text), paths=paths)
