@@ -85,6 +85,23 @@ def start_livy(
     env
         Variables of the server on top of a clean environment; drivers inherit them.
     """
+    for last in (False, False, True):
+        started = _launch(folder, spark=spark, livy=livy, env=env)
+        try:
+            _wait(started)
+            break
+        except BaseException:
+            _end(started.process)
+            # Another test may have taken the port since it was found free.
+            if last or "Address already in use" not in started.log.read_text(errors="replace"):
+                raise
+    try:
+        yield started
+    finally:
+        _end(started.process)
+
+
+def _launch(folder: Path, *, spark: Mapping[str, str], livy: Mapping[str, str], env: Mapping[str, str]) -> Livy:
     port = find_port()
     _write_settings(folder, spark=spark, livy=livy, port=port)
     log = folder / "livy.log"
@@ -98,12 +115,7 @@ def start_livy(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    started = Livy(f"http://127.0.0.1:{port}", log, process)
-    try:
-        _wait(started)
-        yield started
-    finally:
-        _end(process)
+    return Livy(f"http://127.0.0.1:{port}", log, process)
 
 
 def _write_settings(folder: Path, *, spark: Mapping[str, str], livy: Mapping[str, str], port: int) -> None:
