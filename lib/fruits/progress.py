@@ -11,7 +11,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# New queries are looked for among so many, the latest: an extraction has at most ten at once, FULL has seventy in all,
+# New queries are looked for among so many, the latest: an extraction has at most sixteen at once, FULL seventy in all,
 # and each question to the JVM takes a tenth of a millisecond.
 _LATEST = 32
 # What the bar is wide: one line of a small terminal.
