@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from fruits.features.model import Backbone
 from fruits.images import open_images
 from fruits.networks import find_network
+from fruits_cli.deliver import facts
 
 
 def runs(images: int, *rates: float, **more: Any) -> list[dict[str, Any]]:
@@ -83,6 +84,23 @@ def test_the_page_holds_the_figures_and_the_plots(found: dict[str, Any], tmp_pat
         "milliseconds.png",
         "scale.png",
     }
+
+
+def test_deliverables_take_their_rates_from_the_parts_of_the_file(
+    found: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = found.pop("table @ 100000")
+    found |= {"ours @ 1600": runs(1600, 160), "tf.function UDF @ 1600": runs(1600, 50)}
+    written = {"machine": {"cores": 2}, "parts": {"extraction": found, "scale": {"table @ 100000": table}}}
+    (tmp_path / facts.BENCHMARK).parent.mkdir(parents=True)
+    (tmp_path / facts.BENCHMARK).write_text(json.dumps(written))
+    monkeypatch.setattr(facts, "find_repository", lambda: tmp_path)
+
+    bench = facts.read_benchmark()
+
+    assert bench is not None
+    assert bench["plain"] == {"ours": 180, "other": 220, "ratio": pytest.approx(180 / 220), "images": 6404}
+    assert bench["rates"] == {"lowest": 95, "highest": 200}
 
 
 def test_a_corpus_repeats_images_under_new_names(fruit_folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from fruits_cli.choice import read_manifest
 _DOWNLOADED = {"report_dir": "reports", "output_dir": "data/emr_output"}
 _CONFUSIONS = 7
 _DATASET = "Fruits-360"
-_BENCHMARK = Path("benchmarks/results/full.json")
+BENCHMARK = Path("benchmarks/results/full.json")
 
 
 @dataclass(frozen=True)
@@ -160,13 +160,14 @@ def list_confusions(run: Run) -> list[dict[str, Any]]:
 
 def read_benchmark() -> dict[str, Any] | None:
     """Return what the full benchmark measured, each rate the median of its runs; None if its file is not there."""
-    file = (find_repository() or Path()) / _BENCHMARK
+    file = (find_repository() or Path()) / BENCHMARK
     if not file.is_file():
         return None
     found = json.loads(file.read_text(encoding="utf-8"))
+    jobs = {name: runs for part in found["parts"].values() for name, runs in part.items()}
     rates = {
         name: float(median(run["images"] / run["seconds"] for run in runs))
-        for name, runs in found["runs"].items()
+        for name, runs in jobs.items()
         if "images" in runs[0]
     }
     curves: dict[str, dict[int, float]] = {
@@ -180,7 +181,7 @@ def read_benchmark() -> dict[str, Any] | None:
         "rates": {"lowest": min(scale.values()), "highest": max(scale.values())},
         **{
             name: {"ours": rates[ours], "other": rates[other], "ratio": rates[ours] / rates[other]}
-            | {"images": found["runs"][other][0]["images"]}
+            | {"images": jobs[other][0]["images"]}
             for name, (ours, other) in PAIRS.items()
         },
     }
