@@ -121,6 +121,16 @@ def test_workers_import_the_installed_pyspark(spark: SparkSession) -> None:
     assert file == pyspark.__file__
 
 
+def test_queries_and_other_jobs_share_their_workers(spark: SparkSession) -> None:
+    """Each set of workers has a daemon of its own, which starts in a second."""
+
+    def name_daemon(_: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pydict({"daemon": [os.getppid()]})
+
+    (query,) = spark.range(1).coalesce(1).mapInArrow(name_daemon, "daemon bigint").collect()
+    assert spark.sparkContext.parallelize([0], 1).map(lambda _: os.getppid()).collect() == [query.daemon]
+
+
 def test_node_of_emr_names_its_cluster(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "job-flow.json").write_text(json.dumps({"jobFlowId": "j-2AXXXXXXGAPLF"}))
     told = describe_cluster(spark, node=tmp_path / "job-flow.json")

@@ -26,6 +26,8 @@ def trust_workers(context: "SparkContext") -> None:
     """
     if python := context.getConf().get("spark.executorEnv.PYSPARK_PYTHON"):
         context.pythonExec = python
+    # SQL starts its workers with this variable. Without it jobs of RDDs would start others beside them.
+    context.environment["SPARK_SIMPLIFIED_TRACEBACK"] = "1"
     _prepared.add(context.applicationId)
 
 
