@@ -57,7 +57,7 @@ packed-env: .packed/$(ARCH).tar.gz ## pack the nodes' Python packages into .pack
 	$(BIN)/venv-pack --quiet --force --prefix .packed/venv --output $@
 	rm -rf .packed/venv
 
-s3: .s3/.ready ## fetch what Spark on this machine needs for s3:// folders into .s3 (270 MB, by Maven)
+s3: .s3/.ready ## fetch what your own `spark.read` of s3:// needs on this machine, into .s3 (270 MB, by Maven); runs do not need it
 
 .s3/.ready: scripts/s3a/pom.xml
 	@command -v mvn >/dev/null || { echo 'make s3 needs Maven: install it (apt-get install maven, brew install maven).' >&2; exit 1; }

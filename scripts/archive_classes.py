@@ -8,16 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyspark import SparkContext
-from pyspark.ml.feature import PCAModel
-from pyspark.sql import SparkSession
 
 from fruits.java import CLASSES, choose_java_options, clean_environment, find_java_home, make_log, start_jvm
-from fruits.pca import PCA
-from fruits.results import to_spark_model
 from fruits.session import choose_environment, choose_settings, open_session
 
 MASTER = "local[2]"
@@ -49,7 +44,7 @@ def archive_classes(folder: Path) -> None:
 
 
 def use_spark(folder: Path) -> None:
-    """Do what a run does: tables to Python and to Parquet, jobs of Python, a model."""
+    """Do what a run does: tables to Python and to Parquet, jobs of Python."""
     (folder / "log").mkdir()
     spark = open_session(master=MASTER, driver_memory="1g", event_log=folder / "log")
     table = spark.createDataFrame(pd.DataFrame({"path": ["a", "b"], "length": [1, 2]}))
@@ -57,20 +52,12 @@ def use_spark(folder: Path) -> None:
     spark.read.parquet(str(folder / "table")).count()
     factor = spark.sparkContext.broadcast(2)
     spark.sparkContext.parallelize([1, 2], 2).map(lambda value: value * factor.value).treeReduce(max)
-    save_model(spark, folder / "model")
     spark.stop()
 
 
 def copy_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Return what came."""
     yield from batches
-
-
-def save_model(spark: SparkSession, folder: Path) -> None:
-    """Save a model and load it."""
-    pca = PCA(mean=np.zeros(2), components=np.eye(2), spectrum=np.ones(2) / 2, requested=2)
-    to_spark_model(pca, spark).save(str(folder))
-    PCAModel.load(str(folder))
 
 
 if __name__ == "__main__":

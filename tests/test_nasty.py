@@ -137,11 +137,10 @@ def test_packed_is_the_same(loose: Outcome, run: Run, packed: Path) -> None:
         assert ours[2] == theirs[2] or ours[2] == "could not be read when it was packed"
 
 
-def test_names_survive_the_saved_tables(spark: SparkSession, loose: Outcome, run: Run, tmp_path: Path) -> None:
+def test_names_survive_the_saved_tables(loose: Outcome, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "NASTY"
     pca = fit_pca(loose.stored, k=3)
     save_results(
-        spark,
         folder,
         scores=pca.collect_scores(loose.stored),
         images=loose.images,
@@ -149,7 +148,7 @@ def test_names_survive_the_saved_tables(spark: SparkSession, loose: Outcome, run
         errors=loose.done.errors,
         owner={"target": "local", "input_dir": "/somewhere"},
     )
-    check_results(spark, folder, scores=read_scores(folder), paths=sorted(GOOD))
+    check_results(folder, scores=read_scores(folder), pca=pca, paths=sorted(GOOD))
     labels = [path.split("/")[-2] for path in GOOD]
     with (folder / SCORES_CSV).open(newline="", encoding="utf-8") as stream:
         text = list(csv.DictReader(stream))

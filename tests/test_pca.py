@@ -19,7 +19,6 @@ from fruits.errors import FruitsError, UsageError
 from fruits.features.store import StoredFeatures, cut_blocks
 from fruits.moments import Moments, read_features
 from fruits.pca import count_components, decompose, fit_pca, format_share, format_target
-from fruits.results import to_spark_model
 
 RECTANGLE = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]])
 
@@ -153,20 +152,6 @@ def test_rows_of_other_lengths_and_null_are_refused(spark: SparkSession) -> None
         frame = spark.createDataFrame([(row,) for row in rows], "features array<float>").coalesce(tasks)
         with pytest.raises(FruitsError, match=said):
             fit_pca(frame, k=1)
-
-
-def test_saved_model_is_sparks_own(spark: SparkSession, cloud: Array, tmp_path: object) -> None:
-    frame = to_frame(spark, cloud)
-    pca = fit_pca(frame, k=4)
-
-    to_spark_model(pca, spark).save(f"{tmp_path}/model")
-    loaded = feature.PCAModel.load(f"{tmp_path}/model")
-
-    np.testing.assert_array_equal(loaded.pc.toArray().T, pca.components)
-    np.testing.assert_array_equal(loaded.explainedVariance.toArray(), pca.explained_variance_ratio)
-    table = loaded.transform(frame.select("path", array_to_vector(frame["features"]).alias("features"))).orderBy("path")
-    scores = np.array([row["pca"].toArray() for row in table.collect()])
-    np.testing.assert_allclose(scores, cloud.astype(np.float64) @ pca.components.T, rtol=1e-12)
 
 
 def test_signs_do_not_depend_on_the_order_of_rows(spark: SparkSession, cloud: Array) -> None:

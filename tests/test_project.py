@@ -37,7 +37,7 @@ def saved(spark: SparkSession, fruit_folder: Path, models: Path, tmp_path: Path)
     owner = ownership.describe_owner(params, model_id=model.model_id)
     table = pca.transform(features).orderBy("path").toPandas()
     scores = pa.Table.from_pandas(table, arrow_schema(SCORED), preserve_index=False)
-    results.save_results(spark, folder, scores=scores, images=images, pca=pca, errors=[], owner=owner)
+    results.save_results(folder, scores=scores, images=images, pca=pca, errors=[], owner=owner)
     return folder
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fruits.features.model import load_model
     from fruits.images.paths import list_images
     from fruits.pca import fit_pca
-    from fruits.results import load_pca
+    from fruits.pca_model import load_pca
 
 __version__ = "0.1.0"
 __all__ = ["FruitsError", "UsageError", "extract_features", "fit_pca", "list_images", "load_model", "load_pca"]
@@ -24,7 +24,7 @@ _HOMES = {
     "fit_pca": "fruits.pca",
     "list_images": "fruits.images.paths",
     "load_model": "fruits.features.model",
-    "load_pca": "fruits.results",
+    "load_pca": "fruits.pca_model",
 }
 
 

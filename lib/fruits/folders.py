@@ -9,8 +9,6 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -108,13 +106,6 @@ def write_parquet(table: "pa.Table", stream: IO[bytes]) -> None:
     pq.write_table(table, stream, store_schema=False, write_page_checksum=True, **options)
 
 
-def remove_checksums(folder: Path) -> None:
-    """Remove Hadoop's `.crc` files from a local folder: readers that take every file for Parquet fail on them."""
-    if not _is_in_s3(folder):
-        for file in folder.rglob(".*.crc"):
-            file.unlink()
-
-
 def fetch_folder(folder: Path) -> Path:
     """Return a local folder of the same files: itself, or a copy in the user's cache, compared by names and sizes."""
     place = as_folder(folder)
@@ -158,33 +149,16 @@ def find_home() -> Path | None:
     return home if home.is_absolute() and os.access(home, os.W_OK) else None
 
 
-@contextmanager
-def readable_by_spark(folder: Path, *, here: bool) -> Iterator[str]:
-    """Yield the address of a folder for Spark's readers, which take `*?[]{}` for a pattern and fail at a colon.
-
-    If all of Spark is `here`, on this machine, a link without colons and commas leads there during the block.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        if here and not _is_in_s3(folder) and re.search("[:,]", str(folder)):
-            link = Path(temporary) / "link"
-            link.symlink_to(folder)
-            folder = link
-        # Some readers take a comma for the end of a path, even if it is escaped.
-        yield escape_pattern(as_folder(folder).uri).replace(",", "?")
-
-
 def escape_pattern(address: str) -> str:
     """Return an address whose every sign means itself to Spark's readers."""
     return re.sub(r"([*?\[\]{}\\])", r"\\\1", address)
 
 
-def check_spelling(folder: Path, *, key: str, here: bool) -> None:
-    """Refuse a folder, of the parameter `key`, that Spark cannot read; `here` as in `readable_by_spark`."""
+def check_spelling(folder: Path, *, key: str) -> None:
+    """Refuse a folder, of the parameter `key`, whose name is no text: tables and reports could not name it."""
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:
         raise UsageError(
             f"{key} = {str(folder)!r} is no text in UTF-8; name another folder, or set LC_ALL=C.UTF-8 if it is one."
         ) from error
-    if ":" in as_folder(folder).uri.partition("://")[2] and (_is_in_s3(folder) or not here):
-        raise UsageError(f"{key} = {folder}: Hadoop cannot read a folder with a colon in its name; name another.")

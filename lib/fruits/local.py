@@ -38,12 +38,6 @@ class LocalFolder:
     path: Path
     atomic: ClassVar[bool] = True
 
-    @property
-    def uri(self) -> str:
-        """The address for Spark: local, whatever Hadoop's default file system is."""
-        # Not Path.as_uri(): Hadoop takes what follows the scheme as it is, and would write `%20` for a space.
-        return f"file://{self.path}"
-
     def exists(self) -> bool:
         """Tell whether the folder is there."""
         return os.path.isdir(self.path)  # noqa: PTH112 - Path.is_dir raises where it may not look

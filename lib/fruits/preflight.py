@@ -14,7 +14,7 @@ from fruits.java import find_java_home
 from fruits.machine import check_python, find_temporary_folder
 from fruits.params import RunParams, find_repository
 from fruits.s3 import S3Folder
-from fruits.session import EMR_NODE, find_s3_jars, has_session, is_local
+from fruits.session import EMR_NODE, has_session, is_local
 
 _PLACES = ("input_dir", "output_dir", "report_dir")
 
@@ -75,7 +75,7 @@ def _check_spark(params: RunParams) -> None:
         check_python(cluster=master.startswith("local-cluster"))
         find_temporary_folder()
     for key in _PLACES:
-        check_spelling(params.path(key), key=key, here=is_local(master))
+        check_spelling(params.path(key), key=key)
 
 
 def _check_owners(params: RunParams, *, report: bool, model_id: str | None = None) -> list[str]:
@@ -125,14 +125,8 @@ def check_place(params: RunParams) -> None:
 
 
 def check_s3(params: RunParams) -> list[str]:
-    """Return the folders of a run that are in S3; refuse them without jars or keys, and if they cannot be listed."""
+    """Return the folders of a run that are in S3; refuse them without keys, and if they cannot be listed."""
     remote = {key: getattr(params, key) for key in _PLACES if isinstance(as_folder(params.path(key)), S3Folder)}
-    if remote and params.spark_master and not find_s3_jars():
-        key, location = next(iter(remote.items()))
-        raise UsageError(
-            f"{key} = {location} is in S3, which Spark on this machine cannot reach yet",
-            cure="run `make s3`, which fetches what Spark needs, or name a local folder",
-        )
     if params.target == "sample" and "input_dir" in remote:
         raise UsageError(
             f"input_dir = {params.input_dir}: target sample makes its images on this machine; name a local folder."

@@ -1,11 +1,9 @@
 """The tables of a run: written together, checked by reading them back."""
 
-import io
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +12,17 @@ import pyarrow as pa
 
 from fruits import arrow
 from fruits.errors import FruitsError, explain_failures
-from fruits.folders import (
-    as_folder,
-    open_output,
-    open_parquet,
-    readable_by_spark,
-    remove_checksums,
-    resolve,
-    write_bytes,
-    write_parquet,
-)
+from fruits.folders import as_folder, open_output, open_parquet, write_bytes, write_parquet
 from fruits.images.rows import NAMES, ErrorRow, IgnoredRow
-from fruits.ownership import RESULTS, check_again, check_whole, read_marker, write_marker
+from fruits.ownership import RESULTS, check_again, write_marker
 from fruits.pca import PCA, format_target
-from fruits.session import is_local
+from fruits.pca_model import read_pca, save_pca
 from fruits.tables import FORMATS, CsvFormat
-
-if TYPE_CHECKING:
-    from pyspark.ml.feature import PCAModel
-    from pyspark.sql import SparkSession
 
 SCORES = Path("pca/parquet")
 SCORES_CSV = Path("pca/csv/pca.csv")
 METADATA = Path("metadata/metadata.csv")
 VARIANCE = Path("model_info/variance.csv")
-SPARK_MODEL = Path("model_info/pca_model")
-MEAN = Path("model_info/mean.npy")
 ERRORS = Path("errors/errors.csv")
 IGNORED = Path("errors/ignored.csv")
 # Runs of the same images on other machines and engines differ by less in each share of the variance.
@@ -80,7 +63,6 @@ def check_error_share(
 
 
 def save_results(
-    spark: "SparkSession",
     folder: Path,
     *,
     scores: pa.Table,
@@ -101,19 +83,16 @@ def save_results(
     """
     kept = images[~images["path"].isin({path for path, *_ in errors})].drop(columns="digest", errors="ignore")
     with explain_failures("saving the results"), as_folder(folder).replaced() as draft:
-        with ThreadPoolExecutor(1) as pool:  # Spark saves the model, while this process writes the tables
-            saving = pool.submit(to_spark_model(pca, spark).save, as_folder(draft / SPARK_MODEL).uri)
-            with open_output(draft / SCORES / "part-00000.parquet") as stream:
-                write_parquet(scores, stream)
-            write_bytes(draft / SCORES / "_SUCCESS", b"")  # as Spark marks a whole table
-            _write_tables(draft, scores=scores, images=kept, pca=pca, more=more or {}, csv=FORMATS[csv])
-            saving.result()
-        remove_checksums(draft)
+        with open_output(draft / SCORES / "part-00000.parquet") as stream:
+            write_parquet(scores, stream)
+        write_bytes(draft / SCORES / "_SUCCESS", b"")  # as Spark marks a whole table
+        _write_tables(draft, scores=scores, images=kept, pca=pca, more=more or {}, csv=FORMATS[csv])
+        save_pca(pca, draft)
         FORMATS[csv].write_rows(draft / ERRORS, ErrorRow._fields, errors)
         left_out = [] if ignored is None else ignored.itertuples(index=False)
         FORMATS[csv].write_rows(draft / IGNORED, IgnoredRow._fields, left_out)
         written = read_scores(draft)
-        checks = check_results(spark, draft, scores=written, paths=sorted(kept["path"]), csv=csv)
+        checks = check_results(draft, scores=written, pca=pca, paths=sorted(kept["path"]), csv=csv)
         write_marker(draft, owner=owner)
         check_again(folder, RESULTS, owner=owner, replace=replace)
     return Saved(written, checks)
@@ -127,46 +106,6 @@ def _write_tables(
     variance = pd.DataFrame({"component": np.arange(1, pca.n_components + 1), **ratios})
     for name, table in {str(METADATA): images, str(VARIANCE): variance, **more}.items():
         csv.write_table(draft / name, table)
-    mean = io.BytesIO()
-    np.save(mean, pca.mean)
-    write_bytes(draft / MEAN, mean.getvalue())
-
-
-def to_spark_model(pca: PCA, spark: "SparkSession") -> "PCAModel":
-    """Make a standard PCAModel. Its `transform` does not centre: subtract `pca.mean @ pca.components.T`."""
-    from pyspark.ml.common import _py2java
-    from pyspark.ml.feature import PCAModel
-    from pyspark.ml.linalg import DenseMatrix, DenseVector
-
-    matrix = DenseMatrix(len(pca.mean), pca.n_components, pca.components.ravel())  # its values go by columns
-    context = spark.sparkContext
-    # The constructor is private to Scala, not to the JVM; transform needs k to be set on the Java side.
-    java_class = context._jvm.org.apache.spark.ml.feature.PCAModel  # type: ignore[union-attr]
-    ratio = DenseVector(pca.explained_variance_ratio)
-    java = java_class("pca_fruits", _py2java(context, matrix), _py2java(context, ratio))
-    java.set(java.k(), pca.n_components)
-    java.set(java.inputCol(), "features")
-    java.set(java.outputCol(), "pca")
-    return PCAModel(java)
-
-
-def load_pca(folder: str | Path) -> PCA:
-    """Load the PCA that a run saved in `<output_dir>/<MODE>`, here or in S3, without a Spark session.
-
-    Raises
-    ------
-    FruitsError
-        If the folder holds no finished results, or the files of the PCA are not those of one run.
-    """
-    place = resolve(str(folder), base=Path.cwd())
-    check_whole(place, below=MEAN.parent)
-    files = (place / SPARK_MODEL / "data").glob("*.parquet")
-    (row,) = pa.concat_tables([open_parquet(file).read() for file in files]).to_pylist()
-    components = np.reshape(row["pc"]["values"], (row["pc"]["numCols"], row["pc"]["numRows"]))  # stored by columns
-    mean = np.load(io.BytesIO((place / MEAN).read_bytes()))
-    ratio = np.array(row["explainedVariance"]["values"])
-    model_id = read_marker(place, RESULTS).get("model_id")
-    return PCA(mean=mean, components=components, spectrum=ratio, requested=len(components), model_id=model_id)
 
 
 def read_scores(folder: Path) -> pa.Table:
@@ -176,37 +115,30 @@ def read_scores(folder: Path) -> pa.Table:
 
 
 def check_results(
-    spark: "SparkSession", folder: Path, *, scores: pa.Table, paths: Sequence[str], csv: str = "international"
+    folder: Path, *, scores: pa.Table, pca: PCA, paths: Sequence[str], csv: str = "international"
 ) -> pd.DataFrame:
-    """Read the CSV and the model back, and return what was compared with the Parquet scores (check) and found (found).
+    """Read the CSV and the model back, and return what was compared (check) and found (found).
 
     `paths` are those of the images that have features, sorted. FruitsError if rows are missing or of other images,
-    or if CSV and Parquet differ by more than 1e-6.
+    if CSV and Parquet differ by more than 1e-6, or if the model is not the PCA to the bit.
     """
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_load_model, spark, folder / SPARK_MODEL)
-        text = FORMATS[csv].read_scores(folder / SCORES_CSV)
-        model = loading.result()
+    text, loaded = FORMATS[csv].read_scores(folder / SCORES_CSV), read_pca(folder)
     _check_rows(folder, scores, csv_rows=len(text), paths=paths)
     pairs = zip(text.columns[len(NAMES) :], to_matrix(scores).T, strict=True)
     # By numpy, which keeps a NaN of a blank cell.
     gap = float(np.max([np.abs(column.to_numpy() - written).max() for column, written in pairs]))
     if not gap <= 1e-6 or text["path"].to_pylist() != [*map(FORMATS[csv].spell, paths)]:
         raise FruitsError(f"{folder}: CSV and Parquet scores differ by {gap:.1e}; at most 1e-6 is allowed.")
+    for name in ("components", "mean", "explained_variance_ratio"):
+        if not np.array_equal(getattr(loaded, name), getattr(pca, name)):
+            raise FruitsError(f"{folder}: the PCA that was read back has other {name} than the one that was saved.")
     rows = [
         ("Parquet rows read back", f"{len(scores):,}"),
         ("CSV rows read back", f"{len(text):,}, sorted by path"),
         ("largest difference CSV - Parquet", f"{gap:.1e}"),
-        ("PCAModel loaded by Spark", f"{model.pc.numRows} x {model.pc.numCols}"),
+        ("PCAModel read back", " x ".join(map(str, loaded.components.T.shape))),
     ]
     return pd.DataFrame(rows, columns=["check", "found"])
-
-
-def _load_model(spark: "SparkSession", folder: Path) -> "PCAModel":
-    from pyspark.ml.feature import PCAModel
-
-    with readable_by_spark(folder, here=is_local(str(spark.sparkContext.master))) as place:
-        return PCAModel.load(place)
 
 
 def _check_rows(folder: Path, scores: pa.Table, *, csv_rows: int, paths: Sequence[str]) -> None:

@@ -48,11 +48,6 @@ class S3Folder:
     path: Any
     atomic: ClassVar[bool] = False
 
-    @property
-    def uri(self) -> str:
-        """The address for Spark."""
-        return str(self.path)
-
     def exists(self) -> bool:
         """Tell whether the folder holds anything."""
         bucket, _, key = self.path.path.rstrip("/").partition("/")

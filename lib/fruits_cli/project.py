@@ -20,7 +20,8 @@ from fruits.neighbours import load_neighbourhood
 from fruits.networks import find_network
 from fruits.params import RunParams, find_repository, list_modes, load_params
 from fruits.pca import PCA
-from fruits.results import load_pca, to_matrix
+from fruits.pca_model import load_pca
+from fruits.results import to_matrix
 from fruits.session import open_session
 from fruits.tables import FORMATS
 from fruits_cli.streams import without_stderr

@@ -1,4 +1,4 @@
-"""`s3://` folders: the real command, Spark by S3A and Python by s3fs, on a local S3 and on a network that fails."""
+"""`s3://` folders: the real command, on a local S3 and on a network that fails; `spark.read` with the jars of S3A."""
 
 import json
 import os
@@ -25,10 +25,7 @@ from fruits.images.source import hash_content, read_as_listed
 from fruits.images.tree import ClassFolders
 from fruits.session import find_s3_jars
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(not find_s3_jars(), reason="Spark has no S3A here: make s3 fetches it"),
-]
+pytestmark = pytest.mark.integration
 
 BUCKET = "fruits-test"
 CLASSES = ("Apple Golden 1", "Apple à l'été")
@@ -112,7 +109,7 @@ def local(images: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def converted(s3: str, local: Path) -> None:
     """Put the converted model where the runs look for it: converting takes half a minute each."""
-    for prefix in ("plain", "packed", "faults"):
+    for prefix in ("plain", "packed 12:30", "faults"):
         upload(local / "models", f"{prefix}/out/models")
 
 
@@ -166,14 +163,14 @@ def test_plain_folders_give_the_same_bytes_and_a_second_run_reuses_all_features(
 
 @pytest.mark.usefixtures("converted")
 def test_packed_folders_give_the_same_bytes(images: Path, local: Path, tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).with_name("fruits")), "pack", str(images), f"s3://{BUCKET}/packed/images"]
+    command = [str(Path(sys.executable).with_name("fruits")), "pack", str(images), f"s3://{BUCKET}/packed 12:30/images"]
     packed = subprocess.run(command, text=True, capture_output=True, check=False, timeout=PATIENCE)
     assert packed.returncode == 0, packed.stderr
-    assert keys("packed/images/") == {"images-00000.parquet"}
-    done = run(input_dir=f"s3://{BUCKET}/packed/images", **places("packed"))
+    assert keys("packed 12:30/images/") == {"images-00000.parquet"}
+    done = run(input_dir=f"s3://{BUCKET}/packed 12:30/images", **places("packed 12:30"))
     assert done.returncode == 0, done.stderr
     for name in ("pca/csv/pca.csv", "metadata/metadata.csv"):
-        assert get(f"packed/out/APPLES/{name}") == (local / "APPLES" / name).read_bytes(), name
+        assert get(f"packed 12:30/out/APPLES/{name}") == (local / "APPLES" / name).read_bytes(), name
 
 
 @pytest.mark.usefixtures("converted")
@@ -273,6 +270,7 @@ def test_a_report_keeps_what_was_done_by_hand_and_is_not_put_over_strange_files(
     assert ownership.check_owner(results, ownership.RESULTS, owner=owner, replace=True) == []
 
 
+@pytest.mark.skipif(not find_s3_jars(), reason="Spark has no S3A here: make s3 fetches it")
 @pytest.mark.usefixtures("s3")
 def test_large_files_go_in_parts_both_ways(tmp_path: Path) -> None:
     """Above 64 MB S3A, and above 50 MB s3fs, send a file in parts. In a process of its own: this one has a session."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from fruits import results
+from fruits import pca_model, results
 from fruits.errors import FruitsError
 from fruits.folders import open_parquet
 from fruits.ownership import RESULTS, check_whole, read_marker
@@ -101,7 +101,7 @@ def _describe_places(run: Run, words: Words) -> Block:
         "scores": f"{output}/{name}/{results.SCORES}",
         "csv": f"{output}/{name}/{results.SCORES_CSV}",
         "metadata": f"{output}/{name}/{results.METADATA}",
-        "info": f"{output}/{name}/{results.MEAN.parent}",
+        "info": f"{output}/{name}/{pca_model.MEAN.parent}",
         "errors": f"{output}/{name}/{results.ERRORS.parent}",
         "weights": params["weights"],
         "report": f"{params['report_dir'].rstrip('/')}/{params['target']}/{name}",
