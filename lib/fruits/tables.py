@@ -2,8 +2,11 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import pandas as pd
@@ -48,18 +51,22 @@ class CsvFormat:
         # Three digits until a thousand components ask for more, so that the columns sort.
         digits = max(3, len(str(width)))
         names = [*NAMES, *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
-        options = pa_csv.WriteOptions(include_header=False)
-        with open_output(file) as stream:
+        threads = os.cpu_count() or 1
+        with open_output(file) as stream, ThreadPoolExecutor(threads) as pool:
             stream.write((self.delimiter.join(names) + "\n").encode(self.encoding))
-            for start in range(0, len(scores), _ROWS):
-                part = scores.slice(start, _ROWS)
-                # Doubles spell a float32 exactly; its own shortest text is off by 1e-6 and more beyond 16.
-                matrix = to_matrix(part["pca"].combine_chunks()).astype("float64")
-                table = pa.table([*(part[name] for name in NAMES), *map(pa.array, matrix.T.copy())], names=names)
-                if self == CsvFormat():  # several times as fast; it writes no decimal comma
-                    pa_csv.write_csv(table, stream, options)
-                else:
-                    stream.write(self._format(table.to_pandas(), header=False).encode())
+            parts = [scores.slice(start, _ROWS) for start in range(0, len(scores), _ROWS)]
+            for first in range(0, len(parts), threads):  # no more texts in memory than threads
+                stream.writelines(pool.map(self._spell_scores, parts[first : first + threads], repeat(names)))
+
+    def _spell_scores(self, scores: pa.Table, names: Sequence[str]) -> bytes:
+        # Doubles spell a float32 exactly; its own shortest text is off by 1e-6 and more beyond 16.
+        matrix = to_matrix(scores["pca"].combine_chunks()).astype("float64")
+        table = pa.table([*(scores[name] for name in NAMES), *map(pa.array, matrix.T.copy())], names=names)
+        if self != CsvFormat():
+            return self._format(table.to_pandas(), header=False).encode()
+        # Several times as fast; it writes no decimal comma.
+        pa_csv.write_csv(table, text := io.BytesIO(), pa_csv.WriteOptions(include_header=False))
+        return text.getvalue()
 
     def read_table(self, file: Path, *, rows: int | None = None) -> pd.DataFrame:
         """Read what `write_table` or `write_scores` wrote, or its first rows; texts are as their cells hold them."""
