@@ -113,7 +113,7 @@ peers: .peers/.ready ## build the environment of `make bench-peers` into .peers:
 
 .peers/.ready: requirements-peers.lock | $(READY)
 	$(BIN)/uv venv --quiet --clear --python $(OLDEST) .peers
-	$(BIN)/uv pip sync --quiet --python .peers requirements-peers.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python .peers requirements-peers.lock
 	@touch $@
 
 bench-peers: dev peers ## measure ours beside other ways to features, 35 min of an idle machine [OPTIONS='--images 200 --rounds 1']
