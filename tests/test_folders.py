@@ -115,7 +115,10 @@ def test_a_disk_that_is_mounted_twice_is_one_place(mounted: Path) -> None:
     assert folders.relate(mounted / "twice/new/x", mounted / "real/new") == "lies inside"
 
 
-def test_a_name_that_is_no_text_is_refused() -> None:
-    folders.check_spelling(Path("/run 12:30 é"), key="output_dir")
+def test_a_folder_that_could_not_be_named_or_listed_is_refused() -> None:
+    for name in ("/run 12:30 [é] *", "s3://bucket/run 12:30 {é}"):
+        folders.check_spelling(folders.resolve(name, base=None), key="output_dir")
+    with pytest.raises(UsageError, match=r"output_dir = s3://bucket/a\[1\]/b\*: .* hold none of .*, not \* \["):
+        folders.check_spelling(folders.resolve("s3://bucket/a[1]/b*", base=None), key="output_dir")
     with pytest.raises(UsageError, match=r"output_dir = .*udce9.* LC_ALL=C.UTF-8"):
         folders.check_spelling(Path("/x\udce9"), key="output_dir")

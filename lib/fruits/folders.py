@@ -155,10 +155,13 @@ def escape_pattern(address: str) -> str:
 
 
 def check_spelling(folder: Path, *, key: str) -> None:
-    """Refuse a folder, of the parameter `key`, whose name is no text: tables and reports could not name it."""
+    """Refuse a folder, of the parameter `key`, that reports could not name, or whose files in S3 could not be found."""
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:
         raise UsageError(
             f"{key} = {str(folder)!r} is no text in UTF-8; name another folder, or set LC_ALL=C.UTF-8 if it is one."
         ) from error
+    if _is_in_s3(folder) and (signs := sorted({*"*?["} & {*str(folder)})):
+        # UPath.glob takes those of the folder's own name for a pattern, too.
+        raise UsageError(f"{key} = {folder}: names of folders in S3 must hold none of * ? [, not {' '.join(signs)}.")

@@ -1,4 +1,4 @@
-"""A fitted PCA in files: a `PCAModel` that Spark loads, and the mean, which Spark's model lacks. No Spark is needed."""
+"""A fitted PCA in files: a `PCAModel` that Spark loads, and the mean, which Spark's model lacks; without a session."""
 
 import io
 import json
@@ -37,6 +37,7 @@ def save_pca(pca: PCA, folder: Path) -> None:
         "explainedVariance": {"type": 1, "values": pca.explained_variance_ratio},
     }
     with open_output(folder / SPARK_MODEL / "data" / "part-00000.parquet") as stream:
+        # Not write_parquet: without the stored schema Spark's description of the columns is lost.
         pq.write_table(pa.Table.from_pylist([row], _make_schema()), stream, compression="NONE")
     write_bytes(folder / SPARK_MODEL / "metadata" / "part-00000", json.dumps(_describe(pca)).encode() + b"\n")
     for part in ("data", "metadata"):

@@ -74,8 +74,6 @@ def _check_spark(params: RunParams) -> None:
     if is_local(master) and not has_session():
         check_python(cluster=master.startswith("local-cluster"))
         find_temporary_folder()
-    for key in _PLACES:
-        check_spelling(params.path(key), key=key)
 
 
 def _check_owners(params: RunParams, *, report: bool, model_id: str | None = None) -> list[str]:
@@ -90,8 +88,10 @@ def _list_kinds(params: RunParams, *, report: bool) -> dict[ownership.Kind, Path
 
 
 def check_apart(params: RunParams) -> None:
-    """Refuse folders of a run that are equal or nested, so that no write to one changes another."""
+    """Refuse folders of a run that cannot be named, and those that are equal or nested: no write may change another."""
     named = {key: params.path(key) for key in _PLACES}
+    for key, folder in named.items():
+        check_spelling(folder, key=key)
     for (one, left), (other, right) in combinations(named.items(), 2):
         if relate(left, right) == "is":
             raise UsageError(f"{one} = {left} and {other} = {right} are one folder; name a folder for each.")

@@ -120,7 +120,7 @@ def check_results(
     """Read the CSV and the model back, and return what was compared (check) and found (found).
 
     `paths` are those of the images that have features, sorted. FruitsError if rows are missing or of other images,
-    if CSV and Parquet differ by more than 1e-6, or if the model is not the PCA to the bit.
+    if CSV and Parquet differ by more than 1e-6, or if the model does not equal the PCA.
     """
     text, loaded = FORMATS[csv].read_scores(folder / SCORES_CSV), read_pca(folder)
     _check_rows(folder, scores, csv_rows=len(text), paths=paths)

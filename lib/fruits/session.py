@@ -34,7 +34,7 @@ _QUERY_SETTINGS = {
     # The same SQL on Spark 3.5 (off) and 4 (on): casts must not change meaning with the release.
     "spark.sql.ansi.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
-    # Features and components are floats that look random: snappy or zstd cost time and save nothing.
+    # Features are floats that look random: snappy or zstd cost time and save nothing.
     "spark.sql.parquet.compression.codec": "uncompressed",
     # A row of features is 5 KB: the default batch of 10,000 rows would take 50 MB wherever features go to Python.
     _BATCH: "2048",

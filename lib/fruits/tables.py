@@ -17,7 +17,7 @@ from fruits.arrow import to_matrix
 from fruits.folders import open_output, write_bytes
 from fruits.images.rows import NAMES
 
-_ROWS = 8192
+_ROWS, _THREADS = 8192, 8
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -51,21 +51,22 @@ class CsvFormat:
         # Three digits until a thousand components ask for more, so that the columns sort.
         digits = max(3, len(str(width)))
         names = [*NAMES, *(f"pc_{number:0{digits}d}" for number in range(1, width + 1))]
-        threads = os.cpu_count() or 1
+        # Each holds the text of a part: 80 MB with 200 components. pandas spells in one thread at a time.
+        threads = min(os.cpu_count() or 1, _THREADS) if self == CsvFormat() else 1
         with open_output(file) as stream, ThreadPoolExecutor(threads) as pool:
             stream.write((self.delimiter.join(names) + "\n").encode(self.encoding))
             parts = [scores.slice(start, _ROWS) for start in range(0, len(scores), _ROWS)]
-            for first in range(0, len(parts), threads):  # no more texts in memory than threads
+            for first in range(0, len(parts), threads):
                 stream.writelines(pool.map(self._spell_scores, parts[first : first + threads], repeat(names)))
 
-    def _spell_scores(self, scores: pa.Table, names: Sequence[str]) -> bytes:
+    def _spell_scores(self, scores: pa.Table, names: Sequence[str]) -> bytes | pa.Buffer:
         # Doubles spell a float32 exactly; its own shortest text is off by 1e-6 and more beyond 16.
         matrix = to_matrix(scores["pca"].combine_chunks()).astype("float64")
         table = pa.table([*(scores[name] for name in NAMES), *map(pa.array, matrix.T.copy())], names=names)
         if self != CsvFormat():
             return self._format(table.to_pandas(), header=False).encode()
         # Several times as fast; it writes no decimal comma.
-        pa_csv.write_csv(table, text := io.BytesIO(), pa_csv.WriteOptions(include_header=False))
+        pa_csv.write_csv(table, text := pa.BufferOutputStream(), pa_csv.WriteOptions(include_header=False))
         return text.getvalue()
 
     def read_table(self, file: Path, *, rows: int | None = None) -> pd.DataFrame:

@@ -22,7 +22,8 @@ _prepared: set[str] = set()
 def trust_workers(context: "SparkContext") -> None:
     """Note that the workers of a session have the package: it is installed there, or came with --py-files or Livy.
 
-    They are started by the Python that the session names for executors, if it does; Livy gives them the driver's path.
+    Queries and other jobs get the same workers, which are started by the Python that the session names for executors,
+    if it does; Livy gives them the driver's path.
     """
     if python := context.getConf().get("spark.executorEnv.PYSPARK_PYTHON"):
         context.pythonExec = python
