@@ -151,7 +151,9 @@ def test_a_worker_builds_the_model_once_and_none_for_a_task_without_images(
     assert len(read_log(log, "build")) == 1
     assert figures(run(images[1:], images_per_task=1)) == (8, 8, [])
     assert len(list(store.rglob("*.parquet"))) > 3
-    assert len(read_log(log, "build")) in (1, 2)
+    # The session may have more than two workers: a job of an earlier test whose tasks took two at a time made them.
+    builds = read_log(log, "build")
+    assert len(builds) == len(set(builds)) < 8
     assert len(read_log(log, "image")) == 9
 
 
