@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from fruits.errors import UsageError
 from fruits.ownership import REPORT, check_owner, keep_folders
-from fruits_cli.deliver.facts import find_run
+from fruits_cli.deliver.facts import find_run, read_benchmark
 from fruits_cli.deliver.handover import spell_author
 from fruits_cli.deliver.language import LANGUAGES, Language, read_texts
 from fruits_cli.deliver.presentation import make_presentation
@@ -58,6 +58,10 @@ def test_the_presentation_states_the_numbers_of_a_run_on_aws_in_its_language(
     }[language]
     for text in [*shared, *expected]:
         assert text in said, text
+    bench = read_benchmark()
+    assert bench
+    share = " ".join(Language(language).format(bench["plain"]["ratio"], "share").split())
+    assert re.search(rf"{re.escape(share)} (of the speed of plain processes|de la vitesse sans Spark)", said), share
 
 
 @pytest.mark.parametrize(("language", "other"), [LANGUAGES, LANGUAGES[::-1]])
