@@ -213,7 +213,8 @@ def test_the_tables_agree_with_the_rest_api_of_spark(spark: SparkSession, event_
     assert run
 
     jobs = {told["jobId"]: told for told in ask(spark, "jobs") if told["jobId"] in numbers}
-    stages = {told["stageId"]: told for told in ask(spark, "stages") if told["status"] == "COMPLETE"}
+    attempts = ask(spark, "stages")
+    stages = {told["stageId"]: told for told in attempts if told["status"] == "COMPLETE"}
     of_jobs = sorted(number for told in jobs.values() for number in told["stageIds"])
     assert (len(jobs), len(of_jobs)) == (1, 2)
     assert set(numbers) <= set(run.jobs[run.jobs["result"] == "JobSucceeded"]["job"])
@@ -231,7 +232,7 @@ def test_the_tables_agree_with_the_rest_api_of_spark(spark: SparkSession, event_
     assert summary["shuffle_read_bytes"] == driver["totalShuffleRead"] > 0
     assert summary["shuffle_write_bytes"] == driver["totalShuffleWrite"]
     assert summary["tasks"] == driver["totalTasks"]  # killed ones of other tests, too
-    assert summary["failed_tasks"] == driver["failedTasks"]
+    assert summary["failed_tasks"] == driver["failedTasks"] + sum(told["numKilledTasks"] for told in attempts)
     assert (summary["executors"], summary["cores"]) == (1, driver["totalCores"])
     assert summary["application"] == context.applicationId
     assert summary["broadcast_bytes"] > 10_000

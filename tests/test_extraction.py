@@ -369,7 +369,7 @@ def test_an_interrupted_run_keeps_what_its_workers_have_computed(
 
     # Tasks of 5 and 4 images in passes of 2.
     with monkeypatch.context() as patch:
-        patch.setattr(extraction, "as_completed", interrupt)
+        patch.setattr("fruits.jobs.as_completed", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(images, make=make, images_per_task=5)
 

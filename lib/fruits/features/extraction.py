@@ -1,11 +1,11 @@
 """Compute the features that the store lacks, batch after batch, so that a run that dies loses little."""
 
 import math
-import uuid
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from fruits.features.udf import Extractor, collect_errors
 from fruits.images import open_images
 from fruits.images.rows import ErrorRow
 from fruits.images.source import hash_images
+from fruits.jobs import run_jobs
 from fruits.progress import track_rows
 
 if TYPE_CHECKING:
@@ -84,11 +85,8 @@ def compute_features(
         batch_size=batch_size,
         errors=collect_errors(spark.sparkContext),
     )
-    # The job group that is set: Livy counts its tasks for a cell's progress, and cancels it with the cell. Asked for
-    # before other threads speak with the JVM: under Livy another thread of the JVM's may answer then.
-    group = spark.sparkContext.getLocalProperty("spark.jobGroup.id") or f"fruits-{uuid.uuid4().hex[:8]}"
     with track_rows(spark, total=len(missing)):
-        written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task, group=group)
+        written = _write_batches(spark, missing, extractor, store=store, images_per_task=images_per_task)
     return _reconcile(images, missing, extractor.errors.value, store=store, written=written, fresh=fresh)
 
 
@@ -120,37 +118,26 @@ def cut_batches(images: pd.DataFrame, *, tasks: int, cores: int, images_per_task
 
 
 def _write_batches(
-    spark: "SparkSession", images: pd.DataFrame, extractor: Extractor, *, store: Path, images_per_task: int, group: str
+    spark: "SparkSession", images: pd.DataFrame, extractor: Extractor, *, store: Path, images_per_task: int
 ) -> Sequence[Path]:
-    """Write each batch as a job of its own, all in a job group; the first that fails stops the others."""
-    from py4j.protocol import Py4JError
-
+    """Write each batch as a job of its own."""
     context = spark.sparkContext
     cores = context.defaultParallelism
     tasks = max(1, cores // JOBS_AT_ONCE)
     batches = cut_batches(images, tasks=tasks, cores=cores, images_per_task=images_per_task)
+    names = [f"batch {number} of {len(batches)}" for number in range(1, len(batches) + 1)]
 
-    def write(number: int, batch: pd.DataFrame) -> Path:
-        name = f"batch {number} of {len(batches)}"
-        context.setJobGroup(group, f"features, {name}", interruptOnCancel=True)
+    def write(name: str, batch: pd.DataFrame) -> Path:
         span = f"{batch['path'].iloc[0]} to {batch['path'].iloc[-1]}"
         with explain_failures(f"the extraction of {name} ({span})"):
             rows = spark.createDataFrame(batch).coalesce(tasks)
             return write_batch(rows, extractor.extract, store=store)
 
+    jobs = {f"features, {name}": partial(write, name, batch) for name, batch in zip(names, batches, strict=True)}
+    # Tasks on other machines could not see the file.
+    finish = partial(_finish, stop=extractor.stop) if str(context.master).startswith("local") else None
     # One more than the cores can work on: while the last task of a job ends, the next job's are there.
-    with ThreadPoolExecutor(math.ceil(cores / tasks) + 1) as pool:
-        jobs = [pool.submit(write, number, batch) for number, batch in enumerate(batches, 1)]
-        try:
-            return [job.result() for job in as_completed(jobs)]
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            # Tasks on other machines could not see the file.
-            if isinstance(error, KeyboardInterrupt) and str(context.master).startswith("local"):
-                _finish(jobs, stop=extractor.stop)
-            with suppress(Py4JError, ConnectionError):  # if the JVM is what died
-                context.cancelJobGroup(group)
-            raise
+    return run_jobs(context, jobs, at_once=math.ceil(cores / tasks) + 1, finish=finish)
 
 
 def _finish(jobs: Sequence["Future[Path]"], *, stop: Path) -> None:

@@ -1,8 +1,8 @@
 """How well a run tells its images apart: on the other split, and on groups of images that were not trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from fruits.features.extraction import Computation
 from fruits.images.rows import ErrorRow
 from fruits.images.selection import select_images
 from fruits.images.source import ImageSource
+from fruits.jobs import run_jobs
 from fruits.pca import PCA
 from fruits.quality.components import count_by_parallel_analysis, find_components
 from fruits.quality.findings import Surroundings, look_around
@@ -79,19 +80,24 @@ def evaluate_quality(
         return Quality()
     trained, tested = (add_groups(table, group) for table in (images, tests.images))
     images = pd.concat([trained, tested], ignore_index=True).sort_values("path", ignore_index=True)
-    trials, notes = [], []
+    plan = list(_plan_trials(trained, tested, images))
+
+    def run(name: str, train: pd.DataFrame, test: pd.DataFrame) -> Trial | str:
+        if train["label"].nunique() < 2 or test.empty:
+            return f"{name}: not evaluated; it needs two classes or more, in training and in test images."
+        try:
+            return run_trial(spark, name, train, test, pca=pca, store=store, fitted=name == OFFICIAL)
+        except FruitsError as error:
+            return f"{name}: not evaluated; {error}"
+
+    jobs: dict[str, Callable[[], Any]] = {f"quality, {name}": partial(run, name, *parts) for name, *parts in plan}
+    jobs["quality, neighbours"] = partial(look_around, spark, images, pca=pca, store=store)
     with explain_failures("the evaluation"):
-        for name, train, test in _plan_trials(trained, tested, images):
-            if train["label"].nunique() < 2 or test.empty:
-                notes.append(f"{name}: not evaluated; it needs two classes or more, in training and in test images.")
-                continue
-            try:
-                trials.append(run_trial(spark, name, train, test, pca=pca, store=store, fitted=name == OFFICIAL))
-            except FruitsError as error:
-                notes.append(f"{name}: not evaluated; {error}")
-        if not find_pair(images):
-            notes.append("By group: not evaluated; the parameter `group` finds fewer than two groups in file names.")
-        around = look_around(spark, images, pca=pca, store=store)
+        *found, around = run_jobs(spark.sparkContext, jobs, at_once=len(jobs))
+    trials = [trial for trial in found if isinstance(trial, Trial)]
+    notes = [note for note in found if isinstance(note, str)]
+    if not find_pair(images):
+        notes.append("By group: not evaluated; the parameter `group` finds fewer than two groups in file names.")
     return Quality(trials=trials, notes=notes, errors=tests.errors, around=around, pca=pca, seed=seed)
 
 
