@@ -98,7 +98,7 @@ class Run:
         if victim == "command":
             self.process.kill()
         elif victim == "kernel":
-            os.killpg(self.place.find("ipykernel_launcher").pid, signal.SIGKILL)
+            os.killpg(self.place.find("serve_notebook").pid, signal.SIGKILL)
         else:
             self.place.find("org.apache.spark.deploy.SparkSubmit").kill()
 

@@ -147,7 +147,7 @@ def test_evaluate_runs_what_is_finished(
     put(params.report_folder, "manifest.json", content=json.dumps({"params": vars(params)}).encode())
     ran = []
 
-    def note(params: RunParams, say: object) -> Path:
+    def note(params: RunParams, **_: object) -> Path:
         ran.append(params)
         return params.report_folder / "run.html"
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,7 @@ from fruits.java import (
     find_network_options,
     list_supported_java,
     read_java_version,
+    stop_jvm,
 )
 
 MakeHome = Callable[..., Path]
@@ -236,3 +238,11 @@ def test_failed_start_is_one_sentence_and_keeps_its_log(memory: str, words: str,
     assert re.search(words, said)
     assert said.count("\n") == 1
     assert re.search(words, log.read_text())
+
+
+def test_the_jvm_of_this_process_is_ended_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    jvm = subprocess.Popen(["sleep", "60"])
+    for gateway in (SimpleNamespace(proc=jvm), SimpleNamespace(), None):  # Livy's gateway has no process; none at all
+        monkeypatch.setattr("pyspark.SparkContext._gateway", gateway)
+        stop_jvm()
+    assert jvm.returncode == -15

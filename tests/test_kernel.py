@@ -1,6 +1,8 @@
 """The kernel of a run: whose settings it takes, and what is said when it does not start."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,38 +11,28 @@ from typing import Any
 import nbformat
 import pandas as pd
 import pytest
-from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from fruits.errors import FruitsError
 from fruits.notebook import POINTS
-from fruits.params import RunParams, load_params, repository
+from fruits.params import DRAFT_VARIABLE, RunParams, load_params, repository
 from fruits_cli import execution, kernel, run
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Callable[[], str]:
-    """Start a kernel, and return what it answers; it is stopped at once."""
+def ask(private: kernel.Kernel, code: str) -> str:
+    """Execute code in a kernel, and return what it prints."""
+    said = []
 
-    async def ask(manager: AsyncKernelManager) -> str:
-        await manager.start_kernel()
-        client = manager.client()
+    async def execute() -> None:
+        client: Any = private.manager.client()
         client.start_channels()
-        said = []
         try:
-            await client.execute_interactive(
-                "import os, sys; print(os.getcwd(), sys.path, sep='|')", output_hook=lambda m: said.append(m["content"])
-            )
+            await client.execute_interactive(code, output_hook=lambda message: said.append(message["content"]))
         finally:
             client.stop_channels()
-            await manager.shutdown_kernel(now=True)
-        return "".join(content.get("text", "") for content in said)
 
-    def start() -> str:
-        with kernel.private_kernels(tmp_path / kernel.LOG) as manager:
-            return asyncio.run(ask(manager(kernel_name="python3")))
-
-    return start
+    asyncio.run(asyncio.wait_for(execute(), timeout=60))
+    return "".join(content.get("text", "") for content in said)
 
 
 def test_the_users_settings_stay_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +49,7 @@ def test_the_users_settings_stay_outside(tmp_path: Path, monkeypatch: pytest.Mon
     assert environ["IPYTHONDIR"].startswith(str(tmp_path))
 
 
-def test_a_kernel_works_in_a_folder_of_its_own(
-    start: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_kernel_works_in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is looked for in Jupyter's folders, and no module beside the notebook is taken."""
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/dev/null/runtime")
     monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER", "nobody")
@@ -68,7 +58,11 @@ def test_a_kernel_works_in_a_folder_of_its_own(
     spec.parent.mkdir(parents=True)
     spec.write_text('{"argv": ["false"], "display_name": "x", "language": "R"}')
 
-    folder, path = start().split("|")
+    with kernel.private_kernel() as private:
+        private.wait_until_ready()
+        told = f"import os, sys; print(os.getcwd(), sys.path, os.environ[{DRAFT_VARIABLE!r}], sep='|')"
+        folder, path, draft = ask(private, told).strip().split("|")
+        assert draft == str(private.draft)
 
     assert "fruits-kernel-" in folder
     assert not Path(folder).exists()
@@ -76,30 +70,47 @@ def test_a_kernel_works_in_a_folder_of_its_own(
     assert folder not in path
 
 
-def test_a_kernel_that_does_not_answer_is_a_sentence(start: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_does_not_answer_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_START", "import time; time.sleep(60)")
     monkeypatch.setattr(kernel, "START_SECONDS", 1)
 
-    with pytest.raises(kernel.KernelStartError, match="respond in 1 seconds"):
-        start()
+    with kernel.private_kernel() as private, pytest.raises(kernel.KernelStartError, match="no answer in 1 seconds"):
+        private.wait_until_ready()
 
 
-def test_a_kernel_that_is_interrupted_while_it_starts_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), FruitsError("refused")])
+def test_a_kernel_that_is_not_needed_is_ended_at_once(error: BaseException) -> None:
+    """A run is refused, or interrupted, while its kernel still imports what it would need."""
+    processes: list[Any] = []
 
-    async def start(manager: AsyncKernelManager) -> None:
-        await manager.start_kernel()
+    def refuse() -> None:
+        with kernel.private_kernel() as private:
+            provisioner: Any = private.manager.provisioner
+            processes.append(provisioner.process)
+            raise error
 
-    monkeypatch.setattr(kernel, "_wait_for", interrupt)
-    with kernel.private_kernels(tmp_path / kernel.LOG) as kernels:
-        manager = kernels(kernel_name="python3")
-        with pytest.raises(KeyboardInterrupt):
-            asyncio.run(start(manager))
+    with pytest.raises(type(error)):
+        refuse()
+    assert processes[0].returncode == -9
 
-    provisioner: Any = manager.provisioner
-    assert provisioner.process.wait(timeout=10) == -9
-    manager.context.destroy(linger=0)
+
+def test_a_kernel_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Also where another process than 1 becomes its parent: this test's."""
+    ready = tmp_path / "ready"
+    program = (
+        "import os, time; from pathlib import Path; from fruits_cli import kernel\n"
+        "with kernel.private_kernel() as private:\n"
+        "    private.wait_until_ready()\n"
+        f"    Path({str(ready)!r}).write_text(str(private.manager.provisioner.pid))\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    assert killed.returncode == -9
+    kernel_process = Path("/proc", ready.read_text())
+    end = time.monotonic() + 10
+    while kernel_process.exists() and " Z " not in (kernel_process / "stat").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -112,8 +123,8 @@ def run_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], 
     (params.report_folder / "run.html").write_text("good")
 
     def run_report() -> tuple[str, str]:
-        with pytest.raises(FruitsError) as failure:
-            run.run_pipeline(params, say=print)
+        with pytest.raises(FruitsError) as failure, kernel.private_kernel() as private:
+            run.run_pipeline(params, kernel=private, say=print)
         assert (params.report_folder / "run.html").read_text() == "good"
         log = params.report_folder / kernel.LOG
         assert f"Trace: {log}" in str(failure.value)
@@ -187,8 +198,9 @@ def test_the_cell_of_the_model_waits_for_its_conversion(tmp_path: Path, monkeypa
     monkeypatch.setattr(run, "check_run", lambda *_, **__: [])
     monkeypatch.setattr(run, "_convert_weights", convert)
     monkeypatch.setattr(run, "execute_notebook", execute)
-    with pytest.raises(FruitsError, match="enough"):
-        run.run_pipeline(load_params("MINI", "sample", {"report_dir": str(tmp_path)}), say=print)
+    params = load_params("MINI", "sample", {"report_dir": str(tmp_path)})
+    with pytest.raises(FruitsError, match="enough"), kernel.private_kernel() as private:
+        run.run_pipeline(params, kernel=private, say=print)
 
     place = events.index("converted")
     assert "load_model(" in next(cell.source for cell in cells if cell.id == events[place + 1])
@@ -256,17 +268,12 @@ except KeyboardInterrupt:
 def test_a_cell_that_is_interrupted_ends_before_the_kernels_children_do(tmp_path: Path) -> None:
     began, kept = tmp_path / "began", tmp_path / "kept"
 
-    async def interrupt(manager: AsyncKernelManager) -> None:
-        await manager.start_kernel()
-        client = manager.client()
+    with kernel.private_kernel() as private:
+        private.wait_until_ready()
+        client = private.manager.client()
         client.start_channels()
         client.execute(CELL.format(began=str(began), kept=str(kept)))
         while not began.exists():
-            await asyncio.sleep(0.05)
+            time.sleep(0.05)
         client.stop_channels()
-        await manager.shutdown_kernel()
-        assert not await manager.is_alive()
-
-    with kernel.private_kernels(tmp_path / kernel.LOG) as make:
-        asyncio.run(asyncio.wait_for(interrupt(make(kernel_name="python3")), timeout=120))
     assert kept.read_text() == "None", "the child was ended before the cell"

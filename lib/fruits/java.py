@@ -158,6 +158,15 @@ def start_jvm(settings: Mapping[str, str], *, log: Path) -> None:
             users.setLoginUser(users.createRemoteUser(f"user-{os.getuid()}"))
 
 
+def stop_jvm() -> None:
+    """End the JVM that this process has started, if any, and wait for it: it completes the event log."""
+    pyspark = sys.modules.get("pyspark")
+    gateway = pyspark.SparkContext._gateway if pyspark else None
+    if jvm := vars(gateway).get("proc") if gateway else None:
+        jvm.terminate()
+        jvm.wait()
+
+
 def has_user_name() -> bool:
     """Return whether the user of this process has a name; in a container it may have only a number."""
     try:

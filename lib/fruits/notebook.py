@@ -6,8 +6,6 @@ import io
 import json
 import os
 import re
-import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -22,15 +20,22 @@ from fruits.errors import UsageError
 from fruits.local import LocalFolder
 from fruits.manifest import show_test
 from fruits.ownership import BY_HAND
-from fruits.params import KEYS, RunParams, build_params, describe_unknown, find_repository, list_modes, name_missing
+from fruits.params import (
+    DRAFT_VARIABLE,
+    KEYS,
+    RunParams,
+    build_params,
+    describe_unknown,
+    find_repository,
+    list_modes,
+    name_missing,
+)
 from fruits.redaction import redact_secrets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pyspark.sql import SparkSession
 
-# `fruits run` sets it to the folder where it collects a report. It is not set when a notebook is run by hand.
-DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
 # The table of error rows has the same name beside the report as among the results.
 ERRORS = results.ERRORS.name
 # What the command makes atlas.html of.
@@ -112,23 +117,6 @@ def quote(value: object) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def end_with_command() -> None:
-    """End this kernel and its Spark as soon as the `fruits run` that started it is killed; by hand, do nothing.
-
-    Jupyter does this only if process 1 becomes the new parent; in a container or a desktop session it may be another.
-    """
-    parent = os.getppid()
-    if DRAFT_VARIABLE not in os.environ or os.environ.get("JPY_PARENT_PID") != str(parent):
-        return
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def describe_figures() -> None:
     """Let Jupyter keep with each figure a text that says what it shows; Livy has no place for one.
 
@@ -163,7 +151,7 @@ def _print_figure(figure: "Figure", *, kind: str) -> str | None:
     if not photographs:
         # A third of the bytes. Of Pillow's methods this one keeps the colours of the lines and marks as they are.
         plain = plain.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
-    plain.save(stream, kind, quality=85, optimize=True)
+    plain.save(stream, kind, quality=85, optimize=photographs)
     return base64.b64encode(stream.getvalue()).decode()
 
 

@@ -20,6 +20,8 @@ CSV_FORMATS = ("international", "excel-fr")
 FILM = r"^(?:(r\d*)_)?\d+_"
 # Folders beside the results in `output_dir`.
 RESERVED = {"features", "models", "raw", "projected"}
+# `fruits run` sets it to the folder where it collects a report. It is not set when a notebook is run by hand.
+DRAFT_VARIABLE = "FRUITS_REPORT_DRAFT"
 # A file system takes 255 bytes; drafts have longer names.
 _NAME_BYTES = 200
 _MODE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")

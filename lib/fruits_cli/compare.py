@@ -9,12 +9,12 @@ from fruits.notebook import WARNINGS
 from fruits.params import RunParams, repository
 from fruits_cli.execution import FAILED, execute_notebook, explain_failures
 from fruits_cli.index import COMPARISON, write_index
-from fruits_cli.kernel import LOG
+from fruits_cli.kernel import LOG, Kernel
 
 _FILES = ("run.html", "run.ipynb", FAILED, LOG)
 
 
-def compare_runs(runs: Sequence[str], *, params: RunParams, say: Callable[[str], None]) -> Path:
+def compare_runs(runs: Sequence[str], *, params: RunParams, kernel: Kernel, say: Callable[[str], None]) -> Path:
     """Compare runs side by side and in pairs, and return the page, `<report_dir>/compare/run.html`.
 
     Notebook and page replace those of an earlier comparison. `runs` are as `find_manifests` takes them; of
@@ -26,8 +26,8 @@ def compare_runs(runs: Sequence[str], *, params: RunParams, say: Callable[[str],
     say(f"comparing {', '.join(run.name for run in found)}")
     folder, notebook = reports / COMPARISON, repository() / "notebooks" / "compare.ipynb"
     values = {"runs": [*map(str, manifests)], "target": params.target, "report_dir": str(reports)}
-    with ownership.replaced_folder(folder, names=_FILES) as draft, explain_failures(draft, folder=folder):
-        execute_notebook(notebook, draft / "run.ipynb", parameters=values, folder=folder, say=say)
+    with ownership.replaced_folder(folder, names=_FILES) as draft, explain_failures(kernel.log, folder=folder):
+        execute_notebook(notebook, draft / "run.ipynb", kernel=kernel, parameters=values, folder=folder, say=say)
         from fruits_cli.html import render_html
 
         # The warning of sample images or untrained weights, if it is true of all.

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import sys
 import threading
@@ -14,9 +13,9 @@ from typing import Any
 
 from fruits import folders, ownership
 from fruits.errors import FruitsError, describe_cell_error, describe_exception
-from fruits.notebook import DRAFT_VARIABLE, ERRORS
+from fruits.notebook import ERRORS
 from fruits.redaction import redact_secrets
-from fruits_cli.kernel import LOG, KernelError, KernelStartError, private_kernels, read_last_words, replace_home
+from fruits_cli.kernel import LOG, Kernel, KernelError, read_last_words
 from fruits_cli.streams import ProgressWriter
 
 # The tag of cells that draw only if there is something to draw.
@@ -66,6 +65,7 @@ def execute_notebook(
     notebook: Path,
     output: Path,
     *,
+    kernel: Kernel,
     parameters: Mapping[str, Any],
     folder: Path,
     say: Callable[[str], None],
@@ -73,24 +73,22 @@ def execute_notebook(
 ) -> None:
     """Execute a notebook with these parameters; `run.failed.ipynb` is left in `folder` if a cell fails.
 
-    `output` is the executed notebook, in a draft of `folder`; `notebook.DRAFT_VARIABLE` tells the kernel where the
-    draft is. `before_cell` is called with the source of each cell.
+    `output` is the executed notebook, in a draft of `folder`. `before_cell` is called with the source of each cell.
+    When this returns, the kernel may still be ending.
     """
-    replace_home()
     check_notebook(notebook, names=parameters)
     say("starting the notebook")
-    # nbconvert takes seconds to import: meanwhile the notebook runs, in its own process.
-    threading.Thread(target=_prepare_html, daemon=True).start()
+    # nbconvert and Matplotlib take seconds to import: meanwhile the notebook runs, in its own process.
+    threading.Thread(target=_prepare_report, daemon=True).start()
 
     def start_cell(cell: Mapping[str, Any], **_: object) -> None:
         _announce(cell, say=say)
         if before_cell:
             before_cell(cell["source"])
 
-    try:
-        _execute(notebook, output, parameters=parameters, folder=folder, start_cell=start_cell)
-    except KernelStartError:  # no cell has run: once more is safe
-        _execute(notebook, output, parameters=parameters, folder=folder, start_cell=start_cell)
+    kernel.draft.symlink_to(output.parent.absolute())
+    _execute(notebook, output, kernel=kernel, parameters=parameters, folder=folder, start_cell=start_cell)
+    kernel.begin_to_end()
     try:
         check_figures(output)
     except FruitsError as error:
@@ -98,10 +96,11 @@ def execute_notebook(
     folders.write_bytes(output, redact_secrets(output.read_text(encoding="utf-8")).encode())
 
 
-def _prepare_html() -> None:
+def _prepare_report() -> None:
     with suppress(Exception):  # raised again where it is needed
         from nbformat.v4 import new_markdown_cell, new_notebook
 
+        import fruits.plots  # noqa: F401
         from fruits_cli.html import render_html
 
         # The first page takes 0.3 s more: templates, selectors and schemas are compiled.
@@ -109,26 +108,30 @@ def _prepare_html() -> None:
 
 
 def _execute(
-    notebook: Path, output: Path, *, parameters: Mapping[str, Any], folder: Path, start_cell: Callable[..., None]
+    notebook: Path,
+    output: Path,
+    *,
+    kernel: Kernel,
+    parameters: Mapping[str, Any],
+    folder: Path,
+    start_cell: Callable[..., None],
 ) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    os.environ[DRAFT_VARIABLE] = str(output.parent)
-    log = output.with_name(LOG)
+    kernel.wait_until_ready()
     try:
-        with private_kernels(log) as manager:
-            papermill.execute_notebook(
-                # Papermill fills in `{name}` in paths.
-                *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),
-                parameters=json.loads(json.dumps(parameters)),
-                kernel_name="python3",
-                language="python",
-                kernel_manager_class=manager,
-                stdout_file=ProgressWriter(sys.stdout),
-                progress_bar=False,
-                on_cell_start=start_cell,
-            )
+        papermill.execute_notebook(
+            # Papermill fills in `{name}` in paths.
+            *(str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, output)),
+            parameters=json.loads(json.dumps(parameters)),
+            kernel_name="python3",
+            language="python",
+            km=kernel.manager,
+            stdout_file=ProgressWriter(sys.stdout),
+            progress_bar=False,
+            on_cell_start=start_cell,
+        )
     except papermill.PapermillExecutionError as error:
         what = describe_cell_error(error.ename, error.evalue)
         failed = _keep_failed(output, folder=folder)
@@ -136,15 +139,12 @@ def _execute(
     except DeadKernelError as error:
         raise KernelError(
             "the notebook's kernel died (killed, or out of memory?). Stored features are kept: run again to continue.\n"
-            f"Its last words: {read_last_words(log)}\nSee {_keep_failed(output, folder=folder)}"
+            f"Its last words: {read_last_words(kernel.log)}\nSee {_keep_failed(output, folder=folder)}"
         ) from error
     except (KeyboardInterrupt, SystemExit):
         # The cell that was interrupted ends in an error that nobody awaits any more.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise
-    finally:
-        del os.environ[DRAFT_VARIABLE]
-    log.unlink()
 
 
 def _announce(cell: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
@@ -154,19 +154,21 @@ def _announce(cell: Mapping[str, Any], *, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def explain_failures(draft: Path, *, folder: Path) -> Iterator[None]:
-    """Turn what papermill, Jupyter, nbconvert and the system raise in the block into a sentence; keep the trace."""
+def explain_failures(log: Path, *, folder: Path) -> Iterator[None]:
+    """Turn what papermill, Jupyter, nbconvert and the system raise in the block into a sentence; keep the trace.
+
+    It is kept in `folder`, after the kernel's `log`.
+    """
     try:
         yield
     except Exception as error:
         if isinstance(error, FruitsError) and not isinstance(error, KernelError):
             raise  # the sentence and the notebook that failed say all
         said = str(error) if isinstance(error, KernelError) else describe_exception(error)
-        log, kernel = folder / LOG, draft / LOG
-        told = kernel.read_text(errors="replace") if kernel.exists() else ""
+        kept, told = folder / LOG, log.read_text(errors="replace") if log.exists() else ""
         with suppress(OSError):  # the disk may be full
-            folders.write_bytes(log, redact_secrets(f"{told}\n{traceback.format_exc()}").encode())
-            said = f"{said}\nTrace: {log}"
+            folders.write_bytes(kept, redact_secrets(f"{told}\n{traceback.format_exc()}").encode())
+            said = f"{said}\nTrace: {kept}"
         raise FruitsError(said) from error
 
 

@@ -1,21 +1,28 @@
 """The kernel of `fruits run`: started without the user's configuration of Python, IPython, Jupyter and Matplotlib."""
 
+import asyncio
 import atexit
 import logging
 import os
+import queue
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.manager import KernelManager
 
 from fruits.errors import FruitsError
 from fruits.folders import find_home
+from fruits.java import stop_jvm
+from fruits.params import DRAFT_VARIABLE
 
 LOG = "kernel.log"
 # Jupyter waits a minute, which two cores that others load do not keep.
@@ -26,12 +33,9 @@ _PLACES = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNT
 _IGNORED = ("IPYTHON", "JUPYTER", "MPL", "MATPLOTLIBRC", "PYTHON")
 # They say where code lies and what is written beside it: the command itself was started with them.
 _KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED"}
-# No setting keeps IPython from /etc/ipython and <environment>/etc/ipython.
-_START = (
-    "import runpy; from IPython.core import application; "
-    "application.ENV_CONFIG_DIRS.clear(); application.SYSTEM_CONFIG_DIRS.clear(); "
-    "runpy.run_module('ipykernel_launcher', run_name='__main__')"
-)
+_START = "from fruits_cli.kernel import serve_notebook; serve_notebook()"
+# What the first cells import, and takes longest: the command is still busy when the kernel imports it.
+_IMPORTED = ("pandas", "matplotlib.pyplot", "pyspark.sql", "fruits.quality.evaluation")
 
 
 class KernelError(FruitsError):
@@ -42,72 +46,143 @@ class KernelStartError(KernelError):
     """The kernel gave no answer; no cell has run."""
 
 
-class _PrivateKernelManager(AsyncKernelManager):
-    """A manager whose kernel is this Python, in a folder of its own."""
+def serve_notebook() -> None:
+    """Be the kernel, in a process of its own that ends with the command that started it."""
+    from ipykernel.ipkernel import IPythonKernel
+    from ipykernel.kernelapp import launch_new_instance
+    from IPython.core import application
 
-    folder: Path
-    words: Path
-    made: list[AsyncKernelManager]
+    class NotebookKernel(IPythonKernel):
+        def do_shutdown(self, restart: bool) -> dict[str, Any]:
+            stop_jvm()  # else Jupyter ends it, and may look only a second later whether it has ended
+            return cast("dict[str, Any]", super().do_shutdown(restart))  # type: ignore[no-untyped-call]
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, ip="127.0.0.1", connection_file=str(self.folder / "connection.json"))
-        self._kernel_spec = KernelSpec(
+    threading.Thread(target=_end_with, args=(int(os.environ["JPY_PARENT_PID"]),), daemon=True).start()
+    for name in _IMPORTED:
+        with suppress(ImportError):  # raised again by the notebook
+            import_module(name)
+    # No setting keeps IPython from /etc/ipython and <environment>/etc/ipython.
+    application.ENV_CONFIG_DIRS.clear()
+    application.SYSTEM_CONFIG_DIRS.clear()
+    launch_new_instance(kernel_class=NotebookKernel)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, and so its Spark, as soon as its parent has ended.
+
+    Jupyter does this only if process 1 becomes the new parent; in a container or a desktop session it may be another.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+class Kernel:
+    """A kernel that is this Python, in a folder of its own: its working directory, and its place for configuration.
+
+    Nothing is looked for by name, so that no kernelspec of the user takes the place of this Python. The process starts
+    at once and imports what notebooks need; `wait_until_ready` says whether that succeeded.
+
+    Attributes
+    ----------
+    manager : KernelManager
+        As papermill takes it by `km`.
+    draft : Path
+        Where `notebook.DRAFT_VARIABLE` tells the notebook to write its report; to be made as a link to the draft.
+    log : Path
+        What the kernel says outside the notebook.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.draft, self.log = folder / "draft", folder / LOG
+        self._folder = folder
+        self._ready = False
+        self._ending: threading.Thread | None = None
+        with suppress(Exception):  # tried again by `wait_until_ready`
+            self._start()
+
+    def _start(self) -> None:
+        connection = self._folder / "connection.json"
+        self.manager = KernelManager(ip="127.0.0.1", connection_file=str(connection), kernel_name="python3")
+        self.manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
+        self.manager._kernel_spec = KernelSpec(
             argv=[sys.executable, "-c", _START, "-f", "{connection_file}"],
             language="python",
             metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner"}},
         )
-        self.log = logging.Logger("kernel")  # a trace on the terminal otherwise
-        self.log.addHandler(logging.NullHandler())
-        self.made.append(self)
+        self.manager.log = logging.Logger("kernel")  # a trace on the terminal otherwise
+        self.manager.log.addHandler(logging.NullHandler())
+        environment = make_environment(self._folder) | {DRAFT_VARIABLE: str(self.draft)}
+        with self.log.open("ab") as stream:
+            self.manager.start_kernel(cwd=str(self._folder), env=environment, stderr=stream)
 
-    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+    def wait_until_ready(self) -> None:
+        """Wait until the kernel answers; one that does not is started a second time."""
         try:
-            with self.words.open("ab") as stream:
-                place = {"cwd": str(self.folder), "env": make_environment(self.folder)}
-                await super().start_kernel(**options | place, stderr=stream)
-            await _wait_for(self, START_SECONDS)
-        except Exception as error:
-            with suppress(Exception):
-                await self.shutdown_kernel(now=True)
-            if isinstance(error, OSError):
+            asyncio.run(self._wait(START_SECONDS))
+        except Exception:  # no cell has run: once more is safe
+            self.kill()
+            try:
+                self._start()
+                asyncio.run(self._wait(START_SECONDS))
+            except OSError:
                 raise
-            said = f"the notebook's kernel did not start: {error}. Its last words: {read_last_words(self.words)}"
-            raise KernelStartError(said) from error
+            except Exception as error:
+                said = f"the notebook's kernel did not start: {error}. Its last words: {read_last_words(self.log)}"
+                raise KernelStartError(said) from error
+        self._ready = True
 
-    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]
-        # A cell that is interrupted stores what it has computed: a kernel that is told to shut down ends the JVM.
-        if not now and await self.is_alive():
-            await self.interrupt_kernel()
-            with suppress(RuntimeError):  # it has died, or has taken too long
-                await _wait_for(self, IDLE_SECONDS)
-        await super().shutdown_kernel(now=now, restart=restart)
+    async def _wait(self, seconds: int) -> None:
+        client: Any = self.manager.client()
+        client.start_channels(iopub=False, stdin=False, hb=False, control=False)
+        end = time.monotonic() + seconds
+        try:
+            client.kernel_info()
+            while time.monotonic() < end:
+                with suppress(queue.Empty):
+                    await client.get_shell_msg(timeout=1)
+                    return
+                if not self.manager.is_alive():
+                    raise RuntimeError("it has ended")
+            raise RuntimeError(f"it gave no answer in {seconds} seconds")
+        finally:
+            client.stop_channels()
+
+    def begin_to_end(self) -> None:
+        """Let the kernel end, after its last cell, while this process goes on."""
+        self._ending = threading.Thread(target=self.manager.shutdown_kernel)
+        self._ending.start()
+
+    def close(self) -> None:
+        """Wait until the kernel has ended; one that has not executed anything is killed."""
+        try:
+            if self._ending:
+                self._ending.join()
+            elif self._ready:
+                # A cell that is interrupted stores what it has computed: a kernel that shuts down ends the JVM.
+                self.manager.interrupt_kernel()
+                with suppress(RuntimeError):  # it has died, or has taken too long
+                    asyncio.run(self._wait(IDLE_SECONDS))
+                self.manager.shutdown_kernel()
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the kernel at once."""
+        if hasattr(self, "manager"):
+            self.manager.shutdown_kernel(now=True)
 
 
 @contextmanager
-def private_kernels(log: Path) -> Iterator[type[AsyncKernelManager]]:
-    """Give a manager of kernels that have a folder of their own, and write what they say outside the notebook to a log.
-
-    The folder is their working directory and their place for configuration and connection; it lasts as long as the
-    block. Nothing is looked for by name, so that no kernelspec of the user takes the place of this Python.
-    """
-    made: list[AsyncKernelManager] = []
+def private_kernel() -> Iterator[Kernel]:
+    """Start a kernel that lasts as long as the block, or as long as it lets it."""
+    replace_home()
     with tempfile.TemporaryDirectory(prefix="fruits-kernel-", ignore_cleanup_errors=True) as folder:
+        kernel = Kernel(Path(folder))
         try:
-            yield type("Manager", (_PrivateKernelManager,), {"folder": Path(folder), "words": log, "made": made})
+            yield kernel
         finally:
-            # Nobody else ends a kernel that is interrupted while it starts.
-            for manager in made:
-                if process := getattr(manager.provisioner, "process", None):
-                    process.kill()
-
-
-async def _wait_for(manager: AsyncKernelManager, seconds: int) -> None:
-    client = manager.client()
-    client.start_channels()
-    try:
-        await client.wait_for_ready(timeout=seconds)
-    finally:
-        client.stop_channels()
+            kernel.close()
 
 
 def make_environment(folder: Path) -> dict[str, str]:

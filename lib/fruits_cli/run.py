@@ -21,9 +21,10 @@ from fruits_cli.event_log import collect_log
 from fruits_cli.execution import execute_notebook, explain_failures
 from fruits_cli.front import describe_front
 from fruits_cli.index import write_index
+from fruits_cli.kernel import Kernel
 
 
-def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
+def run_pipeline(params: RunParams, *, kernel: Kernel, say: Callable[[str], None]) -> Path:
     """Execute the notebook with these parameters, and return the page of its report.
 
     A failing cell leaves `run.failed.ipynb` beside the last good report.
@@ -38,10 +39,16 @@ def run_pipeline(params: RunParams, *, say: Callable[[str], None]) -> Path:
         if "load_model(" in source:
             conversion.join()
 
-    with folders.as_folder(folder).staged() as draft, explain_failures(draft, folder=folder):
-        values = dataclasses.asdict(params)
-        executed = draft / "run.ipynb"
-        execute_notebook(notebook, executed, parameters=values, folder=folder, say=say, before_cell=wait_for_model)
+    with folders.as_folder(folder).staged() as draft, explain_failures(kernel.log, folder=folder):
+        execute_notebook(
+            notebook,
+            draft / "run.ipynb",
+            kernel=kernel,
+            parameters=dataclasses.asdict(params),
+            folder=folder,
+            say=say,
+            before_cell=wait_for_model,
+        )
         say("writing the report")
         _complete_report(draft, params=params, say=say)
     try:

@@ -48,9 +48,14 @@ def compare(runs: Sequence[str], target: str, settings: Sequence[str]) -> None:
 
     RUNS are modes, names, manifests or folders of reports; by default all modes.
     """
-    from fruits_cli.compare import compare_runs
+    params = load_target(target, settings)
+    from fruits_cli.kernel import private_kernel
 
-    tell(f"the page is {compare_runs(runs, params=load_target(target, settings), say=tell)}")
+    with private_kernel() as kernel:
+        from fruits_cli.compare import compare_runs  # it takes half a second, in which the kernel starts
+
+        page = compare_runs(runs, params=params, kernel=kernel, say=tell)
+    tell(f"the page is {page}")
 
 
 @command("fruits history --target local")

@@ -68,12 +68,21 @@ def _run(params: RunParams, notes: Sequence[str]) -> None:
     say(f"{params.title}, target {params.target}: first checks")
     for note in notes:
         say(note)
-    from fruits_cli.run import run_pipeline
-    from fruits_cli.summary import describe_run, describe_stop
+    from fruits_cli.kernel import private_kernel
 
     began = datetime.now(UTC)
-    with when_stopped(lambda: describe_stop(params.path("output_dir"), began=began, fresh=params.fresh)):
-        report = run_pipeline(params, say=say)
+
+    def describe() -> str:
+        from fruits_cli.summary import describe_stop
+
+        return describe_stop(params.path("output_dir"), began=began, fresh=params.fresh)
+
+    with when_stopped(describe), private_kernel() as kernel:
+        from fruits_cli.run import run_pipeline  # it takes half a second, in which the kernel starts
+
+        report = run_pipeline(params, kernel=kernel, say=say)
+    from fruits_cli.summary import describe_run
+
     manifest = json.loads(report.with_name("manifest.json").read_text(encoding="utf-8"))
     took = time.monotonic() - started
     lines = describe_run(manifest, results_dir=params.results_dir, report=report, seconds=took)
