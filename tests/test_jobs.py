@@ -2,11 +2,14 @@
 
 import time
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from py4j.java_gateway import JavaGateway
 from pyspark.sql import SparkSession
 
-from fruits.jobs import run_jobs
+from fruits.jobs import keeps_threads, run_jobs
 
 
 def count(spark: SparkSession, rows: int) -> int:
@@ -28,11 +31,19 @@ def test_the_jobs_are_described_on_sparks_page_and_share_the_group_that_is_set(s
     try:
         jobs = {name: partial(context.getLocalProperty, "spark.job.description") for name in ("one", "two")}
         assert run_jobs(context, jobs, at_once=2) == ["one", "two"]
-        group = {"x": partial(context.getLocalProperty, "spark.jobGroup.id")}
-        assert run_jobs(context, group, at_once=1) == ["statement 8"]
+        context.setLocalProperty("spark.scheduler.pool", "mine")
+        names = ("spark.jobGroup.id", "spark.scheduler.pool")
+        told = {name: partial(context.getLocalProperty, name) for name in names}
+        assert run_jobs(context, told, at_once=1) == ["statement 8", "mine"]
     finally:
-        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
-        context.setLocalProperty("spark.job.description", None)  # type: ignore[arg-type]
+        for name in ("spark.jobGroup.id", "spark.job.description", "spark.scheduler.pool"):
+            context.setLocalProperty(name, None)  # type: ignore[arg-type]
+
+
+def test_a_thread_of_livys_gateway_is_no_thread_of_the_jvm(spark: SparkSession) -> None:
+    assert keeps_threads(spark.sparkContext)
+    livys: Any = SimpleNamespace(_gateway=JavaGateway(auto_convert=True))
+    assert not keeps_threads(livys)
 
 
 def test_the_first_that_fails_cancels_the_others(spark: SparkSession) -> None:

@@ -26,6 +26,7 @@ def run_jobs(
     page.
     """
     from py4j.protocol import Py4JError
+    from pyspark import inheritable_thread_target
 
     # The job group that is set: Livy counts its tasks for a cell's progress, and cancels it with the cell. Asked for
     # before other threads speak with the JVM: under Livy another thread of the JVM's may answer then.
@@ -36,7 +37,8 @@ def run_jobs(
         return job()
 
     with ThreadPoolExecutor(at_once) as pool:
-        futures = [pool.submit(run, *job) for job in jobs.items()]
+        # The scheduler's pool is a property of the calling thread.
+        futures = [pool.submit(inheritable_thread_target(run), *job) for job in jobs.items()]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -50,3 +52,10 @@ def run_jobs(
                     time.sleep(0.1)
             raise
     return [future.result() for future in futures]
+
+
+def keeps_threads(context: "SparkContext") -> bool:
+    """Return whether each thread here has a thread of the JVM, which knows its job group; not so in Livy's session."""
+    from py4j.clientserver import ClientServer
+
+    return isinstance(context._gateway, ClientServer)

@@ -1,4 +1,4 @@
-"""Spark's event log in a report: kept when the notebook's kernel has ended, and what is made of it."""
+"""Spark's event log in a report: kept when Spark has ended, and what is made of it."""
 
 import shutil
 import time
@@ -11,8 +11,8 @@ from fruits import eventlog, folders
 from fruits.errors import FruitsError, describe_exception
 from fruits.tables import FORMATS
 
-# Spark gives the log its last name when its JVM ends, after the kernel; to S3 the whole log is sent then.
-_PATIENCE = 20.0
+# Spark gives the log its last name when its JVM ends, after the last cell; to S3 the whole log is sent then.
+_PATIENCE = 25.0
 
 
 def collect_log(folder: Path, told: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, Any]:

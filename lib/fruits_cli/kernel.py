@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+from jupyter_core.utils import ensure_event_loop
 
 from fruits.errors import FruitsError
 from fruits.folders import find_home
@@ -48,6 +50,7 @@ class KernelStartError(KernelError):
 
 def serve_notebook() -> None:
     """Be the kernel, in a process of its own that ends with the command that started it."""
+    threading.Thread(target=_end_with, args=(int(os.environ["JPY_PARENT_PID"]),), daemon=True).start()
     from ipykernel.ipkernel import IPythonKernel
     from ipykernel.kernelapp import launch_new_instance
     from IPython.core import application
@@ -57,9 +60,8 @@ def serve_notebook() -> None:
             stop_jvm()  # else Jupyter ends it, and may look only a second later whether it has ended
             return cast("dict[str, Any]", super().do_shutdown(restart))  # type: ignore[no-untyped-call]
 
-    threading.Thread(target=_end_with, args=(int(os.environ["JPY_PARENT_PID"]),), daemon=True).start()
     for name in _IMPORTED:
-        with suppress(ImportError):  # raised again by the notebook
+        with suppress(Exception):  # raised again by the notebook
             import_module(name)
     # No setting keeps IPython from /etc/ipython and <environment>/etc/ipython.
     application.ENV_CONFIG_DIRS.clear()
@@ -80,15 +82,14 @@ def _end_with(parent: int) -> None:
 class Kernel:
     """A kernel that is this Python, in a folder of its own: its working directory, and its place for configuration.
 
-    Nothing is looked for by name, so that no kernelspec of the user takes the place of this Python. The process starts
-    at once and imports what notebooks need; `wait_until_ready` says whether that succeeded.
+    Nothing is looked for by name, so that no kernelspec of the user takes the place of this Python.
 
     Attributes
     ----------
     manager : KernelManager
         As papermill takes it by `km`.
     draft : Path
-        Where `notebook.DRAFT_VARIABLE` tells the notebook to write its report; to be made as a link to the draft.
+        Where `params.DRAFT_VARIABLE` tells the notebook to write its report; to be made as a link to the draft.
     log : Path
         What the kernel says outside the notebook.
     """
@@ -98,15 +99,14 @@ class Kernel:
         self._folder = folder
         self._ready = False
         self._ending: threading.Thread | None = None
-        with suppress(Exception):  # tried again by `wait_until_ready`
-            self._start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the process, which imports what notebooks need."""
         connection = self._folder / "connection.json"
         self.manager = KernelManager(ip="127.0.0.1", connection_file=str(connection), kernel_name="python3")
         self.manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
         self.manager._kernel_spec = KernelSpec(
-            argv=[sys.executable, "-c", _START, "-f", "{connection_file}"],
+            argv=[sys.executable, "-c", _START, "-f", "{connection_file}", "--HistoryManager.hist_file=:memory:"],
             language="python",
             metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner"}},
         )
@@ -123,7 +123,7 @@ class Kernel:
         except Exception:  # no cell has run: once more is safe
             self.kill()
             try:
-                self._start()
+                self.start()
                 asyncio.run(self._wait(START_SECONDS))
             except OSError:
                 raise
@@ -150,8 +150,14 @@ class Kernel:
 
     def begin_to_end(self) -> None:
         """Let the kernel end, after its last cell, while this process goes on."""
-        self._ending = threading.Thread(target=self.manager.shutdown_kernel)
+        self._ending = threading.Thread(target=self._end)
         self._ending.start()
+
+    def _end(self) -> None:
+        try:
+            self.manager.shutdown_kernel()
+        finally:
+            ensure_event_loop().close()  # that of this thread; Jupyter leaves it open
 
     def close(self) -> None:
         """Wait until the kernel has ended; one that has not executed anything is killed."""
@@ -159,9 +165,9 @@ class Kernel:
             if self._ending:
                 self._ending.join()
             elif self._ready:
-                # A cell that is interrupted stores what it has computed: a kernel that shuts down ends the JVM.
-                self.manager.interrupt_kernel()
-                with suppress(RuntimeError):  # it has died, or has taken too long
+                with suppress(RuntimeError):  # it has died, or takes too long
+                    # A cell that is interrupted stores what it has computed: a kernel that shuts down ends the JVM.
+                    self.manager.interrupt_kernel()
                     asyncio.run(self._wait(IDLE_SECONDS))
                 self.manager.shutdown_kernel()
         finally:
@@ -169,7 +175,13 @@ class Kernel:
 
     def kill(self) -> None:
         """End the kernel at once."""
-        if hasattr(self, "manager"):
+        if not hasattr(self, "manager"):
+            return
+        if self._ending and self._ending.is_alive():  # the manager can only be told once
+            provisioner: Any = self.manager.provisioner
+            with suppress(ProcessLookupError):
+                os.killpg(provisioner.pgid, signal.SIGKILL)
+        else:
             self.manager.shutdown_kernel(now=True)
 
 
@@ -180,6 +192,8 @@ def private_kernel() -> Iterator[Kernel]:
     with tempfile.TemporaryDirectory(prefix="fruits-kernel-", ignore_cleanup_errors=True) as folder:
         kernel = Kernel(Path(folder))
         try:
+            with suppress(Exception):  # tried again by `wait_until_ready`
+                kernel.start()
             yield kernel
         finally:
             kernel.close()

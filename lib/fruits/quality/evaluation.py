@@ -13,7 +13,7 @@ from fruits.features.extraction import Computation
 from fruits.images.rows import ErrorRow
 from fruits.images.selection import select_images
 from fruits.images.source import ImageSource
-from fruits.jobs import run_jobs
+from fruits.jobs import keeps_threads, run_jobs
 from fruits.pca import PCA
 from fruits.quality.components import count_by_parallel_analysis, find_components
 from fruits.quality.findings import Surroundings, look_around
@@ -93,7 +93,8 @@ def evaluate_quality(
     jobs: dict[str, Callable[[], Any]] = {f"quality, {name}": partial(run, name, *parts) for name, *parts in plan}
     jobs["quality, neighbours"] = partial(look_around, spark, images, pca=pca, store=store)
     with explain_failures("the evaluation"):
-        *found, around = run_jobs(spark.sparkContext, jobs, at_once=len(jobs))
+        at_once = len(jobs) if keeps_threads(spark.sparkContext) else 1
+        *found, around = run_jobs(spark.sparkContext, jobs, at_once=at_once)
     trials = [trial for trial in found if isinstance(trial, Trial)]
     notes = [note for note in found if isinstance(note, str)]
     if not find_pair(images):

@@ -7,6 +7,7 @@ those of scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...
 the classes, from the same sums, is far worse with few components (documentation/QUALITY.md).
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -27,6 +28,8 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 # Shares of the covariance that are replaced by a multiple of the identity.
 SHRINKAGES = (0.01, 0.1, 0.5, 0.9)
+# Trials run at the same time, but the sums of one task are 58 MB, and the driver receives up to eight at once.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def sum_classes(features: "StoredFeatures", *, classes: Sequence[str], basis: Ba
         return FoldSums({fold: _sum_rows(rows.astype(np.float64), labels, len(codes)) for fold, rows, labels in parts})
 
     labelled = features.select("label", "split", "features")
-    total = add_up(labelled.mapPartitions(lambda batches: sum_batches(batches, sum_batch)))
+    with _ONE_AT_A_TIME:
+        total = add_up(labelled.mapPartitions(lambda batches: sum_batches(batches, sum_batch)))
     return dict(sorted(total.folds.items())) if total else {}
 
 

@@ -109,24 +109,29 @@ def run_trial(
     With `fitted`, the components of `pca` are those of `train`; else a PCA is fitted on `train` alone.
     """
     train, test = (images.sort_values("path", ignore_index=True) for images in (train, test))
+    describe = spark.sparkContext.setJobDescription
     classes = sorted(set(train["label"]))
     codes = {label: code for code, label in enumerate(classes)}
     folded = read_features(spark, train.assign(split=cut_folds(train).astype(str)), store=store)
     if fitted and pca.rotation is not None:
         basis = Basis.of(pca.mean, pca.rotation)
     else:
+        describe(f"quality, {name}: PCA")
         own = fit_pca(folded, k=len(pca.mean))
         basis = Basis.of(own.mean, own.components)
     rank = basis.vectors.shape[1]
     ks = [k for k in KS if k <= pca.n_components and k < rank] + [rank]
+    describe(f"quality, {name}: sums of classes")
     folds = sum_classes(folded, classes=classes, basis=basis)
     places = dict.fromkeys(ks, len(SHRINKAGES) // 2)
     if len(folds) > 1:
         probes = {k: fit_folds(folds, k=k) for k in ks}
+        describe(f"quality, {name}: shrinkage")
         places = choose_shrinkages(folded, basis=basis, codes=codes, probes=probes)
     total = reduce(add, folds.values())
     linear = {k: fit_linear(total, k=k, shrinkage=SHRINKAGES[place]) for k, place in places.items()}
     tested = read_features(spark, test, store=store)
+    describe(f"quality, {name}: predictions")
     found = predict_classes(tested, folded, basis=basis, ks=ks, linear=linear)
     names = np.array(classes, dtype=object)
     labels = {"nn1": train["label"].to_numpy()[found.nearest], "linear": names[found.linear]}
