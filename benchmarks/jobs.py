@@ -29,6 +29,7 @@ def extract(*, input_dir: str, model: str, store: str, warm: bool = False) -> di
     started = time.perf_counter()
     done = compute_features(spark, images, input_dir=Path(input_dir), **settings)
     seconds = time.perf_counter() - started
+    sys.stdout.writelines(f"{error}\n" for error in done.errors)
     files = sum(1 for file in Path(store).rglob("*.parquet"))
     return {"seconds": seconds, "images": done.computed, "session": session, "files": files}
 

@@ -167,7 +167,13 @@ class Visit:
         act()
         self.wait_for(lambda: set(self.browser.window_handles) - before)
         self.browser.switch_to.window((set(self.browser.window_handles) - before).pop())
-        self.wait_for(lambda: self._state()["ready"])
+        self.wait_for(self._has_kernel)
+
+    def _has_kernel(self) -> bool:
+        """Return whether the kernel is ready; on a busy machine the page may ask for it, with the right one chosen."""
+        for select in self._all(".jp-Dialog:has(select) button.jp-mod-accept"):
+            select.click()
+        return bool(self._state()["ready"])
 
     def _choose(self, menu: str, command: str) -> None:
         label = f"//div[contains(@class, 'lm-MenuBar-itemLabel') and text()='{menu}']"
