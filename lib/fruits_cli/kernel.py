@@ -99,19 +99,23 @@ class Kernel:
         self._folder = folder
         self._ready = False
         self._ending: threading.Thread | None = None
+        self.manager = self._make_manager()
 
-    def start(self) -> None:
-        """Start the process, which imports what notebooks need."""
+    def _make_manager(self) -> KernelManager:
         connection = self._folder / "connection.json"
-        self.manager = KernelManager(ip="127.0.0.1", connection_file=str(connection), kernel_name="python3")
-        self.manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
-        self.manager._kernel_spec = KernelSpec(
+        manager = KernelManager(ip="127.0.0.1", connection_file=str(connection), kernel_name="python3")
+        manager.client_class = "jupyter_client.asynchronous.AsyncKernelClient"
+        manager._kernel_spec = KernelSpec(
             argv=[sys.executable, "-c", _START, "-f", "{connection_file}", "--HistoryManager.hist_file=:memory:"],
             language="python",
             metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner"}},
         )
-        self.manager.log = logging.Logger("kernel")  # a trace on the terminal otherwise
-        self.manager.log.addHandler(logging.NullHandler())
+        manager.log = logging.Logger("kernel")  # a trace on the terminal otherwise
+        manager.log.addHandler(logging.NullHandler())
+        return manager
+
+    def start(self) -> None:
+        """Start the process, which imports what notebooks need."""
         environment = make_environment(self._folder) | {DRAFT_VARIABLE: str(self.draft)}
         with self.log.open("ab") as stream:
             self.manager.start_kernel(cwd=str(self._folder), env=environment, stderr=stream)
@@ -122,6 +126,7 @@ class Kernel:
             asyncio.run(self._wait(START_SECONDS))
         except Exception:  # no cell has run: once more is safe
             self.kill()
+            self.manager = self._make_manager()
             try:
                 self.start()
                 asyncio.run(self._wait(START_SECONDS))
@@ -174,14 +179,12 @@ class Kernel:
             self.kill()
 
     def kill(self) -> None:
-        """End the kernel at once."""
-        if not hasattr(self, "manager"):
-            return
-        if self._ending and self._ending.is_alive():  # the manager can only be told once
+        """End the kernel and its children at once."""
+        if self.manager.has_kernel:
             provisioner: Any = self.manager.provisioner
             with suppress(ProcessLookupError):
                 os.killpg(provisioner.pgid, signal.SIGKILL)
-        else:
+        if not (self._ending and self._ending.is_alive()):  # the manager can only be told once
             self.manager.shutdown_kernel(now=True)
 
 
