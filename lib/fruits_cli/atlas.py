@@ -150,7 +150,7 @@ def _make_sheets(paths: list[str], order: Integers, *, read_image: ReadImage) ->
                 sheet.paste(image, (place % _SIDE * THUMBNAIL, place // _SIDE * THUMBNAIL))
             if read:
                 content = io.BytesIO()
-                sheet.save(content, "WEBP", quality=_QUALITY, method=6)
+                sheet.save(content, "WEBP", quality=_QUALITY, method=5)
                 yield np.array([row for row, _ in read]), content.getvalue()
 
 

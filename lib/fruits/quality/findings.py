@@ -120,9 +120,8 @@ class Surroundings:
 
 def look_around(spark: "SparkSession", images: pd.DataFrame, *, pca: PCA, store: "Path") -> Surroundings:
     """Find the neighbours of all images, in the order of their paths, on the first components."""
-    numbered = images.assign(label=[*map(str, range(len(images)))])
     codes = images["group"].astype("category").cat.codes.to_numpy(np.int64)
-    features = read_features(spark, numbered, store=store)
+    features = read_features(spark, images, store=store)
     basis = Basis.of(pca.mean, pca.components[:SHOWN])
     scores, nearest, other = find_neighbours(features, basis=basis, codes=codes, count=NEIGHBOURS)
     return Surroundings(images=images, scores=scores, nearest=nearest, other=other)

@@ -1,12 +1,14 @@
 """Nearest neighbours and classes of many images, by blocks on Spark's workers.
 
-Each task holds some thousand images and reads all others block by block, so memory does not grow with their number.
+To predict classes, each task holds some thousand images and reads all others block by block, so memory does not grow
+with their number. To find neighbours, on few coordinates, each worker holds these of all images: 0.2 GB for a million.
 Distances are Euclidean, in float32, by matrix products: half of the squared distance, less what is the same for all
 neighbours of an image, is |s|^2 / 2 - q s. Beyond some million images, read an index instead: FAISS has one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,11 +49,11 @@ def predict_classes(
 
     def predict(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Integers, Integers]]:
         blocks, turn, probes = shared.value
-        for rows, _ in _gather(batches, turn):
+        for rows in _gather(batches, turn):
             classes = [probes[k].predict(rows) for k in ks]
             yield _find_nearest(rows, _project(blocks, turn), ks), np.stack(classes, axis=1)
 
-    found = queries.select("label", "features").mapPartitions(predict).collect()
+    found = queries.select("features").mapPartitions(predict).collect()
     nearest, classes = (np.concatenate(part) for part in zip(*found, strict=True))
     return Predictions(nearest, classes)
 
@@ -87,32 +89,31 @@ def _project(blocks: Iterable[Block], basis: Basis) -> Iterator[Floats]:
         yield basis.project(batch)
 
 
-def _gather(batches: Iterable[pa.RecordBatch], basis: Basis) -> Iterator[tuple[Floats, list[str]]]:
-    """Yield the coordinates and labels of some thousand images at a time."""
+def _gather(batches: Iterable[pa.RecordBatch], basis: Basis) -> Iterator[Floats]:
+    """Yield the coordinates of some thousand images at a time."""
     rows: list[Floats] = []
-    labels: list[str] = []
     for batch in batches:
         rows.append(basis.project(batch))
-        labels += batch.column("label").to_pylist()
-        if len(labels) >= QUERIES:
-            yield np.concatenate(rows), labels
-            rows, labels = [], []
-    if labels:
-        yield np.concatenate(rows), labels
+        if sum(map(len, rows)) >= QUERIES:
+            yield np.concatenate(rows)
+            rows = []
+    if rows:
+        yield np.concatenate(rows)
 
 
 def _find_nearest(queries: Floats, blocks: Iterable[Floats], ks: Sequence[int]) -> Integers:
     best = np.full((len(ks), len(queries)), np.inf, np.float32)
     places = np.zeros((len(ks), len(queries)), np.int64)
+    parts = [slice(low, high) for low, high in pairwise((0, *ks))]
     first = 0
     for block in blocks:
+        halves = [(block[:, part] ** 2).sum(axis=1) / 2 for part in parts]
         for start in range(0, len(queries), _ROWS):
             rows = slice(start, start + _ROWS)
-            gap: Floats | None = None
-            for step, (low, high) in enumerate(zip((0, *ks), ks, strict=False)):
-                part = block[:, low:high]
-                more = (part * part).sum(axis=1) / 2 - queries[rows, low:high] @ part.T
-                gap = more if gap is None else np.add(gap, more, out=gap)
+            gap = np.zeros((len(queries[rows]), len(block)), np.float32)
+            for step, (part, half) in enumerate(zip(parts, halves, strict=True)):
+                more = queries[rows, part] @ block[:, part].T
+                gap += np.subtract(half, more, out=more)
                 place = gap.argmin(axis=1)
                 least = np.take_along_axis(gap, place[:, None], axis=1)[:, 0]
                 closer = least < best[step, rows]
@@ -135,18 +136,24 @@ def find_neighbours(
 ) -> tuple[Floats, Neighbours, Neighbours]:
     """Return the coordinates of images, and their nearest other images: among all, and among those of another code.
 
-    The column `label` holds the numbers of the rows, from 0, in the order of the paths.
+    `codes` are in the order of the paths. Features are read once; each worker then holds the coordinates of all images.
     """
-    shared = images.sparkSession.sparkContext.broadcast((images.blocks, basis, codes))
+    context = images.sparkSession.sparkContext
+    shared_basis = context.broadcast(basis)
+    projected = images.select("features").mapPartitions(lambda batches: map(shared_basis.value.project, batches))
+    shared = context.broadcast((scores := projected.collect(), codes))
 
-    def find(batches: Iterable[pa.RecordBatch]) -> Iterator[list[npt.NDArray[Any]]]:
-        blocks, turn, groups = shared.value
-        for rows, labels in _gather(batches, turn):
-            yield [rows, *_find_around(rows, np.array(labels, np.int64), _project(blocks, turn), groups, count)]
+    def find(numbers: Iterable[int]) -> Iterator[list[npt.NDArray[Any]]]:
+        blocks, groups = shared.value
+        bounds = np.cumsum([0, *map(len, blocks)])
+        for number in numbers:
+            own = np.arange(*bounds[number : number + 2])
+            yield _find_around(blocks[number], own, blocks, groups, count)
 
-    found = images.select("label", "features").mapPartitions(find).collect()
-    scores, *parts = (np.concatenate(part) for part in zip(*found, strict=True))
-    return scores, Neighbours(*parts[:2]), Neighbours(*parts[2:])
+    numbers = context.parallelize(range(len(scores)), min(context.defaultParallelism, len(scores)))
+    found = numbers.mapPartitions(find).collect()
+    parts = [np.concatenate(part) for part in zip(*found, strict=True)]
+    return np.concatenate(scores), Neighbours(*parts[:2]), Neighbours(*parts[2:])
 
 
 def _find_around(
@@ -157,24 +164,29 @@ def _find_around(
     first, norms = 0, (queries * queries).sum(axis=1)
     for block in blocks:
         there = np.arange(first, first + len(block))
+        lengths = (block * block).sum(axis=1)
         for start in range(0, len(queries), _ROWS):
             rows = slice(start, start + _ROWS)
-            gap = norms[rows, None] + (block * block).sum(axis=1) - 2 * (queries[rows] @ block.T)
-            gap[own[rows, None] == there] = np.inf
-            _keep_nearest(*found[0], gap, rows, first)
-            gap[codes[own[rows], None] == codes[there]] = np.inf
-            _keep_nearest(*found[1], gap, rows, first)
+            gap = (-2 * queries[rows]) @ block.T
+            gap += norms[rows, None] + lengths
+            itself = np.flatnonzero((own[rows] >= first) & (own[rows] < first + len(block)))
+            gap[itself, own[rows][itself] - first] = np.inf
+            least = gap.min(axis=1)
+            for others_only, (places, gaps) in enumerate(found):
+                near = np.flatnonzero(least < gaps[rows, -1])  # most blocks hold no nearer image for most images
+                part = gap[near]
+                if others_only:
+                    part[codes[own[start + near], None] == codes[there]] = np.inf
+                _keep_nearest(places, gaps, part, start + near, first)
         first += len(block)
     return [part for rows, gaps in found for part in (rows, np.sqrt(np.maximum(gaps, 0)))]
 
 
-def _keep_nearest(places: Integers, gaps: Floats, gap: Floats, rows: slice, first: int) -> None:
-    """Put what a block holds of nearer images among those found so far; most blocks hold none for most images."""
+def _keep_nearest(places: Integers, gaps: Floats, part: Floats, rows: Integers, first: int) -> None:
+    """Put what a block holds of nearer images among those found so far for some rows."""
     count = gaps.shape[1]
-    near = rows.start + np.flatnonzero(gap.min(axis=1) < gaps[rows, -1])
-    part = gap[near - rows.start]
     new = np.argpartition(part, min(count, part.shape[1]) - 1, axis=1)[:, :count]
-    both = np.hstack([gaps[near], np.take_along_axis(part, new, axis=1)])
+    both = np.hstack([gaps[rows], np.take_along_axis(part, new, axis=1)])
     order = np.argsort(both, axis=1, kind="stable")[:, :count]
-    gaps[near] = np.take_along_axis(both, order, axis=1)
-    places[near] = np.take_along_axis(np.hstack([places[near], first + new]), order, axis=1)
+    gaps[rows] = np.take_along_axis(both, order, axis=1)
+    places[rows] = np.take_along_axis(np.hstack([places[rows], first + new]), order, axis=1)
