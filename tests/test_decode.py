@@ -109,6 +109,15 @@ def test_image_that_has_the_size_is_not_touched() -> None:
     np.testing.assert_array_equal(decode_image(encode(Image.fromarray(pixels)), size=64), pixels)
 
 
+def test_a_draft_shows_the_same_picture_and_touches_none_that_has_the_size() -> None:
+    slopes = np.add.outer(np.arange(300), np.arange(400))[..., None] // np.array([3, 4, 5])
+    large = encode(Image.fromarray(slopes.astype(np.uint8)), "JPEG", quality=95)
+    exact, draft = (decode_image(large, size=32, draft=draft).astype(int) for draft in (False, True))
+    assert 0 < np.abs(exact - draft).max() <= 3
+    for content in (encode(picture("RGB").resize((64, 64)), "JPEG"), encode(picture("RGB"))):
+        np.testing.assert_array_equal(decode_image(content, size=64, draft=True), decode_image(content, size=64))
+
+
 def test_real_fruit_equals_convert_and_resize(shared: Path) -> None:
     for label in ("Apple Braeburn", "Kiwi"):
         file = min((shared / "fruits-360/Training" / label).glob("*.jpg"))

@@ -240,6 +240,27 @@ def test_failed_start_is_one_sentence_and_keeps_its_log(memory: str, words: str,
     assert re.search(words, log.read_text())
 
 
+STOPPED = """
+import fruits.session
+
+def stop(*_, **__):
+    raise KeyboardInterrupt
+
+fruits.session.start_jvm = stop
+try:
+    fruits.session.open_session(master="local[1]", driver_memory="1g")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_a_start_that_is_stopped_leaves_no_log(tmp_path: Path) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", STOPPED]
+    assert subprocess.run(command, env=environ, capture_output=True, timeout=60, check=True).stdout == b"stopped\n"
+    assert not [*tmp_path.glob("fruits-*")]
+
+
 def test_the_jvm_of_this_process_is_ended_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     jvm = subprocess.Popen(["sleep", "60"])
     for gateway in (SimpleNamespace(proc=jvm), SimpleNamespace(), None):  # Livy's gateway has no process; none at all

@@ -79,7 +79,7 @@ def open_session(
     """
     settings, environment, log = _QUERY_SETTINGS | {"spark.app.name": name}, {}, None
     if master and not has_session():
-        log = make_log()
+        atexit.register((log := make_log()).unlink, missing_ok=True)
         settings |= _gather_settings(master, driver_memory=driver_memory, event_log=event_log)
         environment = choose_environment(master, os.environ)
     from pyspark.sql import SparkSession
@@ -91,10 +91,10 @@ def open_session(
                 start_jvm(settings, log=log)
             session = SparkSession.builder.config(map=dict(settings)).getOrCreate()
     except Exception as error:
+        if log:  # the sentence names it
+            atexit.unregister(log.unlink)
         cause = describe_failed_start(error, log=log)
         raise FruitsError(f"Spark did not start with master {master!r}: {cause}") from error
-    if log:
-        atexit.register(log.unlink, missing_ok=True)
     _complete_gateway(session)
     trust_workers(session.sparkContext)
     return session

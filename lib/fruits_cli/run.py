@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -91,11 +92,12 @@ def _complete_report(draft: Path, *, params: RunParams, say: Callable[[str], Non
 
 def _draw_atlas(draft: Path, *, params: RunParams, title: str) -> dict[str, str]:
     """Make atlas.html of the points that the notebook wrote, if it wrote any; return the link to it."""
-    from fruits_cli.atlas import write_atlas
+    from fruits_cli.atlas import THUMBNAIL, write_atlas
 
     if not (file := draft / POINTS).exists():
         return {}
     source = open_images(params.path("input_dir"))
-    write_atlas(pd.read_parquet(file), draft / "atlas.html", title=title, read_image=source.open_picture)
+    read_image = partial(source.open_picture, size=THUMBNAIL)
+    write_atlas(pd.read_parquet(file), draft / "atlas.html", title=title, read_image=read_image)
     file.unlink()
     return {"atlas.html": "All images as points on a map, with search and selection"}

@@ -72,10 +72,10 @@ class ImageSource(ImageReader, ABC):
     def check_classes(self, *, split: str, classes: Sequence[str]) -> int:
         """Return how many images `list_images` lists; raise its errors. It does not look at each file."""
 
-    def open_picture(self, path: str) -> Image.Image | None:
-        """Return a picture of an image (100 x 100), None if it can no longer be read."""
+    def open_picture(self, path: str, *, size: int = 100) -> Image.Image | None:
+        """Return a picture of an image, a square of `size` pixels, None if it can no longer be read."""
         with suppress(OSError, DecodeError):
-            return Image.fromarray(decode_image(self.read(path), size=100))
+            return Image.fromarray(decode_image(self.read(path), size=size, draft=True))
         return None
 
     def read_pictures(self, paths: Sequence[str]) -> list[Pixels]:
