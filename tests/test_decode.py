@@ -109,13 +109,35 @@ def test_image_that_has_the_size_is_not_touched() -> None:
     np.testing.assert_array_equal(decode_image(encode(Image.fromarray(pixels)), size=64), pixels)
 
 
-def test_a_draft_shows_the_same_picture_and_touches_none_that_has_the_size() -> None:
+def test_a_draft_shows_the_same_picture() -> None:
     slopes = np.add.outer(np.arange(300), np.arange(400))[..., None] // np.array([3, 4, 5])
     large = encode(Image.fromarray(slopes.astype(np.uint8)), "JPEG", quality=95)
     exact, draft = (decode_image(large, size=32, draft=draft).astype(int) for draft in (False, True))
     assert 0 < np.abs(exact - draft).max() <= 3
-    for content in (encode(picture("RGB").resize((64, 64)), "JPEG"), encode(picture("RGB"))):
-        np.testing.assert_array_equal(decode_image(content, size=64, draft=True), decode_image(content, size=64))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encode(picture("RGB").resize((64, 64)), "JPEG"),
+        encode(picture("RGB").resize((400, 300))),
+        make_lossless_jpeg(noise(256, 256), bits=8),  # PIL would write beyond its buffer
+    ],
+    ids=["of the size", "PNG", "lossless"],
+)
+def test_what_cannot_be_shrunk_while_decoding_is_not_touched_by_a_draft(content: bytes) -> None:
+    np.testing.assert_array_equal(decode_image(content, size=64, draft=True), decode_image(content, size=64))
+
+
+@pytest.mark.parametrize(("mode", "turn"), [("L", 6), ("CMYK", 3)])
+def test_a_draft_is_turned_and_keeps_its_colours(mode: str, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    slopes = Image.fromarray(np.add.outer(np.arange(240), np.arange(320) * 0).astype(np.uint8)).convert(mode)
+    content = encode(slopes, "JPEG", quality=95, exif=exif)
+    exact, draft = (decode_image(content, size=32, draft=draft).astype(int) for draft in (False, True))
+    assert np.ptp(exact) > 200
+    assert np.abs(exact - draft).max() <= 3
 
 
 def test_real_fruit_equals_convert_and_resize(shared: Path) -> None:

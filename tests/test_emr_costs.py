@@ -24,7 +24,7 @@ def test_an_hour_of_the_cluster() -> None:
 def test_full_with_its_evaluation_costs_less_than_the_aim(overrides: list[str]) -> None:
     settings = load_settings(overrides)
     cost = estimate_run(settings, "FULL")
-    expected = 14 + (90_380 / 101.5 + 309 * 2) / 0.4 / 8 / 60
+    expected = 14 + (90_380 / 101.5 + 211 * 2) / 0.4 / 8 / 60
     assert cost.minutes == pytest.approx(expected, rel=1e-3)
     assert cost.s3 == pytest.approx(289 * 0.005e-3 + 90_380 * 10_120 * 0.023e-9, rel=1e-2)
     assert cost.total == pytest.approx(estimate_hour(settings).total * expected / 60 + cost.s3, rel=1e-3)

@@ -27,7 +27,11 @@ def test_examples_are_one_of_each_class_in_turn_without_the_unreadable(
     assert {pixels.shape for _, pixels in examples} == {(100, 100, 3)}
     np.testing.assert_array_equal(examples[0][1], decode_image(red, size=100))
     assert len(ClassFolders(tmp_path).read_examples(images, count=1)) == 1
-    assert (picture := ClassFolders(tmp_path).open_picture("b/1.png", size=32)) and picture.size == (32, 32)
+    photograph = image_bytes(size=300)
+    (tmp_path / "b/2.jpg").write_bytes(photograph)
+    picture = np.asarray(ClassFolders(tmp_path).open_picture("b/2.jpg", size=32))
+    np.testing.assert_array_equal(picture, decode_image(photograph, size=32, draft=True))
+    assert (picture != decode_image(photograph, size=32)).any()
     white, shown = ClassFolders(tmp_path).read_pictures(["c/gone.png", "b/1.png"])
     assert (white == 255).all()
     np.testing.assert_array_equal(shown, decode_image(red, size=100))

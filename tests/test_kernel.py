@@ -14,6 +14,7 @@ import nbformat
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
 
 from fruits.errors import FruitsError
 from fruits.notebook import POINTS
@@ -255,16 +256,20 @@ def test_a_cell_may_draw_nothing_if_it_says_so(tmp_path: Path) -> None:
 
 
 def test_the_points_become_the_atlas_and_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(points: pd.DataFrame, page: Path, **told: object) -> None:
-        page.write_text(f"{told['title']}: {points['path'].tolist()}")
+    def write(points: pd.DataFrame, page: Path, *, title: str, read_image: Callable[[str], Image.Image]) -> None:
+        page.write_text(f"{title}: {points['path'].tolist()} {read_image('x.png').size}")
 
     monkeypatch.setattr("fruits_cli.atlas.write_atlas", write)
-    params = load_params("MINI", "local", {"input_dir": str(tmp_path)})
-    assert run._draw_atlas(tmp_path, params=params, title="A") == {}
-    assert not list(tmp_path.iterdir())
-    pd.DataFrame({"path": ["x.jpg"]}).to_parquet(tmp_path / POINTS)
-    assert [*run._draw_atlas(tmp_path, params=params, title="A")] == ["atlas.html"]
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("atlas.html", "A: ['x.jpg']")]
+    images, draft = tmp_path / "images", tmp_path / "draft"
+    images.mkdir()
+    draft.mkdir()
+    Image.new("RGB", (50, 50)).save(images / "x.png")
+    params = load_params("MINI", "local", {"input_dir": str(images)})
+    assert run._draw_atlas(draft, params=params, title="A") == {}
+    assert not list(draft.iterdir())
+    pd.DataFrame({"path": ["x.png"]}).to_parquet(draft / POINTS)
+    assert [*run._draw_atlas(draft, params=params, title="A")] == ["atlas.html"]
+    assert [(file.name, file.read_text()) for file in draft.iterdir()] == [("atlas.html", "A: ['x.png'] (32, 32)")]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"cells": [1]}', "\xff"])

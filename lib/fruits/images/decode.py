@@ -59,7 +59,8 @@ def decode_image(content: bytes, *, size: int = DEFAULT.size, draft: bool = Fals
     with warnings.catch_warnings(action="ignore"):
         try:
             with _open_image(content) as image:
-                if draft:
+                # libjpeg does not shrink lossless JPEG (its marker is FF C3), and PIL would write beyond its buffer.
+                if draft and name_decoded(content) == "JPEG" and b"\xff\xc3" not in content:
                     image.draft(None, (size, size))
                 resized, orientation = _to_rgb(image).resize((size, size)), read_orientation(content)
                 # To turn it last is faster than to turn the large one.

@@ -1,7 +1,8 @@
 """Nearest neighbours and classes of many images, by blocks on Spark's workers.
 
 To predict classes, each task holds some thousand images and reads all others block by block, so memory does not grow
-with their number. To find neighbours, on few coordinates, each worker holds these of all images: 0.2 GB for a million.
+with their number. To find neighbours, each Python process holds the few coordinates of all images: 0.2 GB for
+a million.
 Distances are Euclidean, in float32, by matrix products: half of the squared distance, less what is the same for all
 neighbours of an image, is |s|^2 / 2 - q s. Beyond some million images, read an index instead: FAISS has one.
 """
@@ -136,7 +137,7 @@ def find_neighbours(
 ) -> tuple[Floats, Neighbours, Neighbours]:
     """Return the coordinates of images, and their nearest other images: among all, and among those of another code.
 
-    `codes` are in the order of the paths. Features are read once; each worker then holds the coordinates of all images.
+    `codes` are in the order of the paths. Features are read once; each Python process holds the coordinates of all.
     """
     context = images.sparkSession.sparkContext
     shared_basis = context.broadcast(basis)
