@@ -68,6 +68,29 @@ def test_a_terminal_that_another_program_made_non_blocking_loses_nothing(tmp_pat
     assert said.count(b"x") == 100_000
 
 
+STOPPED_WHILE_WRITING = """
+import os, signal
+import click
+from fruits_cli import process, streams
+
+class Output(streams._Output):
+    def write(self, content):
+        if content == b"a line\\n":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().write(content)
+
+streams._Output = Output
+process.run_command(click.Command("x", callback=lambda: click.echo("a line", err=True)))
+"""
+
+
+def test_a_signal_in_the_middle_of_a_line_ends_the_command_as_any_other() -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_WRITING], capture_output=True, check=False)
+    assert done.returncode == 143
+    assert b"fruits: terminated\n" in done.stderr
+    assert b"reentrant" not in done.stderr
+
+
 BARS = ["\r  0%|      | 0/40 [00:00<?, ?images/s]", "\r  7%|      | 3/40 [00:01", "<00:09, 3.00 images/s]"]
 BARS += [f"\r {n * 10:2d}%|###   | {4 * n}/40 [00:0{n}<00:05, 4.00 images/s]" for n in range(1, 5)]
 BARS += ["\r 49%|##| 19/40 [x]", "\r100%|######| 40/40 [00:09<00:00]", "\r100%|######| 40/40 [00:09<00:00]\n", "end\n"]

@@ -68,7 +68,9 @@ def _end(number: int, _: FrameType | None) -> None:
     """Leave through every `finally`: the kernel and Spark are stopped on the way."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes away may say so twice
     # A progress bar ends without a line break.
-    click.echo(("\n" if sys.stderr.isatty() else "") + f"fruits: {_STOPS[signal.Signals(number)]}", err=True)
+    said = ("\n" if os.isatty(2) else "") + f"fruits: {_STOPS[signal.Signals(number)]}\n"
+    with suppress(OSError):
+        os.write(2, said.encode())  # sys.stderr may be in the middle of a line, and must not be called again
     sys.exit(128 + number)
 
 
