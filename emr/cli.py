@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -160,5 +161,6 @@ def main() -> None:
 
 def _end(number: int, _: object) -> None:
     """Leave through every `finally`: no ssh stays behind and holds the tunnel's port."""
-    click.echo("aws_setup.sh: terminated", err=True)
+    with suppress(OSError):
+        os.write(2, b"aws_setup.sh: terminated\n")  # sys.stderr may be in the middle of a line
     sys.exit(128 + number)
