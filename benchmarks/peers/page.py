@@ -92,7 +92,7 @@ def speed_rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
             said = "failed" if runs else "not measured"
             rows.append((peer.name, peer.engine, "", said, *[""] * 4, peer.count_lines(), ""))
             continue
-        gap = good[-1].get("gap")
+        gap = max((run["gap"] for run in good if run.get("gap") is not None), default=None)
         rates, seconds = rates_of(found)[peer.name], [run["seconds"] for run in good]
         start = tuple(f"{value:.1f}" for value in split_start(found, peer.name) or ()) or ("", "")
         figures = (f"{good[0]['images']:,}", _spread(rates), _spread(seconds), *start, _peak(good, "family"))
