@@ -1,8 +1,9 @@
 """Nearest neighbours and classes of many images, by blocks on Spark's workers.
 
 To predict classes, each task holds some thousand images and reads all others block by block, so memory does not grow
-with their number. To find neighbours, each Python process holds the few coordinates of all images: 0.2 GB for
-a million.
+with their number. To find neighbours, each Python process holds the few coordinates of all images: 0.2 GB for a
+million.
+
 Distances are Euclidean, in float32, by matrix products: half of the squared distance, less what is the same for all
 neighbours of an image, is |s|^2 / 2 - q s. Beyond some million images, read an index instead: FAISS has one.
 """
